@@ -86,8 +86,9 @@ impl Arena {
     }
 
     /// Takes every page of the arena now, so that decode threads do not pay for the first touch, and so that missing
-    /// memory is an error here and not a signal there. Changes no byte, so it may run beside everything else. Takes
-    /// about as long as writing the whole arena once: give it a thread of its own.
+    /// memory is an error here and not a signal there. Changes no byte, so it may run beside everything else. Give it
+    /// a thread of its own. Measured on one core, 38.5 MB: the first fill of a slot 28 to 34 ms, every later one 3 ms;
+    /// this call 22 to 25 ms, and every fill after it 3 ms.
     ///
     /// # Errors
     /// [`ArenaError::System`] where the memory is not to be had.

@@ -24,7 +24,8 @@ struct Batch {
 /// Dropping it without [`commit`](Self::commit) fails the batch: that is what a panic in a decoder does.
 ///
 /// The bytes start as whatever the slot held before (zeros, an earlier batch of the same session, or what the client
-/// put there), and the client may change them at any time: write every byte, and read none back to decide anything.
+/// put there), and the client may change them at any time: write every byte, and read none back to decide anything. A
+/// decoder that reads its own output (PNG's filters, an inflate window) decodes to scratch and copies.
 #[must_use = "dropping a sample fails its batch"]
 pub struct SampleMut {
     batch: Arc<Batch>,
