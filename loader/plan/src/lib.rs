@@ -5,6 +5,19 @@
 //! batch lie in memory ([`BatchLayout`]), which reads serve them ([`merge`]), and what a checkpoint has to
 //! remember of all this ([`State`]: one record under 1 kB).
 //!
+//! ```
+//! use forebay_plan::{Cursor, Cut, OrderSpec, Partition, Sampler, Tail};
+//!
+//! let order = OrderSpec::new(Sampler::Shuffled, 42, 1_281_167)?;
+//! let cut = Cut::new(order.rows, Partition::new(3, 8)?, 256, Tail::Drop)?;
+//! let epoch = order.epoch(0);
+//! let batch = cut.batch_at(Cursor { epoch: 0, position: 0 }).expect("the epoch has a step");
+//! let samples: Vec<_> = batch.iter().map(|row| epoch.sample(row.position)).collect();
+//! assert_eq!(samples.len(), 256);
+//! assert_eq!(batch.next, Cursor { epoch: 0, position: 2048 });
+//! # Ok::<(), forebay_plan::PlanError>(())
+//! ```
+//!
 //! # Invariants
 //!
 //! * No IO, no clock, no ambient randomness, no unsafe code. Equal arguments give equal results on every machine.
@@ -17,16 +30,24 @@
 //!   `tests/golden.rs` notice it.
 #![forbid(unsafe_code)]
 
+mod batch;
+mod cursor;
+mod cut;
 mod digest;
 mod error;
 mod order;
+mod partition;
 mod permutation;
 mod prf;
 mod rng;
 
+pub use batch::{BatchPlan, BatchRange, PlannedRow};
+pub use cursor::Cursor;
+pub use cut::{Cut, Tail};
 pub use digest::{Digest, DigestBuilder, Digests};
 pub use error::{PlanError, StateError};
 pub use order::{EpochOrder, ORDER_VERSION, OrderSpec, ROWS_MAX, SUBSTITUTE_ATTEMPTS_MAX, SampleId, Sampler};
+pub use partition::Partition;
 pub use permutation::{Permutation, TABLE_LEN_MAX};
 pub use prf::{EpochPrf, Purpose};
 pub use rng::RowRng;
