@@ -43,6 +43,7 @@ mod partition;
 mod permutation;
 mod prf;
 mod rng;
+mod state;
 mod tensor;
 
 pub use batch::{BatchPlan, BatchRange, PlannedRow};
@@ -58,4 +59,5 @@ pub use partition::Partition;
 pub use permutation::{Permutation, TABLE_LEN_MAX};
 pub use prf::{EpochPrf, Purpose};
 pub use rng::RowRng;
+pub use state::{STATE_BYTES_MAX, STATE_VERSION, State};
 pub use tensor::{DIMS_MAX, TensorSpec};
