@@ -1,4 +1,4 @@
-//! What does one step of the plan cost? Prints nanoseconds at 10^3, 10^6, 10^9 and 10^10 rows.
+//! What does one step of the plan cost? Prints nanoseconds at 10^3, 2^16 (the longest table), 10^6, 10^9 and 10^10 rows.
 //!
 //! `cargo run --release -p forebay-plan --example plan_cost`
 
@@ -28,7 +28,7 @@ fn ns_per_call_of<T>(calls: u64, mut call: impl FnMut(u64) -> T) -> f64 {
 fn main() -> Result<(), PlanError> {
     println!("nanoseconds a call, back to back unless in a chain; the last column is microseconds");
     println!("rows          batch_at  row+sample  in a chain  position  substitute   new epoch");
-    for rows in [1_000, 1_000_000, 1_000_000_000, 10_000_000_000] {
+    for rows in [1_000, 65_536, 1_000_000, 1_000_000_000, 10_000_000_000] {
         print_costs(OrderSpec::new(Sampler::Shuffled, 42, rows)?)?;
     }
     let prf = EpochPrf::new(42, Purpose::Augment, 0);

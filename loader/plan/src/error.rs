@@ -1,6 +1,6 @@
 //! What can be wrong with a plan or with a saved state, with the facts a caller needs to mend it.
 
-use crate::{Digest, PlanError::UnknownName};
+use crate::Digest;
 
 /// A plan that cannot be made from what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -136,7 +136,7 @@ pub enum PlanError {
 
 impl PlanError {
     pub(crate) fn unknown_name(what: &'static str, name: &str, known: &'static str) -> Self {
-        UnknownName { what, name: name.chars().take(64).collect(), known }
+        Self::UnknownName { what, name: name.chars().take(64).collect(), known }
     }
 }
 
