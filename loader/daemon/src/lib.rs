@@ -1,1 +1,4 @@
 //! forebay: daemon.
+
+pub mod decode;
+pub mod transform;

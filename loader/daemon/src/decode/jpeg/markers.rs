@@ -1,0 +1,201 @@
+//! Reads a JPEG's markers: its header, how many scans it has, and whether it reaches its end.
+//!
+//! The whole file is walked (about 10 us for 110 KB: `memchr` for 0xFF through the entropy-coded data), so that
+//! a cut file is known as cut even when the wanted part lies above the cut; see
+//! docs/decisions/0003-a-verdict-is-crop-independent.md. Marker numbers: ITU-T T.81, table B.1.
+
+use super::JPEG;
+use crate::decode::DecodeError;
+
+const SOI: u8 = 0xD8;
+const EOI: u8 = 0xD9;
+const SOS: u8 = 0xDA;
+const TEM: u8 = 0x01;
+const RST0: u8 = 0xD0;
+const RST7: u8 = 0xD7;
+
+/// What the frame header (SOF) says, with what later decides how to decode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub width: u32,
+    pub height: u32,
+    pub components: u8,
+    /// The largest horizontal sampling factor: an iMCU is 8 times as wide.
+    pub h_max: u8,
+    pub progressive: bool,
+}
+
+/// The whole file, walked once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Walk {
+    pub frame: Frame,
+    /// Coefficients arrive in more than one scan.
+    pub multi_scan: bool,
+    pub scans: u32,
+    pub reaches_end: bool,
+}
+
+/// Reads up to the frame header and no further.
+pub(super) fn read_frame(encoded: &[u8]) -> Result<Frame, DecodeError> {
+    let mut markers = Markers { encoded, at: 2 };
+    while let Some((code, payload)) = markers.next_segment()? {
+        if is_frame(code) {
+            return parse_frame(code, payload);
+        }
+        if code == SOS || code == EOI {
+            break;
+        }
+    }
+    Err(no_frame(encoded))
+}
+
+/// Walks the whole file.
+pub(super) fn walk(encoded: &[u8]) -> Result<Walk, DecodeError> {
+    let mut markers = Markers { encoded, at: 2 };
+    let mut frame = None;
+    let (mut scans, mut multi_scan) = (0, false);
+    let reaches_end = loop {
+        let (code, payload) = match markers.next_segment() {
+            Ok(Some(segment)) => segment,
+            Ok(None) => break false,
+            // Past the first scan a broken marker proves nothing: libjpeg decides, on the slow path.
+            Err(_) if scans > 0 => break false,
+            Err(error) => return Err(error),
+        };
+        match code {
+            EOI => break true,
+            SOS => {
+                let frame: Frame = frame.ok_or_else(|| no_frame(encoded))?;
+                scans += 1;
+                let in_scan = payload.first().copied().unwrap_or(0);
+                multi_scan |= frame.progressive || in_scan < frame.components;
+                markers.skip_entropy_coded();
+            }
+            code if is_frame(code) && frame.is_none() => frame = Some(parse_frame(code, payload)?),
+            _ => {}
+        }
+    };
+    match frame {
+        Some(frame) if scans > 0 => Ok(Walk { frame, multi_scan, scans, reaches_end }),
+        _ if reaches_end => Err(corrupt("it ends before its first scan")),
+        _ => Err(truncated(encoded)),
+    }
+}
+
+struct Markers<'a> {
+    encoded: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Markers<'a> {
+    /// The next marker with its payload (without the length); `None` where the bytes end between two markers.
+    fn next_segment(&mut self) -> Result<Option<(u8, &'a [u8])>, DecodeError> {
+        let Some(code) = self.next_code() else { return Ok(None) };
+        if matches!(code, SOI | EOI | TEM | RST0..=RST7) {
+            return Ok(Some((code, &[])));
+        }
+        let Some(length) = self.encoded.get(self.at..self.at + 2) else {
+            return Err(truncated(self.encoded));
+        };
+        let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
+        if length < 2 {
+            return Err(corrupt("a segment is shorter than its own length field"));
+        }
+        let Some(payload) = self.encoded.get(self.at + 2..self.at + length) else {
+            return Err(truncated(self.encoded));
+        };
+        self.at += length;
+        Ok(Some((code, payload)))
+    }
+
+    /// Like libjpeg's `next_marker`: skips stray bytes and fill bytes.
+    fn next_code(&mut self) -> Option<u8> {
+        loop {
+            self.at += memchr::memchr(0xFF, self.encoded.get(self.at..)?)? + 1;
+            while *self.encoded.get(self.at)? == 0xFF {
+                self.at += 1;
+            }
+            self.at += 1;
+            let code = self.encoded[self.at - 1];
+            if code != 0 {
+                return Some(code);
+            }
+        }
+    }
+
+    /// Moves to the first marker that is not part of the entropy-coded data, or to the end.
+    fn skip_entropy_coded(&mut self) {
+        while let Some(found) = self.encoded.get(self.at..).and_then(|rest| memchr::memchr(0xFF, rest)) {
+            let marker = self.at + found;
+            match self.encoded.get(marker + 1) {
+                Some(0x00 | RST0..=RST7) => self.at = marker + 2,
+                Some(0xFF) => self.at = marker + 1,
+                Some(_) => {
+                    self.at = marker;
+                    return;
+                }
+                None => break,
+            }
+        }
+        self.at = self.encoded.len();
+    }
+}
+
+/// SOF0 to SOF15 without DHT (C4), JPG (C8) and DAC (CC), which share the range.
+fn is_frame(code: u8) -> bool {
+    matches!(code, 0xC0..=0xCF) && !matches!(code, 0xC4 | 0xC8 | 0xCC)
+}
+
+fn parse_frame(code: u8, payload: &[u8]) -> Result<Frame, DecodeError> {
+    let unsupported = |feature| Err(DecodeError::UnsupportedFeature { format: JPEG, feature });
+    match code {
+        0xC3 | 0xCB => return unsupported("lossless coding"),
+        0xC5..=0xC7 | 0xCD..=0xCF => return unsupported("hierarchical coding"),
+        _ => {}
+    }
+    let [precision, h1, h0, w1, w0, components, factors @ ..] = payload else {
+        return Err(corrupt("its frame header is too short"));
+    };
+    if *precision != 8 {
+        return unsupported("samples of other than 8 bits");
+    }
+    let (width, height) = (u16::from_be_bytes([*w1, *w0]), u16::from_be_bytes([*h1, *h0]));
+    if width == 0 || height == 0 {
+        return Err(corrupt("its header says that it has no pixels"));
+    }
+    if !matches!(components, 1 | 3 | 4) {
+        return unsupported("other than 1, 3 or 4 components");
+    }
+    if factors.len() < usize::from(*components) * 3 {
+        return Err(corrupt("its frame header is too short"));
+    }
+    let factors = factors.chunks_exact(3).take(usize::from(*components)).map(|component| component[1]);
+    let (h_max, ok) = factors.fold((1, true), |(h, ok), f| (h.max(f >> 4), ok && sampling_is_legal(f)));
+    if !ok {
+        return Err(corrupt("a sampling factor is not 1 to 4"));
+    }
+    Ok(Frame {
+        width: width.into(),
+        height: height.into(),
+        components: *components,
+        h_max,
+        progressive: matches!(code, 0xC2 | 0xCA),
+    })
+}
+
+fn sampling_is_legal(factor: u8) -> bool {
+    (1..=4).contains(&(factor >> 4)) && (1..=4).contains(&(factor & 15))
+}
+
+fn no_frame(encoded: &[u8]) -> DecodeError {
+    let mut last = Markers { encoded, at: encoded.len().saturating_sub(2) };
+    if last.next_code() == Some(EOI) { corrupt("it has no frame header") } else { truncated(encoded) }
+}
+
+fn truncated(encoded: &[u8]) -> DecodeError {
+    DecodeError::Truncated { format: JPEG, len_bytes: encoded.len() as u64 }
+}
+
+fn corrupt(detail: &str) -> DecodeError {
+    DecodeError::Corrupt { format: JPEG, detail: detail.to_owned() }
+}

@@ -1,0 +1,153 @@
+//! JPEG: decodes only the rows and columns that were asked for, with exactly the pixels of the whole image.
+
+mod cmyk;
+mod markers;
+#[cfg(feature = "turbo")]
+mod turbo;
+#[cfg(not(feature = "turbo"))]
+mod zune;
+
+use self::markers::{Frame, Walk};
+use super::{DecodeError, ImageFormat, ImageInfo, ImageLimits, Pixels, Rect, grown};
+
+#[cfg(feature = "turbo")]
+use self::turbo::Turbo as Chosen;
+#[cfg(not(feature = "turbo"))]
+use self::zune::Zune as Chosen;
+
+#[cfg(not(any(feature = "turbo", feature = "pure")))]
+compile_error!("choose a JPEG decoder: feature `turbo` (needs nasm, cmake and a C compiler) or `pure`");
+
+const JPEG: &str = "JPEG";
+
+/// A DCT block is 8 samples wide and high.
+const BLOCK: u32 = 8;
+
+/// How far the interpolation of subsampled colour looks beyond a pixel, in pixels of the image.
+const UPSAMPLING_MARGIN: u32 = 2;
+
+/// What a JPEG library does for us.
+trait Backend {
+    /// Decoder objects are made once a thread.
+    fn new() -> Self;
+
+    /// Decodes `cover` into `out`, rows tightly packed, [`Frame::channels`] bytes a pixel; how many recoverable
+    /// faults it met.
+    fn decode(
+        &mut self,
+        encoded: &[u8],
+        walk: &Walk,
+        cover: Rect,
+        scans_max: u32,
+        out: &mut [u8],
+    ) -> Result<u64, DecodeError>;
+
+    /// Whether the bytes end before the last row is complete. Decodes every row, each into the same `row`.
+    fn ends_early(
+        &mut self,
+        encoded: &[u8],
+        walk: &Walk,
+        scans_max: u32,
+        row: &mut [u8],
+    ) -> Result<bool, DecodeError>;
+}
+
+/// The JPEG decoder of one worker thread.
+pub(super) struct JpegDecoder {
+    backend: Chosen,
+    warnings: u64,
+}
+
+impl JpegDecoder {
+    pub fn new() -> JpegDecoder {
+        JpegDecoder { backend: Chosen::new(), warnings: 0 }
+    }
+
+    /// Recoverable faults met so far, over all images. They depend on the crops that were drawn, so they are a
+    /// figure for people and never a verdict.
+    pub fn warnings(&self) -> u64 {
+        self.warnings
+    }
+
+    pub fn info(encoded: &[u8]) -> Result<ImageInfo, DecodeError> {
+        Ok(info(&markers::read_frame(encoded)?))
+    }
+
+    pub fn decode_region<'b>(
+        &mut self,
+        encoded: &[u8],
+        want: Rect,
+        limits: &ImageLimits,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<Pixels<'b>, DecodeError> {
+        let walk = markers::walk(encoded)?;
+        let image = info(&walk.frame);
+        limits.check_pixels(&image)?;
+        if walk.scans > limits.scans_max {
+            return Err(DecodeError::TooManyScans { scans_max: limits.scans_max });
+        }
+        if !walk.reaches_end && self.is_cut(encoded, &walk, limits, buffer)? {
+            return Err(DecodeError::Truncated { format: JPEG, len_bytes: encoded.len() as u64 });
+        }
+        want.check_inside(&image)?;
+        let cover = cover(&walk, want);
+        let pixels = cover.area();
+        let out = grown(buffer, pixels * walk.frame.channels() as usize);
+        self.warnings += self.backend.decode(encoded, &walk, cover, limits.scans_max, out)?;
+        if walk.frame.channels() == 4 {
+            cmyk::to_rgb_in_place(out);
+        }
+        let region = Rect { left: want.left - cover.left, top: want.top - cover.top, ..want };
+        Ok(Pixels { rgb: &buffer[..pixels * 3], width: cover.width, height: cover.height, region })
+    }
+
+    /// The slow path of a file without its end marker: whether pixels are missing too.
+    ///
+    /// A file of several scans that stops between two of them has a value for every pixel but not the one that
+    /// was encoded, so without the end marker it always counts as cut.
+    fn is_cut(
+        &mut self,
+        encoded: &[u8],
+        walk: &Walk,
+        limits: &ImageLimits,
+        buffer: &mut Vec<u8>,
+    ) -> Result<bool, DecodeError> {
+        if walk.multi_scan {
+            return Ok(true);
+        }
+        let row = grown(buffer, (walk.frame.width * walk.frame.channels()) as usize);
+        self.backend.ends_early(encoded, walk, limits.scans_max, row)
+    }
+}
+
+impl Frame {
+    /// Bytes a pixel as the backend delivers them: RGB, or CMYK for four components.
+    fn channels(&self) -> u32 {
+        if self.components == 4 { 4 } else { 3 }
+    }
+}
+
+fn info(frame: &Frame) -> ImageInfo {
+    ImageInfo { width: frame.width, height: frame.height, format: ImageFormat::Jpeg }
+}
+
+/// The smallest rectangle around `want` that libjpeg can decode on its own with the pixels of the whole image.
+///
+/// Its left edge lies on an iMCU column (`jpeg_crop_scanline` would move it there), and where colour is
+/// subsampled both edges keep a margin, because at an edge the interpolation has one neighbour too few. Rows need
+/// neither: `jpeg_skip_scanlines` keeps the rows that the interpolation looks at. A file of several scans is
+/// decoded in full anyway, and smoothing of missing coefficients would look beyond the edges: whole rows.
+fn cover(walk: &Walk, want: Rect) -> Rect {
+    let frame = &walk.frame;
+    if walk.multi_scan {
+        return Rect { left: 0, width: frame.width, ..want };
+    }
+    let subsampled = frame.components > 1 && frame.h_max > 1;
+    let margin = if subsampled { UPSAMPLING_MARGIN } else { 0 };
+    let imcu_width = if frame.components == 1 { BLOCK } else { BLOCK * u32::from(frame.h_max) };
+    let right = (want.left + want.width + margin).min(frame.width);
+    let left = want.left.saturating_sub(margin) / imcu_width * imcu_width;
+    // Very narrow planes switch libjpeg to another upsampler; one more iMCU keeps it on the image's own.
+    let left = if right - left < BLOCK { left.saturating_sub(imcu_width) } else { left };
+    Rect { left, width: right - left, ..want }
+}

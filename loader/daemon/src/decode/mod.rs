@@ -1,0 +1,192 @@
+//! Encoded bytes to pixels in a reused buffer: pure, without IO, one file a format.
+//!
+//! Every image comes out as RGB8, whatever it is stored as (what torchvision's `default_loader` and Pillow's
+//! `convert("RGB")` give). A verdict on an image depends only on its complete bytes and on [`ImageLimits`].
+
+mod error;
+mod jpeg;
+mod png;
+mod sniff;
+
+use std::fmt;
+
+pub use error::DecodeError;
+pub use sniff::sniff;
+
+/// Limits counted in work, so that every machine reaches the same verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageLimits {
+    /// Width times height, in pixels.
+    pub pixels_max: u64,
+    /// Length of the encoded file, in bytes.
+    pub encoded_bytes_max: u64,
+    /// Scans of a progressive JPEG; each costs a pass over the whole image.
+    pub scans_max: u32,
+}
+
+impl Default for ImageLimits {
+    /// Pillow's own limit on pixels (a quarter of a gigapixel's bytes), 256 MiB, and six times the scans that
+    /// encoders write.
+    fn default() -> ImageLimits {
+        ImageLimits { pixels_max: 178_956_970, encoded_bytes_max: 256 << 20, scans_max: 64 }
+    }
+}
+
+impl ImageLimits {
+    fn check_bytes(&self, encoded: &[u8]) -> Result<(), DecodeError> {
+        let (len_bytes, encoded_bytes_max) = (encoded.len() as u64, self.encoded_bytes_max);
+        if len_bytes > encoded_bytes_max {
+            return Err(DecodeError::TooManyBytes { len_bytes, encoded_bytes_max });
+        }
+        Ok(())
+    }
+
+    fn check_pixels(&self, image: &ImageInfo) -> Result<(), DecodeError> {
+        let ImageInfo { width, height, .. } = *image;
+        if u64::from(width) * u64::from(height) > self.pixels_max {
+            return Err(DecodeError::TooManyPixels { width, height, pixels_max: self.pixels_max });
+        }
+        Ok(())
+    }
+}
+
+/// The image formats that we decode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageFormat {
+    /// Baseline, extended or progressive, 8 bits.
+    Jpeg,
+    /// All colour types and depths.
+    Png,
+}
+
+/// What an image's header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageInfo {
+    /// In pixels, at least 1.
+    pub width: u32,
+    /// In pixels, at least 1.
+    pub height: u32,
+    /// Sniffed from the bytes.
+    pub format: ImageFormat,
+}
+
+/// A part of an image, in pixels from its upper left corner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rect {
+    /// First column.
+    pub left: u32,
+    /// First row.
+    pub top: u32,
+    /// Columns.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+}
+
+impl Rect {
+    /// The whole of an image.
+    pub fn whole(image: &ImageInfo) -> Rect {
+        Rect { left: 0, top: 0, width: image.width, height: image.height }
+    }
+
+    /// Pixels in it.
+    pub fn area(&self) -> usize {
+        self.width as usize * self.height as usize
+    }
+
+    fn check_inside(&self, image: &ImageInfo) -> Result<(), DecodeError> {
+        let inside =
+            |start: u32, len: u32, end: u32| len > 0 && u64::from(start) + u64::from(len) <= u64::from(end);
+        if inside(self.left, self.width, image.width) && inside(self.top, self.height, image.height) {
+            return Ok(());
+        }
+        Err(DecodeError::RegionOutside { want: *self, width: image.width, height: image.height })
+    }
+}
+
+impl fmt::Display for Rect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} x {} at ({}, {})", self.width, self.height, self.left, self.top)
+    }
+}
+
+/// Decoded pixels, lent from the decoder until its next image.
+#[derive(Debug, Clone, Copy)]
+pub struct Pixels<'a> {
+    /// `height * width * 3` bytes, row-major, no padding between rows.
+    pub rgb: &'a [u8],
+    /// Columns of `rgb`.
+    pub width: u32,
+    /// Rows of `rgb`.
+    pub height: u32,
+    /// Where the part that was asked for lies in `rgb`, which may hold more.
+    pub region: Rect,
+}
+
+impl Pixels<'_> {
+    /// The rows of the asked-for part, each `region.width * 3` bytes.
+    pub fn rows(&self) -> impl Iterator<Item = &[u8]> {
+        let (left, len) = (self.region.left as usize * 3, self.region.width as usize * 3);
+        let rows = self.rgb.chunks_exact(self.width as usize * 3);
+        rows.skip(self.region.top as usize)
+            .take(self.region.height as usize)
+            .map(move |row| &row[left..left + len])
+    }
+}
+
+/// Decodes images one after another; one a worker thread. Its buffers grow to the largest image and stay, so
+/// that the JPEG path allocates nothing per image.
+pub struct ImageDecoder {
+    limits: ImageLimits,
+    jpeg: jpeg::JpegDecoder,
+    raw: Vec<u8>,
+    rgb: Vec<u8>,
+}
+
+impl ImageDecoder {
+    /// A decoder that refuses what passes `limits`.
+    pub fn new(limits: ImageLimits) -> ImageDecoder {
+        ImageDecoder { limits, jpeg: jpeg::JpegDecoder::new(), raw: Vec::new(), rgb: Vec::new() }
+    }
+
+    /// Size and format from the header alone, in about a microsecond. Sound headers may still head a bad file.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the bytes are no image that we decode, or the header passes a limit.
+    pub fn info(&mut self, encoded: &[u8]) -> Result<ImageInfo, DecodeError> {
+        self.limits.check_bytes(encoded)?;
+        let image = match sniff(encoded)? {
+            ImageFormat::Jpeg => jpeg::JpegDecoder::info(encoded)?,
+            ImageFormat::Png => png::info(encoded)?,
+        };
+        self.limits.check_pixels(&image)?;
+        Ok(image)
+    }
+
+    /// Decodes at least the part `want`, with exactly the pixels that the whole image has there.
+    ///
+    /// # Errors
+    /// [`DecodeError`]; which one depends on the bytes and the limits, never on `want`, but for
+    /// [`DecodeError::RegionOutside`].
+    pub fn decode_region(&mut self, encoded: &[u8], want: Rect) -> Result<Pixels<'_>, DecodeError> {
+        self.limits.check_bytes(encoded)?;
+        match sniff(encoded)? {
+            ImageFormat::Jpeg => self.jpeg.decode_region(encoded, want, &self.limits, &mut self.rgb),
+            ImageFormat::Png => png::decode(encoded, want, &self.limits, &mut self.raw, &mut self.rgb),
+        }
+    }
+
+    /// Recoverable faults that the JPEG decoder met so far: a figure for people, never a verdict, because it
+    /// depends on the crops that were drawn.
+    pub fn warnings(&self) -> u64 {
+        self.jpeg.warnings()
+    }
+}
+
+/// The first `len_bytes` of `buffer`, grown where it is shorter and never shrunk.
+fn grown(buffer: &mut Vec<u8>, len_bytes: usize) -> &mut [u8] {
+    if buffer.len() < len_bytes {
+        buffer.resize(len_bytes, 0);
+    }
+    &mut buffer[..len_bytes]
+}

@@ -1,0 +1,48 @@
+//! What can be wrong with a list of operations, and what can go wrong with one sample.
+
+use crate::decode::DecodeError;
+
+/// A list of operations that makes no batch. The text names the cure.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum TransformError {
+    /// The result would have a different size for every image.
+    #[error("images keep their own sizes: add CenterCrop(224) or Resize([224, 224]): batches need one size")]
+    NoFixedSize,
+    /// Two operations that cannot stand in this order.
+    #[error("{later} after {earlier} is not supported: {cure}")]
+    Order {
+        /// The earlier operation's name.
+        earlier: &'static str,
+        /// The later operation's name.
+        later: &'static str,
+        /// What to write instead.
+        cure: &'static str,
+    },
+    /// A parameter outside its range.
+    #[error("{op}: {wrong}")]
+    Parameter {
+        /// The operation's name.
+        op: &'static str,
+        /// What is wrong, and what would be right.
+        wrong: &'static str,
+    },
+    /// Normalised values do not fit a byte.
+    #[error("Normalize gives floats: ask for float32, or leave it out for uint8")]
+    NormalizeToU8,
+}
+
+/// Why one sample did not reach its range of the batch.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SampleError {
+    /// The image itself.
+    #[error("decode image")]
+    Decode(#[from] DecodeError),
+    /// The caller's range is not as long as [`ImagePipeline::sample_bytes`](super::ImagePipeline::sample_bytes).
+    #[error("a sample takes {sample_bytes} bytes, its range has {target_bytes}")]
+    TargetLength {
+        /// What a sample takes.
+        sample_bytes: usize,
+        /// What was given.
+        target_bytes: usize,
+    },
+}

@@ -1,0 +1,36 @@
+//! u8 to f32 through a table of 256 entries a channel: the same bits on every machine, and torchvision's.
+
+/// What each byte becomes, for red, green and blue.
+#[derive(Clone)]
+pub(super) struct Tables([[f32; 256]; 3]);
+
+impl Tables {
+    /// `value / 255`: torchvision's `ToTensor`.
+    pub fn unit() -> Tables {
+        Tables([std::array::from_fn(|value| value as f32 / 255.0); 3])
+    }
+
+    /// `(value / 255 - mean) / std`, each step rounded to f32 and never fused, as torch does it.
+    pub fn normalized(mean: [f32; 3], std: [f32; 3]) -> Tables {
+        let channel = |c: usize| std::array::from_fn(|value| (value as f32 / 255.0 - mean[c]) / std[c]);
+        Tables([channel(0), channel(1), channel(2)])
+    }
+
+    /// The table of one channel.
+    pub fn channel(&self, c: usize) -> &[f32; 256] {
+        &self.0[c]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_torchs_bits() {
+        // torch.tensor([0, 100, 255], dtype=uint8).float().div(255), then sub(0.485).div(0.229).
+        let red = *Tables::normalized([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]).channel(0);
+        assert_eq!([red[0], red[255]], [-2.117_903_9, 2.248_908_3]);
+        assert_eq!(Tables::unit().channel(2)[255].to_bits(), 1f32.to_bits());
+    }
+}

@@ -1,0 +1,261 @@
+//! A list of operations, checked once, and the path of one sample through it: header, draw, decode the needed part,
+//! resize, write.
+
+use fast_image_resize::Resizer;
+
+use super::draw::{Draw, RowDraws};
+use super::layout::Layout;
+use super::normalize::Tables;
+use super::resize::{ResizeSize, resize};
+use super::window::Window;
+use super::{ImageOp, OutputOrder, OutputType, SampleError, TransformError};
+use super::{center_crop, flip, random_resized_crop};
+use crate::decode::{ImageDecoder, ImageInfo, Rect};
+
+/// Longest side of a result, in pixels: what batches are made of, not posters.
+const SIDE_MAX: u32 = 16_384;
+
+/// How the image's own size becomes one to crop from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Sampling {
+    Keep,
+    Resize(ResizeSize),
+    RandomCrop { height: u32, width: u32, scale: [f64; 2], ratio: [f64; 2] },
+}
+
+/// Operations that make every image one fixed size, ready to run.
+pub struct ImagePipeline {
+    sampling: Sampling,
+    center_crop: bool,
+    flip_p: Option<f64>,
+    height: u32,
+    width: u32,
+    layout: Layout,
+}
+
+/// What a worker thread keeps between samples.
+#[derive(Default)]
+pub struct Scratch {
+    resizer: Resizer,
+    visible: Vec<u8>,
+    padded: Vec<u8>,
+}
+
+impl Scratch {
+    /// Empty; grows with the first samples.
+    pub fn new() -> Scratch {
+        Scratch::default()
+    }
+}
+
+impl ImagePipeline {
+    /// Checks a list of operations: at most one `Resize` or `RandomResizedCrop`, then `CenterCrop`, then
+    /// `RandomHorizontalFlip`, then `Normalize`, each optional but one of them fixing the size.
+    ///
+    /// # Errors
+    /// [`TransformError`], with the cure in its text.
+    pub fn new(
+        ops: &[ImageOp],
+        output: OutputType,
+        order: OutputOrder,
+    ) -> Result<ImagePipeline, TransformError> {
+        check_order(ops)?;
+        let mut sampling = Sampling::Keep;
+        let (mut crop, mut flip_p, mut tables) = (None, None, None);
+        for op in ops {
+            check_parameters(op)?;
+            match *op {
+                ImageOp::Resize { size } => sampling = Sampling::Resize(size),
+                ImageOp::RandomResizedCrop { height, width, scale, ratio } => {
+                    sampling = Sampling::RandomCrop { height, width, scale, ratio };
+                }
+                ImageOp::CenterCrop { height, width } => crop = Some((height, width)),
+                ImageOp::RandomHorizontalFlip { p } => flip_p = Some(p),
+                ImageOp::Normalize { mean, std } => tables = Some(Box::new(Tables::normalized(mean, std))),
+            }
+        }
+        let sampled = match sampling {
+            Sampling::Resize(ResizeSize::Exact { height, width })
+            | Sampling::RandomCrop { height, width, .. } => Some((height, width)),
+            _ => None,
+        };
+        let (height, width) = crop.or(sampled).ok_or(TransformError::NoFixedSize)?;
+        match output {
+            OutputType::U8 if tables.is_some() => return Err(TransformError::NormalizeToU8),
+            OutputType::U8 => {}
+            OutputType::F32 => tables = tables.or_else(|| Some(Box::new(Tables::unit()))),
+        }
+        let layout = Layout { output, order, tables };
+        Ok(ImagePipeline { sampling, center_crop: crop.is_some(), flip_p, height, width, layout })
+    }
+
+    /// Rows of every result.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// Columns of every result.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Bytes of every result.
+    pub fn sample_bytes(&self) -> usize {
+        self.rgb_bytes() * self.layout.output.bytes()
+    }
+
+    fn rgb_bytes(&self) -> usize {
+        self.height as usize * self.width as usize * 3
+    }
+
+    /// Draws a sample's randomness: a function of the image's size and the row's numbers.
+    pub fn draw(&self, image: ImageInfo, rng: &mut impl RowDraws) -> Draw {
+        let (crop, (resized_height, resized_width)) = match self.sampling {
+            Sampling::Keep => (Rect::whole(&image), (image.height, image.width)),
+            Sampling::Resize(size) => (Rect::whole(&image), size.of(&image)),
+            Sampling::RandomCrop { height, width, scale, ratio } => {
+                (random_resized_crop::draw(&image, scale, ratio, rng), (height, width))
+            }
+        };
+        let (top, left) = if self.center_crop {
+            (center_crop::start(resized_height, self.height), center_crop::start(resized_width, self.width))
+        } else {
+            (0, 0)
+        };
+        let flip = self.flip_p.is_some_and(|p| flip::draw(p, rng));
+        Draw { crop, resized_height, resized_width, top, left, flip }
+    }
+
+    /// Turns one encoded image into one sample: reads the header, draws, decodes what the draw needs, and writes
+    /// exactly [`ImagePipeline::sample_bytes`] to `target`, which is shared memory and never read back.
+    ///
+    /// # Errors
+    /// [`SampleError::Decode`] for a bad image; `target` may then hold anything.
+    pub fn run(
+        &self,
+        encoded: &[u8],
+        decoder: &mut ImageDecoder,
+        scratch: &mut Scratch,
+        rng: &mut impl RowDraws,
+        target: &mut [u8],
+    ) -> Result<(), SampleError> {
+        let draw = self.draw(decoder.info(encoded)?, rng);
+        self.run_drawn(encoded, decoder, scratch, &draw, target)
+    }
+
+    /// [`ImagePipeline::run`] with the draw given, by another field of the sample or by a test.
+    ///
+    /// # Errors
+    /// As `run`; also [`SampleError::Decode`] where the draw's crop is not inside this image.
+    pub fn run_drawn(
+        &self,
+        encoded: &[u8],
+        decoder: &mut ImageDecoder,
+        scratch: &mut Scratch,
+        draw: &Draw,
+        target: &mut [u8],
+    ) -> Result<(), SampleError> {
+        let (sample_bytes, target_bytes) = (self.sample_bytes(), target.len());
+        if sample_bytes != target_bytes {
+            return Err(SampleError::TargetLength { sample_bytes, target_bytes });
+        }
+        let window = Window::of(draw, self.height, self.width);
+        let source = decoder.decode_region(encoded, window.need(draw))?;
+        let is_padded = window.is_padded(self.height, self.width);
+        if self.writes_rgb8() && !draw.flip && !is_padded {
+            resize(&mut scratch.resizer, &source, &window, target);
+            return Ok(());
+        }
+        let visible_bytes = window.x.len as usize * window.y.len as usize * 3;
+        let visible = grown(&mut scratch.visible, visible_bytes);
+        resize(&mut scratch.resizer, &source, &window, visible);
+        let rgb = if is_padded {
+            let padded = grown(&mut scratch.padded, self.rgb_bytes());
+            pad(visible, &window, self.width as usize, padded);
+            padded
+        } else {
+            visible
+        };
+        self.layout.write(rgb, self.width as usize, draw.flip, target);
+        Ok(())
+    }
+
+    /// Whether the resized pixels are already the result.
+    fn writes_rgb8(&self) -> bool {
+        self.layout.output == OutputType::U8 && self.layout.order == OutputOrder::ChannelsLast
+    }
+}
+
+/// Puts the visible part where it belongs, zeros around it.
+fn pad(visible: &[u8], window: &Window, width: usize, padded: &mut [u8]) {
+    padded.fill(0);
+    let (left, len) = (window.x.pad as usize * 3, window.x.len as usize * 3);
+    let rows = padded.chunks_exact_mut(width * 3).skip(window.y.pad as usize);
+    for (from, row) in visible.chunks_exact(len).zip(rows) {
+        row[left..left + len].copy_from_slice(from);
+    }
+}
+
+fn grown(buffer: &mut Vec<u8>, len_bytes: usize) -> &mut [u8] {
+    if buffer.len() < len_bytes {
+        buffer.resize(len_bytes, 0);
+    }
+    &mut buffer[..len_bytes]
+}
+
+/// Each operation has its stage; stages only rise.
+fn check_order(ops: &[ImageOp]) -> Result<(), TransformError> {
+    let stage = |op: &ImageOp| match op {
+        ImageOp::Resize { .. } | ImageOp::RandomResizedCrop { .. } => 0,
+        ImageOp::CenterCrop { .. } => 1,
+        ImageOp::RandomHorizontalFlip { .. } => 2,
+        ImageOp::Normalize { .. } => 3,
+    };
+    for pair in ops.windows(2) {
+        if stage(&pair[0]) < stage(&pair[1]) {
+            continue;
+        }
+        let cure = match pair {
+            [earlier, later] if stage(earlier) == stage(later) => "keep one of the two",
+            [ImageOp::Normalize { .. }, _] => "put Normalize last",
+            [ImageOp::RandomHorizontalFlip { .. }, _] => "put RandomHorizontalFlip after the crops",
+            _ => "put CenterCrop after Resize",
+        };
+        return Err(TransformError::Order { earlier: pair[0].name(), later: pair[1].name(), cure });
+    }
+    Ok(())
+}
+
+fn check_parameters(op: &ImageOp) -> Result<(), TransformError> {
+    let side_ok = |side: u32| (1..=SIDE_MAX).contains(&side);
+    let range_ok = |[low, high]: [f64; 2], most: f64| low > 0.0 && low <= high && high <= most;
+    let wrong = match *op {
+        ImageOp::Resize { size: ResizeSize::ShorterSide(side) } if !side_ok(side) => {
+            "size must be 1 to 16384 pixels"
+        }
+        ImageOp::Resize { size: ResizeSize::Exact { height, width } }
+        | ImageOp::CenterCrop { height, width }
+        | ImageOp::RandomResizedCrop { height, width, .. }
+            if !side_ok(height) || !side_ok(width) =>
+        {
+            "height and width must be 1 to 16384 pixels"
+        }
+        ImageOp::RandomResizedCrop { scale, .. } if !range_ok(scale, 1.0) => {
+            "scale must be two rising shares of the area, above 0 and up to 1"
+        }
+        ImageOp::RandomResizedCrop { ratio, .. } if !range_ok(ratio, f64::MAX) => {
+            "ratio must be two rising numbers above 0"
+        }
+        ImageOp::RandomHorizontalFlip { p } if !(0.0..=1.0).contains(&p) => "p must be 0 to 1",
+        ImageOp::Normalize { mean, std }
+            if mean.iter().chain(&std).any(|v| !v.is_finite()) || std.contains(&0.0) =>
+        {
+            "mean and std must be finite, std not 0"
+        }
+        _ => return Ok(()),
+    };
+    Err(TransformError::Parameter { op: op.name(), wrong })
+}
+
+#[cfg(test)]
+mod tests;

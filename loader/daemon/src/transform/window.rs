@@ -1,0 +1,98 @@
+//! Which part of the resized image is visible in the result, and which part of the source it needs.
+//!
+//! After `Resize(256)` a `CenterCrop(224)` keeps 77 % of the pixels; only those are decoded and computed.
+
+use super::draw::Draw;
+use crate::decode::Rect;
+
+/// One side of the geometry.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Side {
+    /// Zeros before the visible part, in pixels of the result.
+    pub pad: u32,
+    /// Length of the visible part, in pixels of the result.
+    pub len: u32,
+    /// First pixel of the source that is needed, relative to the crop.
+    pub need_start: u32,
+    /// Pixels of the source that are needed.
+    pub need_len: u32,
+    /// Where the visible part starts in the needed source, in pixels of the source.
+    pub from: f64,
+    /// How long the visible part is in the source, in pixels of the source.
+    pub span: f64,
+}
+
+/// `start` is where the result, `out_len` long, begins in the resized image.
+fn side(crop_len: u32, resized_len: u32, start: i64, out_len: u32) -> Side {
+    let first = start.max(0);
+    let end = (start + i64::from(out_len)).min(i64::from(resized_len)).max(first);
+    let (pad, len) = ((first - start) as u32, (end - first) as u32);
+    if len == resized_len {
+        let span = f64::from(crop_len);
+        return Side { pad, len, need_start: 0, need_len: crop_len, from: 0.0, span };
+    }
+    let scale = f64::from(crop_len) / f64::from(resized_len);
+    // The filter reaches one source pixel, or one target pixel where that is more; one more for rounding.
+    let reach = scale.max(1.0) + 1.0;
+    let (from, to) = (first as f64 * scale, end as f64 * scale);
+    let need_start = (from - reach).floor().max(0.0) as u32;
+    let need_end = ((to + reach).ceil() as u32).min(crop_len);
+    let need_len = need_end - need_start;
+    let from = from - f64::from(need_start);
+    let span = (len as f64 * scale).min(f64::from(need_len) - from);
+    Side { pad, len, need_start, need_len, from, span }
+}
+
+/// Both sides.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Window {
+    pub x: Side,
+    pub y: Side,
+}
+
+impl Window {
+    pub fn of(draw: &Draw, out_height: u32, out_width: u32) -> Window {
+        Window {
+            x: side(draw.crop.width, draw.resized_width, draw.left, out_width),
+            y: side(draw.crop.height, draw.resized_height, draw.top, out_height),
+        }
+    }
+
+    /// The part of the image that has to be decoded.
+    pub fn need(&self, draw: &Draw) -> Rect {
+        Rect {
+            left: draw.crop.left + self.x.need_start,
+            top: draw.crop.top + self.y.need_start,
+            width: self.x.need_len,
+            height: self.y.need_len,
+        }
+    }
+
+    /// Whether some of the result lies outside of the image.
+    pub fn is_padded(&self, out_height: u32, out_width: u32) -> bool {
+        self.x.len != out_width || self.y.len != out_height
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::side;
+
+    #[test]
+    fn a_wholly_visible_side_needs_the_whole_crop() {
+        let s = side(500, 224, 0, 224);
+        assert_eq!((s.pad, s.len, s.need_start, s.need_len, s.from, s.span), (0, 224, 0, 500, 0.0, 500.0));
+    }
+
+    #[test]
+    fn the_middle_needs_its_own_source_and_the_filters_reach() {
+        let s = side(512, 256, 16, 224);
+        assert_eq!((s.pad, s.len, s.need_start, s.need_len, s.from, s.span), (0, 224, 29, 454, 3.0, 448.0));
+    }
+
+    #[test]
+    fn a_result_larger_than_the_image_is_padded() {
+        let s = side(100, 100, -62, 224);
+        assert_eq!((s.pad, s.len, s.need_len), (62, 100, 100));
+    }
+}
