@@ -1,1 +1,4 @@
 //! forebay: daemon.
+
+pub mod catalog;
+pub mod storage;

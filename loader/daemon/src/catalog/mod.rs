@@ -1,0 +1,1 @@
+//! Finds samples and links their labels.
