@@ -10,7 +10,9 @@ const TWO: NonZeroUsize = NonZeroUsize::new(2).expect("two is not zero");
 
 fn write_files(dir: &Path) {
     fs::create_dir(dir.join("dir")).unwrap();
-    FILES.iter().for_each(|(path, bytes)| fs::write(dir.join(path), bytes).unwrap());
+    for (path, bytes) in FILES {
+        fs::write(dir.join(path), bytes).unwrap();
+    }
 }
 
 fn read_one(root: &Arc<Root>, path: &str) -> Result<Vec<u8>, StorageError> {
