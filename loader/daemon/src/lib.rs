@@ -1,4 +1,18 @@
-//! forebay: daemon.
+//! The loader service: everything with an effect. `ARCHITECTURE.md` tells where things are.
 
+pub mod args;
+pub mod catalog;
+pub mod config;
 pub mod decode;
+pub mod delivery;
+pub mod error;
+pub mod job;
+pub mod metrics;
+pub mod prefetch;
+pub mod run;
+pub mod server;
+pub mod session;
+pub mod storage;
+pub mod sys;
 pub mod transform;
+pub mod workers;

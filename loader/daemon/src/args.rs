@@ -1,0 +1,74 @@
+//! The command line as typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Shuffled batches from shared storage, decoded, in pinned shared memory, for every GPU of the node.
+#[derive(Parser, Debug)]
+#[command(name = "forebay", version, about, propagate_version = true, arg_required_else_help = true)]
+pub struct Args {
+    /// What to log: error, warn, info, debug, or a filter as in `forebay=debug`.
+    #[arg(long, global = true, env = "FOREBAY_LOG", default_value = "warn")]
+    pub log: String,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the daemon of a node.
+    ///
+    /// Training processes join it with FOREBAY_SOCKET=/path/to.sock or DataLoader(..., daemon="/path/to.sock").
+    /// Without one, each process starts a private daemon of its own, so this is for nodes that many jobs share.
+    #[command(after_help = SERVE_HELP)]
+    Serve(ServeArgs),
+}
+
+/// Options of `forebay serve`.
+#[derive(clap::Args, Debug)]
+pub struct ServeArgs {
+    /// The node's configuration, TOML.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Overrides the configuration's socket.
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Overrides the configuration's decode threads.
+    #[arg(long, value_name = "N")]
+    pub cpu_threads: Option<usize>,
+    /// Print the configuration in force and stop.
+    #[arg(long)]
+    pub print_config: bool,
+    /// Serve the process at the other end of this descriptor, and nobody else (used by the Python client).
+    #[arg(long, value_name = "FD", hide = true)]
+    pub private_fd: Option<i32>,
+    /// A pidfd of that process.
+    #[arg(long, value_name = "FD", hide = true, requires = "private_fd")]
+    pub parent_pidfd: Option<i32>,
+}
+
+const SERVE_HELP: &str = "\
+Configuration keys (all optional but one [[root]]):
+  socket = \"/run/forebay/forebay.sock\"   where training processes connect, mode 0660
+  grpc_socket = \"/run/forebay/op.sock\"   where operators' commands connect; absent: none
+  cpu_threads = 0                        decode threads; 0: all processors of this process
+  read_threads = 16                      reads at a time
+  engine = \"threads\"                     the storage engine
+  read_budget = \"64MiB\"                  encoded bytes in flight
+  reads_in_flight = 512
+  arena_budget = \"8GiB\"                  all batches in shared memory; absent: half of the memory
+  sample_max = \"256MiB\"                  a larger file is a corrupt sample
+  pixels_max = 178956970                 an image of more pixels is a corrupt sample
+  retry_deadline = \"30s\"                 how long an unreachable file is asked for again
+  depth = 2                              batches in flight of a session that does not say
+  max_leases = 2                         batches that a consumer may hold
+  [[root]]                               what may be read; more than one is fine
+  path = \"/data\"
+  allow = { uids = [1000], gids = [100] }  absent: anybody who may connect
+
+Examples:
+  forebay serve --config node.toml
+  forebay serve --config node.toml --socket /tmp/forebay.sock --log info";

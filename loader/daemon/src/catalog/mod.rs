@@ -1,0 +1,98 @@
+//! Finds samples and links their labels: an immutable, in-memory [`Snapshot`] of a folder, a list or records.
+//!
+//! A snapshot names samples, it does not look at them: no file is opened or even stat'ed, so a listed file that is
+//! missing shows when it is read. Where a source gives no columns, their kinds are inferred by the rules in
+//! [`ColumnKind`].
+
+mod builder;
+mod bytes;
+mod cell;
+mod class_map;
+mod column;
+mod csv;
+mod error;
+mod fault;
+mod folder;
+mod infer;
+mod json;
+mod limits;
+mod list;
+mod order;
+mod parquet;
+mod paths;
+mod scan;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+pub use class_map::ClassMap;
+pub use column::{Column, ColumnKind, ColumnSpec};
+pub use error::{CatalogError, CatalogErrorKind};
+pub use fault::{CellFault, Place, Unit};
+pub use folder::IMG_EXTENSIONS;
+pub use limits::CatalogLimits;
+pub use snapshot::Snapshot;
+
+/// The number of a sample in its snapshot.
+pub type SampleIndex = u64;
+
+/// Where samples and their labels come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SourceSpec {
+    /// A folder of class folders, in torchvision's `ImageFolder` order: columns `image` (path) and `label` (class index).
+    Folder {
+        /// The folder that holds the class folders.
+        root: PathBuf,
+        /// Suffixes of sample files, any case, with or without the dot; [`IMG_EXTENSIONS`] where absent.
+        extensions: Option<Vec<String>>,
+    },
+    /// A file with one sample a row.
+    List {
+        /// The list.
+        file: PathBuf,
+        /// The directory that its paths are relative to, or lie in.
+        root: PathBuf,
+        /// Read off the file's extension where absent.
+        format: Option<Format>,
+        /// The columns to load, in this order; all of them, with inferred kinds, where empty.
+        columns: Vec<ColumnSpec>,
+    },
+    /// Samples that a client sent: a list of dicts, one JSON object a line.
+    Records {
+        /// The directory that paths are relative to; only needed for a path column.
+        root: Option<PathBuf>,
+        /// The objects, one a line.
+        json_lines: Vec<u8>,
+        /// As for [`SourceSpec::List`].
+        columns: Vec<ColumnSpec>,
+    },
+}
+
+/// How a list is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Comma-separated, quoted as RFC 4180, the first line names the columns. Extension `.csv`.
+    Csv,
+    /// The same with tabs. Extension `.tsv`.
+    Tsv,
+    /// One JSON object a line; empty lines are skipped. Extensions `.jsonl`, `.ndjson`.
+    Jsonl,
+    /// Parquet with flat columns and lists of numbers. Extensions `.parquet`, `.pq`.
+    Parquet,
+}
+
+/// Reads a source into a snapshot.
+///
+/// # Errors
+/// [`CatalogError`] names the row and column, the cause and, by its hint, the cure.
+pub fn open(spec: &SourceSpec, limits: &CatalogLimits) -> Result<Snapshot, CatalogError> {
+    match spec {
+        SourceSpec::Folder { root, extensions } => folder::open(root, extensions.as_deref(), limits),
+        SourceSpec::List { file, root, format, columns } => list::open(file, root, *format, columns, limits),
+        SourceSpec::Records { root, json_lines, columns } => {
+            list::open_records(root.as_deref(), json_lines, columns, limits)
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The configuration as resolved: read once, checked whole, printable whole.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::decode::ImageLimits;
+use crate::error::{Fault, Kind};
+use crate::prefetch::ReadBudget;
+use crate::storage::RetryPolicy;
+use crate::sys;
+use crate::workers::PoolOptions;
+
+/// A node's configuration file, `node.toml`. Everything has a default but the roots.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where training processes connect; made with mode 0660.
+    pub socket: PathBuf,
+    /// Where operators' commands connect (gRPC on a Unix socket). Absent: none.
+    pub grpc_socket: Option<PathBuf>,
+    /// Decode threads. 0: the processors that this process may use.
+    pub cpu_threads: usize,
+    /// Reads at a time of the `threads` engine.
+    pub read_threads: usize,
+    /// The storage engine.
+    pub engine: EngineName,
+    /// Encoded bytes in flight.
+    pub read_budget: Bytes,
+    /// Reads in flight.
+    pub reads_in_flight: u32,
+    /// All sessions' arenas together. 0: half of the memory.
+    pub arena_budget: Bytes,
+    /// A larger file is a corrupt sample.
+    pub sample_max: Bytes,
+    /// An image of more pixels is a corrupt sample.
+    pub pixels_max: u64,
+    /// How long an unreachable sample is asked for again.
+    pub retry_deadline: Seconds,
+    /// Batches in flight where a session does not say.
+    pub depth: u32,
+    /// Batches that a consumer may hold where a session does not say.
+    pub max_leases: u32,
+    /// What may be read, and by whom.
+    #[serde(rename = "root")]
+    pub roots: Vec<RootConfig>,
+}
+
+/// A directory that jobs may read beneath.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RootConfig {
+    /// Absolute.
+    pub path: PathBuf,
+    /// Who may. Neither users nor groups: anybody who may connect.
+    #[serde(default)]
+    pub allow: Allow,
+}
+
+/// Users and groups, by number.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Allow {
+    /// User numbers.
+    pub uids: Vec<u32>,
+    /// Group numbers; a peer's own group counts, as the socket reports it.
+    pub gids: Vec<u32>,
+}
+
+/// The storage engines of this version.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineName {
+    /// A pool of threads that open, read and close.
+    Threads,
+}
+
+/// A size: a number with the unit B, KiB, MiB or GiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+/// A time: a number with the unit ms, s or min.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seconds(pub Duration);
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            socket: PathBuf::from("/run/forebay/forebay.sock"),
+            grpc_socket: None,
+            cpu_threads: 0,
+            read_threads: 16,
+            engine: EngineName::Threads,
+            read_budget: Bytes(64 << 20),
+            reads_in_flight: 512,
+            arena_budget: Bytes(0),
+            sample_max: Bytes(256 << 20),
+            pixels_max: ImageLimits::default().pixels_max,
+            retry_deadline: Seconds(Duration::from_secs(30)),
+            depth: 2,
+            max_leases: 2,
+            roots: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// NotFound or Invalid, naming the key and the line.
+    pub fn read(path: &Path) -> Result<Self, Fault> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Fault::from_error(Kind::NotFound, &error)
+                .context(format!("read configuration {}", path.display()))
+                .hint("examples/nodes/ has files to start from")
+        })?;
+        Self::parse(&text).map_err(|fault| fault.context(format!("configuration {}", path.display())))
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// Invalid: unknown keys, wrong units, values out of range.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        let config: Self = toml::from_str(text).map_err(|error| {
+            Fault::invalid(error.to_string().trim_end().to_owned())
+                .hint("`forebay serve --help` lists the keys and units")
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        let positive = [
+            ("read_threads", self.read_threads as u64),
+            ("reads_in_flight", u64::from(self.reads_in_flight)),
+            ("read_budget", self.read_budget.0),
+            ("sample_max", self.sample_max.0),
+            ("pixels_max", self.pixels_max),
+            ("depth", u64::from(self.depth)),
+            ("max_leases", u64::from(self.max_leases)),
+        ];
+        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(Fault::invalid(format!("{key} must be at least 1")));
+        }
+        let bounded = [
+            ("cpu_threads", self.cpu_threads),
+            ("read_threads", self.read_threads),
+            ("depth", self.depth as usize),
+            ("max_leases", self.max_leases as usize),
+        ];
+        if let Some((key, value)) = bounded.iter().find(|(_, value)| *value > 1024) {
+            return Err(Fault::invalid(format!("{key} = {value} is above 1024")));
+        }
+        if let Some(root) = self.roots.iter().find(|root| !root.path.is_absolute()) {
+            return Err(Fault::invalid(format!("root {} is not an absolute path", root.path.display())));
+        }
+        Ok(())
+    }
+
+    /// How the pool is sized.
+    pub fn pool_options(&self) -> PoolOptions {
+        let cpu_threads = if self.cpu_threads == 0 { sys::cpus() } else { self.cpu_threads };
+        PoolOptions {
+            cpu_threads,
+            budget: ReadBudget { bytes: self.read_budget.0, reads: self.reads_in_flight },
+            sample_bytes_max: self.sample_max.0,
+            retry: RetryPolicy { deadline: self.retry_deadline.0, ..RetryPolicy::default() },
+            image_limits: ImageLimits {
+                pixels_max: self.pixels_max,
+                encoded_bytes_max: self.sample_max.0,
+                ..ImageLimits::default()
+            },
+        }
+    }
+
+    /// What all arenas together may take.
+    pub fn arena_budget_bytes(&self) -> u64 {
+        if self.arena_budget.0 == 0 { sys::memory_bytes() / 2 } else { self.arena_budget.0 }
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+        with_unit(&text, &units).map(Self).ok_or_else(|| {
+            serde::de::Error::custom(format!(
+                "{text:?} is no size: write a number and B, KiB, MiB or GiB, as in \"64MiB\""
+            ))
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let units = [("ms", 1), ("min", 60_000), ("s", 1000)];
+        let ms = with_unit(&text, &units).ok_or_else(|| {
+            serde::de::Error::custom(format!(
+                "{text:?} is no time: write a number and ms, s or min, as in \"30s\""
+            ))
+        })?;
+        Ok(Self(Duration::from_millis(ms)))
+    }
+}
+
+fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let (number, factor) =
+        units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)))?;
+    number.trim().parse::<u64>().ok()?.checked_mul(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(text: &str) -> String {
+        Config::parse(text).expect_err("a wrong configuration").to_string()
+    }
+
+    #[test]
+    fn every_key_is_read_with_its_unit() {
+        let text = "socket = \"/tmp/s\"\ngrpc_socket = \"/tmp/g\"\ncpu_threads = 3\nread_threads = 4\nengine = \"threads\"\nread_budget = \"2MiB\"\n\
+                    reads_in_flight = 7\narena_budget = \"1 GiB\"\nsample_max = \"5KiB\"\npixels_max = 9\nretry_deadline = \"2min\"\ndepth = 5\nmax_leases = 6\n\
+                    [[root]]\npath = \"/data\"\nallow = { uids = [1000], gids = [5] }\n";
+        let config = Config::parse(text).expect("a whole configuration");
+        let options = config.pool_options();
+        assert_eq!((options.cpu_threads, options.budget), (3, ReadBudget { bytes: 2 << 20, reads: 7 }));
+        assert_eq!((options.sample_bytes_max, options.image_limits.pixels_max), (5 << 10, 9));
+        assert_eq!(
+            (options.retry.deadline, config.arena_budget_bytes()),
+            (Duration::from_secs(120), 1 << 30)
+        );
+        assert_eq!(config.roots[0].allow, Allow { uids: vec![1000], gids: vec![5] });
+        assert_eq!((config.depth, config.max_leases, config.read_threads), (5, 6, 4));
+    }
+
+    #[test]
+    fn an_unknown_key_names_itself() {
+        assert!(message("cpu_thread = 3").contains("cpu_thread"));
+        assert!(message("[[root]]\npath = \"/d\"\nalow = {}").contains("alow"));
+    }
+
+    #[test]
+    fn a_wrong_unit_says_what_units_there_are() {
+        assert!(message("read_budget = \"64MB\"").contains("MiB"));
+        assert!(message("retry_deadline = \"30\"").contains("as in \"30s\""));
+        assert!(message("engine = \"uring2\"").contains("threads"));
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        assert!(message("depth = 0").contains("depth must be at least 1"));
+        assert!(message("cpu_threads = 5000").contains("above 1024"));
+        assert!(message("[[root]]\npath = \"data\"").contains("absolute"));
+    }
+
+    #[test]
+    fn a_missing_file_names_itself_and_the_cure() {
+        let fault = Config::read(Path::new("/nowhere/node.toml")).expect_err("no such file");
+        assert!(fault.to_string().contains("/nowhere/node.toml") && fault.hint.is_some());
+    }
+}

@@ -1,0 +1,95 @@
+//! A session's socket: sends what the session has, takes what the client says, until either side goes.
+
+use std::io;
+
+use forebay_plan::Cursor;
+use tokio::sync::watch;
+
+use super::record::{ClientRecord, RECORD_BYTES_MAX, write_arena, write_fault};
+use super::socket::SeqPacket;
+use crate::error::Fault;
+use crate::session::table::Entry;
+use crate::session::{Outgoing, Session};
+
+/// Runs a session on its socket until the client closes it, dies (`gone`) or breaks the protocol.
+pub async fn serve(mut session: Session, entry: Entry, socket: SeqPacket, mut gone: watch::Receiver<bool>) {
+    let id = session.id();
+    let ended = tokio::select! {
+        ended = exchange(&mut session, &socket) => ended,
+        _ = gone.wait_for(|gone| *gone) => Ok("the client's process ended"),
+    };
+    match ended {
+        Ok(why) => tracing::debug!(session = id, why, "session ended"),
+        Err(error) => tracing::debug!(session = id, %error, "session's socket failed"),
+    }
+    // The arena's memory goes before the session is taken off the list that the budget is computed from.
+    drop(session);
+    drop(entry);
+}
+
+async fn exchange(session: &mut Session, socket: &SeqPacket) -> io::Result<&'static str> {
+    let mut out = Vec::new();
+    let mut buffer = [0; 2048];
+    let geometry = session.arena().geometry();
+    write_arena(&mut out, session.arena().id(), geometry.slot_bytes, geometry.slots);
+    socket.send(&out, Some(session.arena().fd())).await?;
+    let wake = session.wake();
+    loop {
+        while let Some(outgoing) = session.advance() {
+            encode(&outgoing, session.sequence(), &mut out);
+            socket.send(&out, None).await?;
+        }
+        let received = tokio::select! {
+            received = socket.receive(&mut buffer) => received?,
+            () = wake.notified() => continue,
+        };
+        if received.len_bytes == 0 {
+            return Ok("the client closed it");
+        }
+        let understood = ClientRecord::read(&buffer[..received.len_bytes]).map_err(|error| error.to_string());
+        if let Err(error) = understood.and_then(|record| apply(session, record)) {
+            let fault = Fault::invalid(error).hint("the client does not speak docs/wire.md; upgrade it");
+            write_fault(&mut out, true, session.sequence(), 0, 0, &error_json(&fault));
+            socket.send(&out, None).await?;
+            return Ok("the client broke the protocol");
+        }
+    }
+}
+
+fn apply(session: &mut Session, record: ClientRecord) -> Result<(), String> {
+    match record {
+        ClientRecord::Credit { credits } => session.credit(credits),
+        ClientRecord::Release(releases) => session.release(&releases),
+        ClientRecord::Seek { sequence, epoch, position, credits } => {
+            session.seek(sequence, Cursor { epoch, position }, credits).map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+fn encode(outgoing: &Outgoing, sequence: u32, out: &mut Vec<u8>) {
+    match outgoing {
+        Outgoing::Ready(ready) => ready.write(out),
+        Outgoing::Fault { cursor, fault } => {
+            write_fault(out, false, sequence, cursor.epoch, cursor.position, &error_json(fault));
+        }
+    }
+}
+
+/// An error as JSON that fits a record: long causes and objects are cut, the kind never.
+fn error_json(fault: &Fault) -> String {
+    let mut error = fault.to_proto();
+    let cut = |text: &mut String| {
+        if text.len() > 2048 {
+            *text = text.chars().take(2000).collect::<String>() + " …";
+        }
+    };
+    cut(&mut error.message);
+    cut(&mut error.hint);
+    cut(&mut error.object);
+    error.causes.truncate(8);
+    error.causes.iter_mut().for_each(cut);
+    let json = serde_json::to_string(&error).expect("every message has a JSON mapping");
+    debug_assert!(json.len() + 64 < RECORD_BYTES_MAX, "eleven texts of 2 kB");
+    json
+}

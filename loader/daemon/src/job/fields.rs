@@ -1,0 +1,63 @@
+//! The outputs of a sample: for each its tensor, and what makes its bytes.
+
+use forebay_plan::{MemoryOrder, TensorSpec};
+use forebay_proto::v1;
+
+use super::tensor_to_proto;
+use super::values::ValueMaker;
+use crate::transform::ImagePipeline;
+
+/// One output of a sample.
+pub struct FieldPlan {
+    /// Name, type and shape.
+    pub spec: TensorSpec,
+    /// What makes it.
+    pub maker: FieldMaker,
+}
+
+/// What makes the bytes of a field.
+pub enum FieldMaker {
+    /// A file, decoded and transformed. `column` holds its path.
+    Image {
+        /// Index of the path column.
+        column: usize,
+        /// Crop, resize, flip, normalise, layout.
+        pipeline: Box<ImagePipeline>,
+    },
+    /// The value of a column.
+    Value(ValueMaker),
+}
+
+impl FieldMaker {
+    /// The column of the file that must be read, if any.
+    pub fn path_column(&self) -> Option<usize> {
+        match self {
+            Self::Image { column, .. } => Some(*column),
+            Self::Value(_) => None,
+        }
+    }
+
+    /// Whether a file must be read.
+    pub fn reads(&self) -> bool {
+        self.path_column().is_some()
+    }
+}
+
+impl FieldPlan {
+    /// The tensor for the wire.
+    pub fn to_proto(&self) -> v1::TensorSpec {
+        let utf8 = matches!(&self.maker, FieldMaker::Value(value) if value.is_text());
+        tensor_to_proto(&self.spec, utf8)
+    }
+
+    /// An image's spec: dims C, H, W, in the memory order that its pipeline writes.
+    pub fn image_spec(
+        name: &str,
+        pipeline: &ImagePipeline,
+        dtype: forebay_plan::DType,
+        order: MemoryOrder,
+    ) -> TensorSpec {
+        let dims = vec![3, pipeline.height(), pipeline.width()];
+        TensorSpec { name: name.to_owned(), dtype, dims, order }
+    }
+}

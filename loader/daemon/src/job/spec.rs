@@ -1,0 +1,315 @@
+//! The edge: a job spec as a client sent it -> a job, or an error that names the field and the cure.
+
+use std::sync::{Arc, Mutex};
+
+use forebay_plan::{DType, Digest, MemoryOrder, ORDER_VERSION, OrderSpec, Sampler};
+use forebay_proto::v1::{self, transform::Op};
+
+use super::digest::content_digest;
+use super::fields::{FieldMaker, FieldPlan};
+use super::values::ValueMaker;
+use super::{Job, VALID};
+use crate::catalog::{Column, ColumnKind, Snapshot};
+use crate::error::{Fault, Kind};
+use crate::transform::{ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize};
+
+const JOB_ID_BYTES_MAX: usize = 128;
+const FIELDS_MAX: usize = 32;
+const TRANSFORMS_MAX: usize = 32;
+const SIDE_MAX: u32 = 16_384;
+const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// What a corrupt sample does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// The session ends with an error that names it.
+    Fail,
+    /// Another sample of the epoch, drawn by the PRF, stands in the row.
+    Substitute,
+    /// Zeros stand in the row, and `valid` is 0.
+    Mask,
+}
+
+/// The policy and its budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadSample {
+    /// What happens to the row.
+    pub policy: Policy,
+    /// The session fails past this many in one epoch. `None`: no budget.
+    pub budget_count: Option<u64>,
+}
+
+/// Makes a job of a spec and the snapshot that it names. Every default is filled in before the content is named.
+///
+/// # Errors
+/// Invalid, naming what in the spec is wrong; Unimplemented, naming what is reserved.
+pub fn resolve(spec: &v1::JobSpec, snapshot: Arc<Snapshot>) -> Result<Job, Fault> {
+    check_job_id(&spec.job_id)?;
+    let order = order(spec.order.as_ref(), snapshot.len())?;
+    let bad_sample = bad_sample(spec.on_bad_sample.as_ref())?;
+    let named = fields_or_default(&spec.fields, &snapshot)?;
+    let (filled, fields) = plan_fields(&named, &snapshot)?;
+    let snapshot_id = Digest::from_bytes(snapshot.id());
+    let (order_digest, content_digest) = (order.digest(&snapshot_id), content_digest(&filled, &bad_sample));
+    let id = match spec.job_id.as_str() {
+        "" => format!("{}-{}", order_digest.short(), content_digest.short()),
+        id => id.to_owned(),
+    };
+    let epochs = Mutex::new(Vec::new());
+    Ok(Job { id, snapshot, snapshot_id, order, order_digest, content_digest, fields, bad_sample, epochs })
+}
+
+fn check_job_id(id: &str) -> Result<(), Fault> {
+    let fine = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte));
+    if fine && id.len() <= JOB_ID_BYTES_MAX {
+        return Ok(());
+    }
+    let hint = "use at most 128 letters, digits and the signs . _ : -";
+    Err(Fault::invalid(format!("job_id {:?} has other characters or is too long", truncate(id))).hint(hint))
+}
+
+fn truncate(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+fn order(order: Option<&v1::Order>, rows: u64) -> Result<OrderSpec, Fault> {
+    let order = order.copied().unwrap_or_default();
+    if order.version != 0 && order.version != ORDER_VERSION {
+        let message =
+            format!("order version {} is not {ORDER_VERSION}, the one this daemon computes", order.version);
+        return Err(Fault::invalid(message).hint("resume with the forebay version that wrote the state"));
+    }
+    let sampler = match order.sampler() {
+        v1::Sampler::Unspecified | v1::Sampler::Sequential => Sampler::Sequential,
+        v1::Sampler::Shuffled => Sampler::Shuffled,
+        other => return Err(Fault::unimplemented(format!("sampler {}", other.as_str_name()))),
+    };
+    OrderSpec::new(sampler, order.seed, rows).map_err(|error| Fault::invalid(error.to_string()))
+}
+
+fn bad_sample(given: Option<&v1::OnBadSample>) -> Result<BadSample, Fault> {
+    let given = given.copied().unwrap_or_default();
+    let policy = match v1::BadSamplePolicy::try_from(given.policy) {
+        Ok(v1::BadSamplePolicy::Unspecified | v1::BadSamplePolicy::Fail) => Policy::Fail,
+        Ok(v1::BadSamplePolicy::Substitute) => Policy::Substitute,
+        Ok(v1::BadSamplePolicy::Mask) => Policy::Mask,
+        Err(_) => return Err(Fault::invalid(format!("on_bad_sample policy {} is unknown", given.policy))),
+    };
+    Ok(BadSample { policy, budget_count: (given.budget_count > 0).then_some(given.budget_count) })
+}
+
+/// A spec without fields means all columns, in order.
+fn fields_or_default(fields: &[v1::Field], snapshot: &Snapshot) -> Result<Vec<v1::Field>, Fault> {
+    if fields.len() > FIELDS_MAX {
+        return Err(Fault::invalid(format!("{} fields, at most {FIELDS_MAX}", fields.len())));
+    }
+    if !fields.is_empty() {
+        return Ok(fields.to_vec());
+    }
+    Ok(snapshot
+        .columns()
+        .iter()
+        .map(|column| v1::Field { name: column.name().to_owned(), ..Default::default() })
+        .collect())
+}
+
+fn plan_fields(fields: &[v1::Field], snapshot: &Snapshot) -> Result<(Vec<v1::Field>, Vec<FieldPlan>), Fault> {
+    let mut filled = Vec::new();
+    let mut plans: Vec<FieldPlan> = Vec::new();
+    for field in fields {
+        if field.name.is_empty()
+            || field.name == VALID
+            || plans.iter().any(|plan| plan.spec.name == field.name)
+        {
+            let message = format!("field name {:?} is empty, reserved or given twice", truncate(&field.name));
+            return Err(Fault::invalid(message).hint("give each field a name of its own; `valid` is ours"));
+        }
+        let (field, plan) = plan_field(field, snapshot)?;
+        filled.push(field);
+        plans.push(plan);
+    }
+    Ok((filled, plans))
+}
+
+fn plan_field(given: &v1::Field, snapshot: &Snapshot) -> Result<(v1::Field, FieldPlan), Fault> {
+    let mut field = given.clone();
+    if field.column.is_empty() {
+        field.column.clone_from(&field.name);
+    }
+    let index = snapshot.columns().iter().position(|column| column.name() == field.column);
+    let index = index.ok_or_else(|| {
+        let names: Vec<_> = snapshot.columns().iter().map(Column::name).collect();
+        Fault::invalid(format!("field {}: no column {:?}", field.name, truncate(&field.column)))
+            .hint(format!("the source has the columns {}", names.join(", ")))
+    })?;
+    if field.views > 1 {
+        return Err(Fault::unimplemented(format!("field {}: {} views", field.name, field.views)));
+    }
+    field.views = 1;
+    let is_path = snapshot.columns()[index].kind() == ColumnKind::Path;
+    let decode = match field.decode() {
+        v1::Decode::Unspecified if is_path => v1::Decode::Image,
+        v1::Decode::Unspecified => v1::Decode::Value,
+        other => other,
+    };
+    field.set_decode(decode);
+    match decode {
+        v1::Decode::Image if is_path => image_field(field, index),
+        v1::Decode::Image => {
+            Err(Fault::invalid(format!("field {}: column {} holds no paths", field.name, field.column))
+                .hint("an image needs a path column; name the column's kind where it was inferred wrong"))
+        }
+        v1::Decode::Value => value_field(field, snapshot, index),
+        other => Err(Fault::unimplemented(format!("field {}: decode {}", field.name, other.as_str_name()))),
+    }
+}
+
+fn value_field(
+    mut field: v1::Field,
+    snapshot: &Snapshot,
+    index: usize,
+) -> Result<(v1::Field, FieldPlan), Fault> {
+    if !field.transforms.is_empty() {
+        let message = format!("field {}: transforms work on images", field.name);
+        return Err(Fault::invalid(message).hint("leave the transforms out of this field"));
+    }
+    let dtype = dtype(&field)?;
+    let (value, spec) = ValueMaker::new(snapshot, index, &field.name, dtype)?;
+    field.set_memory_order(v1::MemoryOrder::RowMajor);
+    Ok((field, FieldPlan { spec, maker: FieldMaker::Value(value) }))
+}
+
+fn image_field(mut field: v1::Field, column: usize) -> Result<(v1::Field, FieldPlan), Fault> {
+    if field.transforms.len() > TRANSFORMS_MAX {
+        return Err(Fault::invalid(format!("field {}: more than {TRANSFORMS_MAX} transforms", field.name)));
+    }
+    let ops = field.transforms.iter_mut().map(image_op).collect::<Result<Vec<_>, _>>();
+    let ops = ops.map_err(|fault| fault.context(format!("field {}", field.name)))?;
+    let normalised = ops.iter().any(|op| matches!(op, ImageOp::Normalize { .. }));
+    let asked = dtype(&field)?.unwrap_or(if normalised { DType::F32 } else { DType::U8 });
+    let out = match asked {
+        DType::U8 => OutputType::U8,
+        DType::F32 => OutputType::F32,
+        other => {
+            let message = format!("field {}: an image can't be {}", field.name, other.as_str());
+            return Err(Fault::invalid(message).hint("choose uint8 or float32"));
+        }
+    };
+    let order = match field.memory_order() {
+        v1::MemoryOrder::RowMajor => MemoryOrder::RowMajor,
+        v1::MemoryOrder::Unspecified | v1::MemoryOrder::ChannelsLast => MemoryOrder::ChannelsLast,
+    };
+    let written = match order {
+        MemoryOrder::RowMajor => OutputOrder::ChannelsFirst,
+        MemoryOrder::ChannelsLast => OutputOrder::ChannelsLast,
+    };
+    let pipeline = ImagePipeline::new(&ops, out, written)
+        .map_err(|error| Fault::from_error(Kind::Invalid, &error).context(format!("field {}", field.name)))?;
+    field.set_dtype(if asked == DType::U8 { v1::DType::DtypeUint8 } else { v1::DType::DtypeFloat32 });
+    // The memory order moves bytes, not values, and is part of the content all the same: a batch's bytes are promised.
+    field.set_memory_order(if order == MemoryOrder::RowMajor {
+        v1::MemoryOrder::RowMajor
+    } else {
+        v1::MemoryOrder::ChannelsLast
+    });
+    let spec = FieldPlan::image_spec(&field.name, &pipeline, asked, order);
+    Ok((field, FieldPlan { spec, maker: FieldMaker::Image { column, pipeline: Box::new(pipeline) } }))
+}
+
+fn dtype(field: &v1::Field) -> Result<Option<DType>, Fault> {
+    Ok(Some(match field.dtype() {
+        v1::DType::DtypeUnspecified => return Ok(None),
+        v1::DType::DtypeUint8 | v1::DType::DtypeUtf8 => DType::U8,
+        v1::DType::DtypeInt32 => DType::I32,
+        v1::DType::DtypeInt64 => DType::I64,
+        v1::DType::DtypeFloat32 => DType::F32,
+        v1::DType::DtypeFloat64 => DType::F64,
+        v1::DType::DtypeBool => DType::Bool,
+        other => return Err(Fault::unimplemented(format!("field {}: {}", field.name, other.as_str_name()))),
+    }))
+}
+
+/// Reads one transform and writes its defaults into the spec, so that "absent" and "the default" have one name.
+fn image_op(transform: &mut v1::Transform) -> Result<ImageOp, Fault> {
+    let op = transform.op.as_mut().ok_or_else(|| Fault::invalid("a transform without an operation"))?;
+    Ok(match op {
+        Op::Resize(resize) => ImageOp::Resize {
+            size: match *resize.size.as_slice() {
+                [side] => ResizeSize::ShorterSide(side_of(side)?),
+                [height, width] => ResizeSize::Exact { height: side_of(height)?, width: side_of(width)? },
+                _ => return Err(size_fault("Resize")),
+            },
+        },
+        Op::CenterCrop(crop) => {
+            let (height, width) = two_sides(&crop.size, "CenterCrop")?;
+            crop.size = vec![height, width];
+            ImageOp::CenterCrop { height, width }
+        }
+        Op::RandomResizedCrop(crop) => {
+            let (height, width) = two_sides(&crop.size, "RandomResizedCrop")?;
+            let scale = pair(&crop.scale, [0.08, 1.0], "scale")?;
+            let ratio = pair(&crop.ratio, [3.0 / 4.0, 4.0 / 3.0], "ratio")?;
+            *crop = v1::RandomResizedCrop {
+                size: vec![height, width],
+                scale: scale.to_vec(),
+                ratio: ratio.to_vec(),
+            };
+            ImageOp::RandomResizedCrop { height, width, scale, ratio }
+        }
+        Op::RandomHorizontalFlip(flip) => {
+            let p = *flip.p.get_or_insert(0.5);
+            if !(0.0..=1.0).contains(&p) {
+                return Err(Fault::invalid(format!("RandomHorizontalFlip: p {p} is no probability"))
+                    .hint("use 0 to 1"));
+            }
+            ImageOp::RandomHorizontalFlip { p }
+        }
+        Op::Normalize(normalize) => {
+            let mean = channels(&normalize.mean, IMAGENET_MEAN, "mean")?;
+            let std = channels(&normalize.std, IMAGENET_STD, "std")?;
+            if std.iter().any(|value| *value <= 0.0) {
+                return Err(Fault::invalid("Normalize: std must be positive"));
+            }
+            *normalize = v1::Normalize { mean: mean.to_vec(), std: std.to_vec() };
+            ImageOp::Normalize { mean, std }
+        }
+    })
+}
+
+fn side_of(side: u32) -> Result<u32, Fault> {
+    if (1..=SIDE_MAX).contains(&side) {
+        return Ok(side);
+    }
+    Err(Fault::invalid(format!("size {side} is not between 1 and {SIDE_MAX}")))
+}
+
+fn two_sides(size: &[u32], name: &str) -> Result<(u32, u32), Fault> {
+    match *size {
+        [side] => Ok((side_of(side)?, side_of(side)?)),
+        [height, width] => Ok((side_of(height)?, side_of(width)?)),
+        _ => Err(size_fault(name)),
+    }
+}
+
+fn size_fault(name: &str) -> Fault {
+    Fault::invalid(format!("{name}: size must be one number or height and width"))
+}
+
+fn pair(given: &[f64], default: [f64; 2], name: &str) -> Result<[f64; 2], Fault> {
+    match *given {
+        [] => Ok(default),
+        [low, high] if low > 0.0 && low <= high && high.is_finite() => Ok([low, high]),
+        _ => Err(Fault::invalid(format!(
+            "RandomResizedCrop: {name} must be two positive numbers, the smaller first"
+        ))),
+    }
+}
+
+fn channels(given: &[f32], default: [f32; 3], name: &str) -> Result<[f32; 3], Fault> {
+    match *given {
+        [] => Ok(default),
+        [r, g, b] if given.iter().all(|value| value.is_finite()) => Ok([r, g, b]),
+        _ => Err(Fault::invalid(format!("Normalize: {name} must be three finite numbers, for R, G and B"))),
+    }
+}

@@ -1,0 +1,64 @@
+//! The one binary: parses the command line, runs the verb, prints errors once with their cure.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use forebay::args::{Args, Command, ServeArgs};
+use forebay::config::Config;
+use forebay::error::Fault;
+use forebay::run::{self, PrivateOptions};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let filter = tracing_subscriber::EnvFilter::try_new(&args.log);
+    let filter = match filter {
+        Ok(filter) => filter,
+        Err(error) => return fail(&anyhow::anyhow!("--log {:?}: {error}", args.log)),
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let done = match args.command {
+        Command::Serve(serve) => serve_command(serve),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    // A `Fault` prints its own chain and hint; anything else has its causes in the error.
+    if let Some(fault) = error.downcast_ref::<Fault>() {
+        eprintln!("error: {fault}");
+    } else {
+        eprintln!("error: {error:#}");
+    }
+    ExitCode::FAILURE
+}
+
+fn serve_command(args: ServeArgs) -> anyhow::Result<()> {
+    let mut config = args.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
+    config.socket = args.socket.unwrap_or(config.socket);
+    config.cpu_threads = args.cpu_threads.unwrap_or(config.cpu_threads);
+    if args.print_config {
+        println!("{config:#?}");
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let served = runtime.block_on(async {
+        match args.private_fd {
+            Some(socket) => {
+                run::serve_private(config, PrivateOptions { socket, parent: args.parent_pidfd }).await
+            }
+            None => run::serve_node(config).await,
+        }
+    });
+    // Reads that hang in a dead file system must not keep the daemon from ending.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    Ok(served?)
+}

@@ -1,0 +1,287 @@
+//! Wiring: listeners, connections, signals, shutdown.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::delivery::local::control::Control;
+use crate::delivery::local::socket::SeqPacket;
+use crate::error::{Fault, Kind};
+use crate::server::{Peer, Service, grpc};
+use crate::storage::ThreadsEngine;
+use crate::sys;
+use crate::workers::{Pool, Threads};
+
+/// How a daemon of one training process is told about it.
+#[derive(Clone, Copy, Debug)]
+pub struct PrivateOptions {
+    /// The inherited end of the control socket pair.
+    pub socket: RawFd,
+    /// A pidfd of the process to serve.
+    pub parent: Option<RawFd>,
+}
+
+/// A service and the threads under it.
+pub struct Daemon {
+    /// The calls.
+    pub service: Arc<Service>,
+    _threads: Threads,
+}
+
+impl Daemon {
+    /// Starts the storage engine and the pool.
+    ///
+    /// # Errors
+    /// Unavailable: threads could not be started.
+    pub fn start(config: Config) -> Result<Self, Fault> {
+        // Bounded by what the gate lets through, so it is never full.
+        let (done, completed) = flume::unbounded();
+        let read_threads = NonZeroUsize::new(config.read_threads).unwrap_or(NonZeroUsize::MIN);
+        let engine = ThreadsEngine::new(read_threads, &done).map_err(|error| {
+            Fault::from_error(Kind::Unavailable, &error).context("start the storage engine")
+        })?;
+        let timer = tokio::runtime::Handle::current();
+        let (pool, threads) = Pool::start(Arc::new(engine), &completed, config.pool_options(), timer)?;
+        tracing::info!(
+            engine = pool.engine_name(),
+            read_threads,
+            cpu_threads = pool.cpu_threads(),
+            "started"
+        );
+        Ok(Self { service: Service::new(config, pool), _threads: threads })
+    }
+
+    /// Serves one connected control socket until it ends. `gone` turns true when its process has ended.
+    pub fn connect(
+        &self,
+        socket: OwnedFd,
+        peer: Peer,
+        gone: watch::Receiver<bool>,
+    ) -> io::Result<tokio::task::JoinHandle<()>> {
+        let control = Control::new(Arc::clone(&self.service), SeqPacket::new(socket)?, peer, gone);
+        Ok(tokio::spawn(async move {
+            if let Err(error) = control.serve().await {
+                tracing::debug!(%error, "control connection failed");
+            }
+        }))
+    }
+}
+
+/// Serves the process that started this one, until it ends in whatever way.
+///
+/// # Errors
+/// Invalid: the descriptors are not what they should be.
+pub async fn serve_private(config: Config, options: PrivateOptions) -> Result<(), Fault> {
+    let adopt = |number: RawFd, what: &str| {
+        sys::adopt_fd(number).map_err(|error| {
+            Fault::from_error(Kind::Invalid, &error).context(format!("{what}: descriptor {number}")).hint(
+                "--private-fd and --parent-pidfd are for the Python client, which passes open descriptors",
+            )
+        })
+    };
+    let socket = adopt(options.socket, "--private-fd")?;
+    let parent = options.parent.map(|number| adopt(number, "--parent-pidfd")).transpose()?;
+    let daemon = Daemon::start(config)?;
+    let (tell, gone) = watch::channel(false);
+    let connection = daemon
+        .connect(socket, Peer::Parent, gone)
+        .map_err(|error| Fault::from_error(Kind::Invalid, &error))?;
+    let mut draining = daemon.service.draining();
+    // Ctrl-C goes to the whole terminal group: it is the training process's to answer.
+    let mut interrupts = signals(SignalKind::interrupt())?;
+    let mut terms = signals(SignalKind::terminate())?;
+    let ignored = async { while interrupts.recv().await.is_some() {} };
+    tokio::select! {
+        () = exited(parent) => tracing::debug!("the parent process ended"),
+        () = ignored => {}
+        _ = terms.recv() => {}
+        _ = drained(&mut draining, &daemon.service) => {}
+        // The control socket may close while attached sessions go on: they end with their own sockets.
+        _ = async { let _ = connection.await; no_sessions(&daemon.service).await } => {}
+    }
+    tell.send_replace(true);
+    Ok(())
+}
+
+/// Serves a node: a socket for training processes, one for operators.
+///
+/// # Errors
+/// Invalid or Unavailable: a socket that exists, a folder that does not.
+pub async fn serve_node(config: Config) -> Result<(), Fault> {
+    let socket = config.socket.clone();
+    if config.roots.is_empty() {
+        return Err(Fault::invalid("the configuration names no [[root]], so no job could read anything")
+            .hint("add [[root]] with path = \"/data\"; examples/nodes/ has files to start from"));
+    }
+    let listener = listen(&socket)?;
+    let _unlink = Unlink(socket.clone());
+    let operator = config.grpc_socket.clone();
+    let daemon = Arc::new(Daemon::start(config)?);
+    let _unlink_operator = operator.as_ref().map(|path| Unlink(path.clone()));
+    let grpc = match &operator {
+        Some(path) => Some(tokio::spawn(serve_grpc(listen_stream(path)?, Arc::clone(&daemon.service)))),
+        None => None,
+    };
+    tracing::info!(socket = %socket.display(), "serving");
+    let mut draining = daemon.service.draining();
+    let mut interrupts = signals(SignalKind::interrupt())?;
+    let mut terms = signals(SignalKind::terminate())?;
+    tokio::select! {
+        result = accept(&daemon, &listener) => result?,
+        _ = interrupts.recv() => tracing::info!("interrupted"),
+        _ = terms.recv() => tracing::info!("terminated"),
+        () = drained(&mut draining, &daemon.service) => tracing::info!("drained"),
+    }
+    if let Some(grpc) = grpc {
+        grpc.abort();
+    }
+    Ok(())
+}
+
+async fn accept(daemon: &Daemon, listener: &AsyncFd<OwnedFd>) -> Result<(), Fault> {
+    loop {
+        let accepted = listener
+            .async_io(Interest::READABLE, |fd| Ok(rustix::net::accept_with(fd, SocketFlags::CLOEXEC)?))
+            .await;
+        let socket = match accepted {
+            Ok(socket) => socket,
+            // EMFILE and such pass when a client leaves; a listener that can't wait at all would spin.
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        if let Err(error) = welcome(daemon, socket) {
+            tracing::warn!(%error, "a connection could not be served");
+        }
+    }
+}
+
+fn welcome(daemon: &Daemon, socket: OwnedFd) -> io::Result<()> {
+    let credentials = rustix::net::sockopt::socket_peercred(&socket)?;
+    let peer = Peer::Process { uid: credentials.uid.as_raw(), gid: credentials.gid.as_raw() };
+    // Across pid namespaces the number means nothing here; then the sockets' ends alone tell.
+    let pidfd = rustix::process::pidfd_open(credentials.pid, rustix::process::PidfdFlags::empty()).ok();
+    let (tell, gone) = watch::channel(false);
+    daemon.connect(socket, peer, gone)?;
+    tokio::spawn(async move {
+        tokio::select! {
+            () = exited(pidfd) => { tell.send_replace(true); }
+            () = tell.closed() => {}
+        }
+    });
+    Ok(())
+}
+
+async fn serve_grpc(listener: tokio::net::UnixListener, service: Arc<Service>) {
+    use forebay_proto::v1::forebay_server::ForebayServer;
+    let incoming = tokio_stream::wrappers::UnixListenerStream::new(listener);
+    let server = tonic::transport::Server::builder().add_service(ForebayServer::new(grpc::Grpc(service)));
+    if let Err(error) = server.serve_with_incoming(incoming).await {
+        tracing::error!(%error, "the operators' socket failed");
+    }
+}
+
+/// Waits until the process behind a pidfd has ended; for ever where there is none.
+async fn exited(pidfd: Option<OwnedFd>) {
+    let Some(pidfd) = pidfd else { return std::future::pending().await };
+    match sys::reactor_fd(pidfd, Interest::READABLE) {
+        Ok(pidfd) => drop(pidfd.readable().await),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+async fn drained(draining: &mut watch::Receiver<bool>, service: &Service) {
+    if draining.wait_for(|draining| *draining).await.is_ok() {
+        no_sessions(service).await;
+    }
+}
+
+async fn no_sessions(service: &Service) {
+    while !service.sessions().is_empty() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn signals(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Fault> {
+    signal(kind).map_err(|error| Fault::from_error(Kind::Unavailable, &error).context("listen for signals"))
+}
+
+/// Binds a seqpacket socket. A socket file that nobody listens on any more is taken over; a live one is an error.
+fn listen(path: &Path) -> Result<AsyncFd<OwnedFd>, Fault> {
+    clear_stale(path, SocketType::SEQPACKET)?;
+    let context = |error: io::Error| socket_fault(path, &error);
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+        .map_err(|error| context(error.into()))?;
+    let address = SocketAddrUnix::new(path).map_err(|error| context(error.into()))?;
+    bind_private(&socket, &address).map_err(context)?;
+    rustix::net::listen(&socket, 128).map_err(|error| context(error.into()))?;
+    sys::reactor_fd(socket, Interest::READABLE).map_err(context)
+}
+
+fn listen_stream(path: &Path) -> Result<tokio::net::UnixListener, Fault> {
+    clear_stale(path, SocketType::STREAM)?;
+    let context = |error: io::Error| socket_fault(path, &error);
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+        .map_err(|error| context(error.into()))?;
+    let address = SocketAddrUnix::new(path).map_err(|error| context(error.into()))?;
+    bind_private(&socket, &address).map_err(context)?;
+    rustix::net::listen(&socket, 128).map_err(|error| context(error.into()))?;
+    tokio::net::UnixListener::from_std(socket.into()).map_err(context)
+}
+
+/// Binds with mode 0660 from the first moment: a later chmod would leave a gap.
+fn bind_private(socket: impl AsFd, address: &SocketAddrUnix) -> io::Result<()> {
+    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o117));
+    let bound = rustix::net::bind(socket, address);
+    rustix::process::umask(before);
+    Ok(bound?)
+}
+
+fn clear_stale(path: &Path, kind: SocketType) -> Result<(), Fault> {
+    use std::os::unix::fs::FileTypeExt;
+    let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    if !found.file_type().is_socket() {
+        return Err(Fault::invalid(format!("{} exists and is no socket", path.display()))
+            .hint("choose another path for the socket"));
+    }
+    let probe = SocketAddrUnix::new(path).and_then(|address| {
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+        rustix::net::connect(&socket, &address)
+    });
+    match probe {
+        Err(rustix::io::Errno::CONNREFUSED) => {
+            tracing::info!(socket = %path.display(), "taking over a socket that nobody listens on");
+            std::fs::remove_file(path).map_err(|error| socket_fault(path, &error))
+        }
+        _ => Err(Fault::invalid(format!("{} is in use by another daemon", path.display()))
+            .hint("stop it (`forebay drain`), or choose another path for the socket")),
+    }
+}
+
+fn socket_fault(path: &Path, error: &io::Error) -> Fault {
+    Fault::from_error(Kind::Invalid, error)
+        .context(format!("listen on {}", path.display()))
+        .hint("its folder must exist and be writable for the daemon's user, and the path under 108 bytes")
+}
+
+struct Unlink(PathBuf);
+
+impl Drop for Unlink {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}

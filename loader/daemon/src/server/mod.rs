@@ -1,0 +1,442 @@
+//! Wire <-> domain, in one place: every call of the service, whichever front it came through.
+
+mod fetch;
+pub mod grpc;
+mod roots;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use forebay_plan::{Cursor, Cut, Digest, Partition, Tail};
+use forebay_proto::v1;
+use tokio::sync::watch;
+
+pub use roots::{Peer, Roots};
+
+use crate::catalog::{self, CatalogErrorKind, CatalogLimits, SourceSpec};
+use crate::config::Config;
+use crate::error::{Fault, Kind};
+use crate::job::{self, Job, Policy, tensor_to_proto};
+use crate::session::table::{Entry, Listed, SessionTable};
+use crate::session::{Counters, Session, SessionSpec};
+use crate::sys;
+use crate::workers::Pool;
+
+/// The wire's version that this daemon speaks.
+pub const WIRE_VERSION: u32 = 1;
+/// What this version serves beyond the calls every version has.
+pub const FEATURES: [&str; 6] = ["folder", "list", "records", "rolling", "seek", "on_bad_sample"];
+const CONTROL_BYTES_MAX: u64 = 64 << 20;
+const JOBS_KEPT: usize = 16;
+const DEPTH_MAX: u32 = 1024;
+const ROWS_MAX: u32 = 1 << 20;
+
+/// A job that was resolved, and the paths that whoever uses it must be allowed to read.
+struct Kept {
+    job: Arc<Job>,
+    paths: Vec<String>,
+}
+
+/// The daemon's state behind both fronts.
+pub struct Service {
+    config: Config,
+    roots: Roots,
+    pool: Arc<Pool>,
+    sessions: Arc<SessionTable>,
+    jobs: Mutex<VecDeque<Kept>>,
+    instance: String,
+    started: Instant,
+    draining: watch::Sender<bool>,
+    owner_uid: u32,
+}
+
+impl Service {
+    /// A service over a started pool.
+    pub fn new(config: Config, pool: Arc<Pool>) -> Arc<Self> {
+        let roots = Roots::new(config.roots.clone());
+        let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos());
+        let instance = format!("{}-{nanos:x}", std::process::id());
+        Arc::new(Self {
+            config,
+            roots,
+            pool,
+            sessions: Arc::new(SessionTable::default()),
+            jobs: Mutex::new(VecDeque::new()),
+            instance,
+            started: Instant::now(),
+            draining: watch::Sender::new(false),
+            owner_uid: rustix::process::getuid().as_raw(),
+        })
+    }
+
+    /// The longest control message.
+    pub fn control_bytes_max(&self) -> u64 {
+        CONTROL_BYTES_MAX
+    }
+
+    /// Open sessions.
+    pub fn sessions(&self) -> &Arc<SessionTable> {
+        &self.sessions
+    }
+
+    /// Turns true when Drain was called.
+    pub fn draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
+    }
+
+    /// Agrees on the wire's version.
+    ///
+    /// # Errors
+    /// Invalid: no common version.
+    pub fn hello(&self, request: &v1::HelloRequest) -> Result<v1::HelloReply, Fault> {
+        if request.version_min > WIRE_VERSION || request.version_max < WIRE_VERSION {
+            let message = format!(
+                "the client speaks wire versions {} to {}, this daemon {WIRE_VERSION}",
+                request.version_min, request.version_max
+            );
+            return Err(Fault::invalid(message).hint("upgrade the older of the two"));
+        }
+        Ok(v1::HelloReply {
+            version: WIRE_VERSION,
+            daemon: format!("forebay/{}", env!("CARGO_PKG_VERSION")),
+            features: FEATURES.map(str::to_owned).to_vec(),
+            instance: self.instance.clone(),
+            pid: std::process::id(),
+            control_bytes_max: CONTROL_BYTES_MAX,
+            cpu_threads: self.pool.cpu_threads() as u32,
+        })
+    }
+
+    /// Opens the data that a spec names, and names the job.
+    ///
+    /// # Errors
+    /// What is wrong with the spec, the data, or the caller's rights.
+    pub async fn resolve(
+        self: &Arc<Self>,
+        peer: Peer,
+        request: v1::ResolveRequest,
+    ) -> Result<v1::ResolveReply, Fault> {
+        let service = Arc::clone(self);
+        let paths = request.spec.iter().flat_map(|spec| &spec.sources).flat_map(paths).collect();
+        // Listing a folder blocks: off the runtime's threads.
+        let job = tokio::task::spawn_blocking(move || service.resolve_now(peer, &request))
+            .await
+            .map_err(|error| Fault::internal(format!("resolve: {error}")))??;
+        let reply = v1::ResolveReply { job: Some(job.to_proto()) };
+        self.keep(Kept { job, paths });
+        Ok(reply)
+    }
+
+    fn resolve_now(&self, peer: Peer, request: &v1::ResolveRequest) -> Result<Arc<Job>, Fault> {
+        let spec = request.spec.as_ref().ok_or_else(|| Fault::invalid("resolve without a spec"))?;
+        let [source] = spec.sources.as_slice() else {
+            return Err(match spec.sources.len() {
+                0 => Fault::invalid("a job without a source"),
+                count => Fault::unimplemented(format!("a mixture of {count} sources")),
+            });
+        };
+        let source = self.source(peer, source)?;
+        let limits = CatalogLimits::default();
+        let snapshot = catalog::open(&source, &limits).map_err(|error| {
+            let kind = match error.kind() {
+                CatalogErrorKind::Invalid => Kind::Invalid,
+                CatalogErrorKind::NotFound => Kind::NotFound,
+                CatalogErrorKind::Unavailable => Kind::Unavailable,
+            };
+            Fault::from_error(kind, &error).maybe_hint(error.hint())
+        })?;
+        job::resolve(spec, Arc::new(snapshot)).map(Arc::new)
+    }
+
+    fn source(&self, peer: Peer, source: &v1::Source) -> Result<SourceSpec, Fault> {
+        if !source.split.is_empty() || !source.r#where.is_empty() || source.share != 0.0 {
+            return Err(Fault::unimplemented("split, where and share of a source"));
+        }
+        match &source.origin {
+            None => Err(Fault::invalid("a source without an origin")),
+            Some(v1::source::Origin::Dataset(_)) => Err(Fault::unimplemented("catalogued data sets")),
+            Some(v1::source::Origin::Folder(folder)) => {
+                let root = self.roots.check(peer, &folder.path)?;
+                let extensions = (!folder.extensions.is_empty()).then(|| folder.extensions.clone());
+                Ok(SourceSpec::Folder { root, extensions })
+            }
+            Some(v1::source::Origin::List(list)) => {
+                let file = self.roots.check(peer, &list.path)?;
+                let root = match list.root.as_str() {
+                    "" => file.parent().unwrap_or(&file).to_owned(),
+                    root => self.roots.check(peer, root)?,
+                };
+                Ok(SourceSpec::List {
+                    file,
+                    root,
+                    format: list_format(list.format()),
+                    columns: columns(&list.columns)?,
+                })
+            }
+            Some(v1::source::Origin::Records(records)) => {
+                let root =
+                    if records.root.is_empty() { None } else { Some(self.roots.check(peer, &records.root)?) };
+                let json_lines = records.json_lines.clone().into_bytes();
+                Ok(SourceSpec::Records { root, json_lines, columns: columns(&records.columns)? })
+            }
+        }
+    }
+
+    /// Remembers a job; the oldest goes. Sessions keep their own hold on theirs.
+    fn keep(&self, new: Kept) {
+        let mut jobs = self.jobs.lock().expect("no thread panics with the lock");
+        jobs.retain(|kept| names(&kept.job) != names(&new.job) || kept.paths != new.paths);
+        if jobs.len() == JOBS_KEPT {
+            jobs.pop_front();
+        }
+        jobs.push_back(new);
+    }
+
+    /// A resolved job by its names, where `peer` may read its data: knowing a digest is no permission.
+    fn job(&self, peer: Peer, order: &str, content: &str) -> Result<Arc<Job>, Fault> {
+        let parse = |name: &str, text: &str| {
+            text.parse::<Digest>()
+                .map_err(|_| Fault::invalid(format!("{name} is not a digest of 64 hex digits")))
+        };
+        let (order, content) = (parse("order_digest", order)?, parse("content_digest", content)?);
+        let known: Vec<_> = {
+            let jobs = self.jobs.lock().expect("no thread panics with the lock");
+            let same = jobs.iter().filter(|kept| names(&kept.job) == (order, content));
+            same.map(|kept| (Arc::clone(&kept.job), kept.paths.clone())).collect()
+        };
+        let mut refused = Fault::new(
+            Kind::NotFound,
+            format!("job {} / {} is not known here", order.short(), content.short()),
+        )
+        .hint("resolve it first, then ask again");
+        for (job, paths) in known.into_iter().rev() {
+            match paths.iter().try_for_each(|path| self.roots.check(peer, path).map(drop)) {
+                Ok(()) => return Ok(job),
+                Err(fault) => refused = fault,
+            }
+        }
+        Err(refused)
+    }
+
+    /// Makes a session; its batches start to be made when its socket is attached.
+    ///
+    /// # Errors
+    /// Invalid, NotFound (resolve first), Unavailable (draining, or no memory left).
+    pub async fn open(
+        &self,
+        peer: Peer,
+        client: String,
+        request: &v1::OpenRequest,
+    ) -> Result<(v1::OpenReply, Entry), Fault> {
+        if *self.draining.borrow() {
+            return Err(Fault::new(Kind::Unavailable, "the daemon is draining").hint("ask another daemon"));
+        }
+        let (spec, steps_epoch) = self.session_spec(peer, client, request)?;
+        let counters = Arc::new(Counters::default());
+        counters.epoch.store(spec.cursor.epoch, std::sync::atomic::Ordering::Relaxed);
+        counters.position.store(spec.cursor.position, std::sync::atomic::Ordering::Relaxed);
+        let slots = spec.depth + spec.max_leases;
+        let arena_bytes = spec.layout.slot_bytes() * u64::from(slots);
+        self.afford(arena_bytes, slots, spec.layout.slot_bytes())?;
+        let session = Session::new(spec.clone(), Arc::clone(&self.pool), Arc::clone(&counters))?;
+        let reply = v1::OpenReply {
+            session: spec.id,
+            cursor: Some(v1::Cursor { epoch: spec.cursor.epoch, position: spec.cursor.position }),
+            steps: spec.cut.steps_from(spec.cursor.position),
+            steps_epoch,
+            slot_bytes: spec.layout.slot_bytes(),
+            slots,
+            depth: spec.depth,
+            max_leases: spec.max_leases,
+            tensors: tensors(&spec.job, spec.has_valid),
+        };
+        let entry = self.sessions.list(Listed { spec, arena_bytes, counters });
+        self.sessions.park(session);
+        Ok((reply, entry))
+    }
+
+    fn afford(&self, bytes: u64, slots: u32, slot_bytes: u64) -> Result<(), Fault> {
+        let (taken, budget) = (self.sessions.arena_bytes(), self.config.arena_budget_bytes());
+        if taken.saturating_add(bytes) <= budget {
+            return Ok(());
+        }
+        let mib = |bytes: u64| bytes >> 20;
+        let message = format!(
+            "{slots} slots of {} MiB make {} MiB; the arena budget is {} MiB and {} MiB are taken",
+            mib(slot_bytes),
+            mib(bytes),
+            mib(budget),
+            mib(taken)
+        );
+        Err(Fault::new(Kind::Unavailable, message).hint(
+            "use a smaller batch_size, prefetch or max_leases, close other loaders, or raise arena_budget",
+        ))
+    }
+
+    fn session_spec(
+        &self,
+        peer: Peer,
+        client: String,
+        request: &v1::OpenRequest,
+    ) -> Result<(SessionSpec, u64), Fault> {
+        let reference = request.job.as_ref().ok_or_else(|| Fault::invalid("open without a job"))?;
+        let job = self.job(peer, &reference.order_digest, &reference.content_digest)?;
+        match request.stage() {
+            v1::Stage::Unspecified | v1::Stage::Finished => {}
+            other => return Err(Fault::unimplemented(format!("stage {}", other.as_str_name()))),
+        }
+        match request.delivery() {
+            v1::Delivery::Unspecified | v1::Delivery::Local => {}
+            other => return Err(Fault::unimplemented(format!("delivery {}", other.as_str_name()))),
+        }
+        let partition = request.partition.clone().unwrap_or_default();
+        let plan = |error: forebay_plan::PlanError| Fault::invalid(error.to_string());
+        let part = Partition::new(partition.rank, partition.size.max(1)).map_err(plan)?;
+        let tail = match request.tail() {
+            v1::Tail::Drop => Tail::Drop,
+            v1::Tail::Unspecified | v1::Tail::Partial => Tail::Partial,
+            v1::Tail::Pad => Tail::Pad,
+        };
+        let rows = bounded("rows", request.rows, 1, ROWS_MAX)?;
+        let cut = Cut::new(job.order.rows, part, rows, tail).map_err(plan)?;
+        let cursor = request.cursor.unwrap_or_default();
+        if cursor.position > job.order.rows {
+            let message =
+                format!("position {} is behind the epoch's {} rows", cursor.position, job.order.rows);
+            return Err(Fault::invalid(message).hint("the state belongs to another data set"));
+        }
+        let cursor = cut.settle(Cursor { epoch: cursor.epoch, position: cursor.position });
+        let or = |given: u32, default: u32| if given == 0 { default } else { given };
+        let depth = bounded("depth", or(request.depth, self.config.depth), 1, DEPTH_MAX)?;
+        let max_leases = bounded("max_leases", or(request.max_leases, self.config.max_leases), 1, DEPTH_MAX)?;
+        let has_valid = tail != Tail::Drop || job.bad_sample.policy == Policy::Mask;
+        let layout = Arc::new(job.layout(rows, has_valid)?);
+        let steps_epoch = cut.steps_from(0);
+        let weight = bounded("weight", request.weight.max(1), 1, 1000)?;
+        let (id, rolling) = (self.sessions.next_id(), request.rolling);
+        let spec = SessionSpec {
+            id,
+            job,
+            cut,
+            cursor,
+            layout,
+            has_valid,
+            depth,
+            max_leases,
+            weight,
+            rolling,
+            client,
+            partition,
+        };
+        Ok((spec, steps_epoch))
+    }
+
+    /// The sums of the daemon and its sessions. Other users' sessions show to the daemon's own user and root only.
+    ///
+    /// # Errors
+    /// Denied to other users.
+    pub fn stats(&self, peer: Peer) -> Result<v1::StatsReply, Fault> {
+        self.operator(peer, "stats")?;
+        Ok(v1::StatsReply {
+            instance: self.instance.clone(),
+            uptime_ms: self.started.elapsed().as_millis() as u64,
+            cpu_us: sys::cpu_us(),
+            rss_bytes: sys::rss_bytes(),
+            cpu_threads: self.pool.cpu_threads() as u32,
+            read_threads: self.config.read_threads as u32,
+            engine: self.pool.engine_name().to_owned(),
+            sessions: self.sessions.stats(),
+        })
+    }
+
+    /// Stops taking sessions; the daemon exits when those open have ended.
+    ///
+    /// # Errors
+    /// Denied to other users.
+    pub fn drain(&self, peer: Peer, _request: &v1::DrainRequest) -> Result<v1::DrainReply, Fault> {
+        self.operator(peer, "drain")?;
+        self.draining.send_replace(true);
+        Ok(v1::DrainReply { sessions: self.sessions.len() as u32 })
+    }
+
+    fn operator(&self, peer: Peer, what: &str) -> Result<(), Fault> {
+        match peer {
+            Peer::Parent => Ok(()),
+            Peer::Process { uid, .. } if uid == 0 || uid == self.owner_uid => Ok(()),
+            Peer::Process { .. } => Err(Fault::new(
+                Kind::Denied,
+                format!("{what} is for the daemon's own user and root, not {peer}"),
+            )),
+        }
+    }
+}
+
+fn names(job: &Job) -> (Digest, Digest) {
+    (job.order_digest, job.content_digest)
+}
+
+/// The paths of a source as the client gave them.
+fn paths(source: &v1::Source) -> Vec<String> {
+    let given = match &source.origin {
+        Some(v1::source::Origin::Folder(folder)) => vec![&folder.path],
+        Some(v1::source::Origin::List(list)) => vec![&list.path, &list.root],
+        Some(v1::source::Origin::Records(records)) => vec![&records.root],
+        Some(v1::source::Origin::Dataset(_)) | None => Vec::new(),
+    };
+    given.into_iter().filter(|path| !path.is_empty()).cloned().collect()
+}
+
+fn tensors(job: &Job, has_valid: bool) -> Vec<v1::TensorSpec> {
+    let mut tensors: Vec<_> = job.fields.iter().map(job::FieldPlan::to_proto).collect();
+    if has_valid {
+        tensors.extend(job.specs(true).last().map(|spec| tensor_to_proto(spec, false)));
+    }
+    tensors
+}
+
+fn bounded(name: &str, value: u32, min: u32, max: u32) -> Result<u32, Fault> {
+    if (min..=max).contains(&value) {
+        return Ok(value);
+    }
+    Err(Fault::invalid(format!("{name} {value} is not between {min} and {max}")))
+}
+
+fn list_format(format: v1::ListFormat) -> Option<catalog::Format> {
+    match format {
+        v1::ListFormat::Unspecified => None,
+        v1::ListFormat::Csv => Some(catalog::Format::Csv),
+        v1::ListFormat::Jsonl => Some(catalog::Format::Jsonl),
+        v1::ListFormat::Tsv => Some(catalog::Format::Tsv),
+        v1::ListFormat::Parquet => Some(catalog::Format::Parquet),
+    }
+}
+
+fn columns(columns: &[v1::Column]) -> Result<Vec<catalog::ColumnSpec>, Fault> {
+    columns.iter().map(column).collect()
+}
+
+fn column(column: &v1::Column) -> Result<catalog::ColumnSpec, Fault> {
+    use catalog::ColumnKind;
+    let size = column.size;
+    let kind = match column.kind() {
+        v1::ColumnKind::Unspecified => {
+            let hint = "name the kind, or give no columns at all to have all inferred";
+            return Err(Fault::invalid(format!("column {:?} without a kind", column.name)).hint(hint));
+        }
+        v1::ColumnKind::Path => ColumnKind::Path,
+        v1::ColumnKind::Int => ColumnKind::Int,
+        v1::ColumnKind::Float => ColumnKind::Float,
+        v1::ColumnKind::FloatVector => ColumnKind::FloatVector { len: (size > 0).then_some(size) },
+        v1::ColumnKind::MultiHot if size > 0 => ColumnKind::MultiHot { classes: size },
+        v1::ColumnKind::MultiHot => {
+            return Err(Fault::invalid(format!(
+                "multi-hot column {:?} without the number of classes",
+                column.name
+            )));
+        }
+        v1::ColumnKind::Weight => ColumnKind::Weight,
+        v1::ColumnKind::Text => ColumnKind::Text,
+    };
+    Ok(catalog::ColumnSpec { name: column.name.clone(), kind })
+}

@@ -1,0 +1,76 @@
+//! The sums of one session, written by many threads.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use forebay_proto::v1;
+
+/// Lines of the ledger that are kept for people; all are counted.
+const LEDGER_LINES: usize = 100;
+
+/// The sums of one session. Microseconds are summed over reads and samples, so they may exceed the clock's.
+#[derive(Default)]
+#[allow(missing_docs, reason = "each is the field of the same name of `SessionStats`, service.proto")]
+pub struct Counters {
+    pub batches: AtomicU64,
+    pub rows: AtomicU64,
+    pub batch_bytes: AtomicU64,
+    pub read_bytes: AtomicU64,
+    pub reads: AtomicU64,
+    pub read_us: AtomicU64,
+    pub decode_us: AtomicU64,
+    pub slot_wait_us: AtomicU64,
+    pub idle_us: AtomicU64,
+    pub retries: AtomicU64,
+    pub substituted: AtomicU64,
+    pub masked: AtomicU64,
+    pub epoch: AtomicU64,
+    pub position: AtomicU64,
+    pub leased: AtomicU64,
+    ledger: Mutex<VecDeque<v1::BadSample>>,
+}
+
+impl Counters {
+    /// Adds a line to the ledger; the oldest goes when it is long.
+    pub fn note_bad(&self, line: v1::BadSample) {
+        let mut ledger = self.ledger.lock().expect("no thread panics with the lock");
+        if ledger.len() == LEDGER_LINES {
+            ledger.pop_front();
+        }
+        ledger.push_back(line);
+    }
+
+    /// The sums as they are now.
+    pub fn to_proto(&self) -> v1::SessionStats {
+        let get = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        v1::SessionStats {
+            cursor: Some(v1::Cursor { epoch: get(&self.epoch), position: get(&self.position) }),
+            batches: get(&self.batches),
+            rows: get(&self.rows),
+            batch_bytes: get(&self.batch_bytes),
+            read_bytes: get(&self.read_bytes),
+            reads: get(&self.reads),
+            read_us: get(&self.read_us),
+            decode_us: get(&self.decode_us),
+            slot_wait_us: get(&self.slot_wait_us),
+            idle_us: get(&self.idle_us),
+            retries: get(&self.retries),
+            substituted: get(&self.substituted),
+            masked: get(&self.masked),
+            bad_samples: self
+                .ledger
+                .lock()
+                .expect("no thread panics with the lock")
+                .iter()
+                .cloned()
+                .collect(),
+            ..Default::default()
+        }
+    }
+}
+
+/// Adds to one of the sums.
+pub fn add(counter: &AtomicU64, value: u64) {
+    counter.fetch_add(value, Ordering::Relaxed);
+}

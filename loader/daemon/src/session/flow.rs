@@ -1,0 +1,101 @@
+//! What a session does next, as a pure state machine: cursor, credit, sequence, ends of epochs.
+
+use forebay_plan::{BatchPlan, Cursor, Cut};
+use thiserror::Error;
+
+/// What comes next in plan order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A batch to make.
+    Batch(BatchPlan),
+    /// The epoch that was asked for has no step left: to be said, in order.
+    Empty(Cursor),
+}
+
+/// A SEEK that does not follow the last one.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("seek with sequence {given}, expected {expected}")]
+pub struct SequenceError {
+    /// What came.
+    pub given: u32,
+    /// The last one plus 1.
+    pub expected: u32,
+}
+
+/// The state of one consumer's stream. `next` is what has not been planned yet, not what was delivered.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    cut: Cut,
+    rolling: bool,
+    next: Option<Cursor>,
+    credits: u32,
+    sequence: u32,
+}
+
+impl Flow {
+    /// A stream that starts at `cursor`, without credit.
+    pub fn new(cut: Cut, cursor: Cursor, rolling: bool) -> Self {
+        Self { cut, rolling, next: Some(cursor), credits: 0, sequence: 0 }
+    }
+
+    /// Takes the next step in plan order. `None`: the stream stands behind the end of an epoch, or a fault, until SEEK.
+    pub fn plan(&mut self) -> Option<Step> {
+        let cursor = self.next?;
+        let Some(plan) = self.cut.batch_at(cursor) else {
+            self.next = None;
+            return Some(Step::Empty(cursor));
+        };
+        self.next = (self.rolling || !plan.last_in_epoch).then_some(plan.next);
+        Some(Step::Batch(plan))
+    }
+
+    /// Whether [`Self::plan`] has something.
+    pub fn has_next(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// Grants `credits` READYs more.
+    pub fn credit(&mut self, credits: u32) {
+        self.credits = self.credits.saturating_add(credits);
+    }
+
+    /// Whether a READY may be sent.
+    pub fn may_send(&self) -> bool {
+        self.credits > 0
+    }
+
+    /// Counts a READY as sent.
+    pub fn sent(&mut self) {
+        self.credits = self.credits.saturating_sub(1);
+    }
+
+    /// Ends the stream until SEEK.
+    pub fn stop(&mut self) {
+        self.next = None;
+    }
+
+    /// Goes on at `cursor`.
+    ///
+    /// # Errors
+    /// [`SequenceError`]: the client lost count, and nothing has changed.
+    pub fn seek(&mut self, sequence: u32, cursor: Cursor, credits: u32) -> Result<(), SequenceError> {
+        let expected = self.sequence.wrapping_add(1);
+        if sequence != expected {
+            return Err(SequenceError { given: sequence, expected });
+        }
+        self.sequence = sequence;
+        self.next = Some(cursor);
+        self.credits = credits;
+        Ok(())
+    }
+
+    /// The number of SEEKs seen, which every record carries.
+    pub fn sequence(&self) -> u32 {
+        self.sequence
+    }
+
+    /// How epochs are cut into this consumer's batches.
+    pub fn cut(&self) -> &Cut {
+        &self.cut
+    }
+}

@@ -1,0 +1,435 @@
+//! One consumer: admits batches in plan order, restores that order, leases and announces, takes slots back.
+//!
+//! No IO and no waiting here: the shell that owns the socket calls [`Session::advance`] whenever something happened.
+
+pub mod counters;
+pub mod flow;
+pub mod table;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use forebay_arena::{Arena, Filling, Geometry, Part, ReadySlot};
+use forebay_plan::{BatchLayout, BatchPlan, Cursor, Cut};
+use forebay_proto::v1;
+use tokio::sync::Notify;
+
+pub use counters::Counters;
+use counters::add;
+use flow::{Flow, SequenceError, Step};
+
+use crate::delivery::local::record::{FLAG_EMPTY, FLAG_LAST, Ready, ReadyTensor, Release};
+use crate::error::{Fault, Kind};
+use crate::job::Job;
+use crate::metrics;
+use crate::prefetch::{BatchWork, Outcome};
+use crate::workers::Pool;
+
+/// What Open asked for, checked.
+#[derive(Clone)]
+pub struct SessionSpec {
+    /// Its name on this daemon; also its arena's.
+    pub id: u64,
+    /// What its rows are.
+    pub job: Arc<Job>,
+    /// How an epoch is cut into its batches.
+    pub cut: Cut,
+    /// The first row.
+    pub cursor: Cursor,
+    /// Where tensors lie in a slot, for whole batches.
+    pub layout: Arc<BatchLayout>,
+    /// Whether the last tensor is `valid`.
+    pub has_valid: bool,
+    /// Batches in flight.
+    pub depth: u32,
+    /// Batches that the consumer may hold.
+    pub max_leases: u32,
+    /// Share of the pool.
+    pub weight: u32,
+    /// Whether it goes on into the next epoch unasked.
+    pub rolling: bool,
+    /// Who it is, for people.
+    pub client: String,
+    /// For people.
+    pub partition: v1::Partition,
+}
+
+/// What is to be sent.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// A batch, or the news that there is none.
+    Ready(Ready),
+    /// The stream ends here until SEEK.
+    Fault {
+        /// Where.
+        cursor: Cursor,
+        /// Why.
+        fault: Fault,
+    },
+}
+
+/// One consumer's stream.
+pub struct Session {
+    spec: SessionSpec,
+    pool: Arc<Pool>,
+    arena: Arena,
+    wake: Arc<Notify>,
+    flow: Flow,
+    in_flight: VecDeque<InFlight>,
+    cancelled: Arc<AtomicBool>,
+    counters: Arc<Counters>,
+    parts: Vec<Part>,
+    /// Since when the next batch waits for a free slot.
+    slot_wait: Option<Instant>,
+    /// Since when everything in flight is ready and waits for the consumer.
+    idle: Option<Instant>,
+    bad_in_epoch: (u64, u64),
+}
+
+struct InFlight {
+    step: Step,
+    batch: Option<Batch>,
+}
+
+struct Batch {
+    state: BatchState,
+    work: Arc<BatchWork>,
+    slot_us: u32,
+    ready_at: Option<Instant>,
+}
+
+enum BatchState {
+    Filling(Filling),
+    Ready(ReadySlot),
+    Failed,
+}
+
+impl Session {
+    /// Makes the arena. Pages are taken as they are first written.
+    ///
+    /// # Errors
+    /// Unavailable: the kernel gave no memory.
+    pub fn new(spec: SessionSpec, pool: Arc<Pool>, counters: Arc<Counters>) -> Result<Self, Fault> {
+        let wake = Arc::new(Notify::new());
+        let geometry = Geometry { slot_bytes: spec.layout.slot_bytes(), slots: spec.depth + spec.max_leases };
+        let on_event = Arc::clone(&wake);
+        let arena =
+            Arena::create_with(spec.id, geometry, move |_| on_event.notify_one()).map_err(|error| {
+                Fault::from_error(Kind::Unavailable, &error).context("make the session's arena")
+            })?;
+        let parts = spec
+            .layout
+            .tensors()
+            .iter()
+            .map(|place| Part { offset_bytes: place.offset_bytes, stride_bytes: place.stride_bytes });
+        let parts = parts.collect();
+        let flow = Flow::new(spec.cut.clone(), spec.cursor, spec.rolling);
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let (in_flight, slot_wait, idle, bad_in_epoch) = (VecDeque::new(), None, None, (0, 0));
+        Ok(Self {
+            spec,
+            pool,
+            arena,
+            wake,
+            flow,
+            in_flight,
+            cancelled,
+            counters,
+            parts,
+            slot_wait,
+            idle,
+            bad_in_epoch,
+        })
+    }
+
+    /// The memory to pass to the client.
+    pub fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u64 {
+        self.spec.id
+    }
+
+    /// Told whenever [`Self::advance`] may have something new.
+    pub fn wake(&self) -> Arc<Notify> {
+        Arc::clone(&self.wake)
+    }
+
+    /// The number of SEEKs seen.
+    pub fn sequence(&self) -> u32 {
+        self.flow.sequence()
+    }
+
+    /// Grants READYs.
+    pub fn credit(&mut self, credits: u32) {
+        self.flow.credit(credits);
+    }
+
+    /// Takes slots back. What the client does not hold is ignored and counted.
+    pub fn release(&mut self, releases: &[Release]) {
+        for release in releases {
+            let known = release.arena == self.arena.id();
+            if !known || self.arena.release(release.slot, release.generation).is_err() {
+                metrics::release_refused();
+            }
+        }
+        self.counters.leased.store(u64::from(self.arena.leased()), Ordering::Relaxed);
+    }
+
+    /// Goes on at another row; what is in flight is given up.
+    ///
+    /// # Errors
+    /// [`SequenceError`]: the client lost count.
+    pub fn seek(&mut self, sequence: u32, cursor: Cursor, credits: u32) -> Result<(), SequenceError> {
+        self.flow.seek(sequence, cursor, credits)?;
+        self.give_up();
+        self.bad_in_epoch = (cursor.epoch, 0);
+        Ok(())
+    }
+
+    /// Admits what may be admitted, then takes the next record to send, if there is one.
+    pub fn advance(&mut self) -> Option<Outgoing> {
+        self.admit();
+        self.seal();
+        let outgoing = self.deliver();
+        self.note_idle();
+        outgoing
+    }
+
+    fn admit(&mut self) {
+        while self.in_flight.len() < self.spec.depth as usize && self.flow.has_next() {
+            let Some(slot) = self.arena.try_take() else {
+                self.slot_wait.get_or_insert_with(Instant::now);
+                return;
+            };
+            let slot_us = self.slot_wait.take().map_or(0, |since| since.elapsed().as_micros() as u64);
+            add(&self.counters.slot_wait_us, slot_us);
+            match self.flow.plan() {
+                None => return,
+                Some(step @ Step::Empty(_)) => self.in_flight.push_back(InFlight { step, batch: None }),
+                Some(Step::Batch(plan)) => self.start(slot, plan, slot_us),
+            }
+        }
+    }
+
+    fn start(&mut self, slot: forebay_arena::SlotMut, plan: BatchPlan, slot_us: u64) {
+        let (filling, samples) =
+            slot.split(plan.rows, &self.parts).expect("the layout was made for whole batches");
+        let work = Arc::new(BatchWork {
+            job: Arc::clone(&self.spec.job),
+            epoch: self.spec.job.epoch(plan.cursor.epoch),
+            range: plan.range(),
+            has_valid: self.spec.has_valid,
+            cancelled: Arc::clone(&self.cancelled),
+            counters: Arc::clone(&self.counters),
+            admitted: Instant::now(),
+            read_us: 0.into(),
+            done_us: 0.into(),
+            invalid_rows: 0.into(),
+            left: plan.rows.into(),
+            outcome: Mutex::new(Outcome::default()),
+        });
+        let batch = Batch {
+            state: BatchState::Filling(filling),
+            work: Arc::clone(&work),
+            slot_us: clamp_us(slot_us),
+            ready_at: None,
+        };
+        self.in_flight.push_back(InFlight { step: Step::Batch(plan), batch: Some(batch) });
+        self.pool.admit(self.spec.id, self.spec.weight, &work, samples);
+    }
+
+    fn seal(&mut self) {
+        for batch in self.in_flight.iter_mut().filter_map(|entry| entry.batch.as_mut()) {
+            batch.seal();
+        }
+    }
+
+    fn deliver(&mut self) -> Option<Outgoing> {
+        let head = self.in_flight.front()?;
+        let ready = head.batch.as_ref().is_none_or(|batch| !matches!(batch.state, BatchState::Filling(_)));
+        if !ready || !self.flow.may_send() {
+            return None;
+        }
+        let InFlight { step, batch } = self.in_flight.pop_front()?;
+        match (step, batch) {
+            (Step::Batch(plan), Some(batch)) => Some(self.finish(&plan, batch)),
+            (Step::Batch(_), None) | (Step::Empty(_), Some(_)) => {
+                unreachable!("a batch is a batch from admission on")
+            }
+            (Step::Empty(cursor), None) => {
+                self.flow.sent();
+                Some(Outgoing::Ready(self.empty(cursor)))
+            }
+        }
+    }
+
+    fn finish(&mut self, plan: &BatchPlan, batch: Batch) -> Outgoing {
+        let Batch { state, work, slot_us, ready_at } = batch;
+        let outcome = std::mem::take(&mut *work.outcome.lock().expect("no thread panics with the lock"));
+        self.note_bad(plan.cursor.epoch, &outcome);
+        let fault = outcome.fault.map(|(_, fault)| fault).or_else(|| self.over_budget());
+        let slot = match (state, fault) {
+            (BatchState::Ready(slot), None) => slot,
+            (_, fault) => {
+                self.flow.stop();
+                self.give_up();
+                let fault =
+                    fault.unwrap_or_else(|| Fault::internal("a sample was dropped without a verdict"));
+                return Outgoing::Fault { cursor: plan.cursor, fault };
+            }
+        };
+        let lease = slot.lease();
+        self.flow.sent();
+        let queued_us = clamp_us(ready_at.map_or(0, |at| at.elapsed().as_micros() as u64));
+        let read_us = work.read_us.load(Ordering::Relaxed);
+        let done_us = work.done_us.load(Ordering::Relaxed);
+        let valid_rows = plan.rows - work.invalid_rows.load(Ordering::Relaxed);
+        let (tensors, bytes) = self.tensors(plan.rows);
+        self.count(plan, valid_rows, bytes);
+        Outgoing::Ready(Ready {
+            flags: if plan.last_in_epoch { FLAG_LAST } else { 0 },
+            sequence: self.flow.sequence(),
+            arena: self.arena.id(),
+            slot: lease.index(),
+            rows: plan.rows,
+            generation: lease.generation(),
+            epoch: plan.cursor.epoch,
+            first_row: plan.first_row,
+            position: plan.cursor.position,
+            next_epoch: plan.next.epoch,
+            next_position: plan.next.position,
+            valid_rows,
+            slot_us,
+            storage_us: clamp_us(read_us),
+            compute_us: clamp_us(done_us.saturating_sub(read_us)),
+            queued_us,
+            tensors,
+        })
+    }
+
+    fn empty(&self, cursor: Cursor) -> Ready {
+        Ready {
+            flags: FLAG_EMPTY | FLAG_LAST,
+            sequence: self.flow.sequence(),
+            epoch: cursor.epoch,
+            position: cursor.position,
+            next_epoch: cursor.epoch + 1,
+            ..Ready::default()
+        }
+    }
+
+    fn tensors(&self, rows: u32) -> (Vec<ReadyTensor>, u64) {
+        let mut bytes = 0;
+        let place = |(place, spec): (&forebay_plan::TensorPlace, &forebay_plan::TensorSpec)| {
+            let len_bytes = place.stride_bytes * u64::from(rows);
+            bytes += len_bytes;
+            let dims = std::iter::once(rows).chain(spec.dims.iter().copied()).collect();
+            ReadyTensor { offset_bytes: place.offset_bytes, len_bytes, dims }
+        };
+        let layout = &self.spec.layout;
+        (layout.tensors().iter().zip(layout.specs()).map(place).collect(), bytes)
+    }
+
+    fn count(&self, plan: &BatchPlan, valid_rows: u32, bytes: u64) {
+        add(&self.counters.batches, 1);
+        self.counters.leased.store(u64::from(self.arena.leased()), Ordering::Relaxed);
+        add(&self.counters.rows, u64::from(valid_rows));
+        add(&self.counters.batch_bytes, bytes);
+        self.counters.epoch.store(plan.next.epoch, Ordering::Relaxed);
+        self.counters.position.store(plan.next.position, Ordering::Relaxed);
+        metrics::batch_delivered(bytes, valid_rows);
+    }
+
+    fn note_bad(&mut self, epoch: u64, outcome: &Outcome) {
+        if self.bad_in_epoch.0 != epoch {
+            self.bad_in_epoch = (epoch, 0);
+        }
+        self.bad_in_epoch.1 += outcome.bad.len() as u64;
+        let mut lines: Vec<_> = outcome.bad.iter().collect();
+        lines.sort_by_key(|bad| (bad.position, bad.attempt));
+        for bad in lines {
+            let (key, reason) = (bad.key.clone(), bad.reason.clone());
+            self.counters.note_bad(v1::BadSample {
+                epoch,
+                position: bad.position,
+                attempt: bad.attempt,
+                key,
+                reason,
+            });
+        }
+    }
+
+    fn over_budget(&self) -> Option<Fault> {
+        let budget = self.spec.job.bad_sample.budget_count?;
+        let (epoch, count) = self.bad_in_epoch;
+        (count > budget).then(|| {
+            Fault::new(
+                Kind::Corrupt,
+                format!("{count} corrupt samples in epoch {epoch}, the budget is {budget}"),
+            )
+            .hint("`loader.stats()` lists them; mend the data or raise the budget")
+        })
+    }
+
+    /// Gives up what is in flight. Slots become free when their last writer has stopped.
+    fn give_up(&mut self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        self.cancelled = Arc::new(AtomicBool::new(false));
+        self.in_flight.clear();
+        self.pool.forget(self.spec.id);
+        self.slot_wait = None;
+    }
+
+    fn note_idle(&mut self) {
+        let ready = |entry: &InFlight| entry.batch.as_ref().is_none_or(|batch| batch.ready_at.is_some());
+        let all_ready = !self.in_flight.is_empty() && self.in_flight.iter().all(ready);
+        match (all_ready, self.idle) {
+            (true, None) => self.idle = Some(Instant::now()),
+            (false, Some(since)) => {
+                add(&self.counters.idle_us, since.elapsed().as_micros() as u64);
+                self.idle = None;
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Batch {
+    fn seal(&mut self) {
+        if !matches!(&self.state, BatchState::Filling(_)) {
+            return;
+        }
+        let BatchState::Filling(filling) = std::mem::replace(&mut self.state, BatchState::Failed) else {
+            return;
+        };
+        self.state = match filling.state() {
+            forebay_arena::FillState::Filling { .. } => BatchState::Filling(filling),
+            // The other samples go on: the lowest row's fault is the one that is told, however threads ran.
+            forebay_arena::FillState::Failed if self.work.left.load(Ordering::Acquire) > 0 => {
+                BatchState::Filling(filling)
+            }
+            forebay_arena::FillState::Failed => BatchState::Failed,
+            forebay_arena::FillState::Complete => {
+                filling.seal().map_or_else(BatchState::Filling, BatchState::Ready)
+            }
+        };
+        if !matches!(&self.state, BatchState::Filling(_)) {
+            self.ready_at = Some(Instant::now());
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+fn clamp_us(us: u64) -> u32 {
+    u32::try_from(us).unwrap_or(u32::MAX)
+}

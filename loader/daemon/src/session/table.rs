@@ -1,0 +1,108 @@
+//! Who is connected: sessions that wait for their socket, and the sums of all that are open.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use forebay_proto::v1;
+
+use super::{Counters, Session, SessionSpec};
+
+/// Open sessions by number.
+#[derive(Default)]
+pub struct SessionTable {
+    next: AtomicU64,
+    waiting: Mutex<HashMap<u64, Session>>,
+    open: Mutex<HashMap<u64, Arc<Listed>>>,
+}
+
+/// What others may see of a session.
+pub struct Listed {
+    /// Whose.
+    pub spec: SessionSpec,
+    /// Bytes of its arena.
+    pub arena_bytes: u64,
+    /// Its sums.
+    pub counters: Arc<Counters>,
+}
+
+/// Keeps a session listed; dropping it takes the session out.
+pub struct Entry {
+    table: Arc<SessionTable>,
+    id: u64,
+}
+
+impl SessionTable {
+    /// A number that no session of this daemon had before.
+    pub fn next_id(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Lists a session.
+    pub fn list(self: &Arc<Self>, listed: Listed) -> Entry {
+        let id = listed.spec.id;
+        self.open.lock().expect("no thread panics with the lock").insert(id, Arc::new(listed));
+        Entry { table: Arc::clone(self), id }
+    }
+
+    /// Keeps a session until its socket comes.
+    pub fn park(&self, session: Session) {
+        self.waiting.lock().expect("no thread panics with the lock").insert(session.id(), session);
+    }
+
+    /// Takes a session whose socket came, or whose time is over.
+    pub fn take(&self, id: u64) -> Option<Session> {
+        self.waiting.lock().expect("no thread panics with the lock").remove(&id)
+    }
+
+    /// Whether a session still waits for its socket.
+    pub fn is_parked(&self, id: u64) -> bool {
+        self.waiting.lock().expect("no thread panics with the lock").contains_key(&id)
+    }
+
+    /// Bytes of all arenas.
+    pub fn arena_bytes(&self) -> u64 {
+        self.listed().iter().map(|listed| listed.arena_bytes).sum()
+    }
+
+    /// Open sessions.
+    pub fn len(&self) -> usize {
+        self.open.lock().expect("no thread panics with the lock").len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Every session's sums, oldest first.
+    pub fn stats(&self) -> Vec<v1::SessionStats> {
+        let mut listed = self.listed();
+        listed.sort_by_key(|listed| listed.spec.id);
+        listed.iter().map(|listed| listed.stats()).collect()
+    }
+
+    fn listed(&self) -> Vec<Arc<Listed>> {
+        self.open.lock().expect("no thread panics with the lock").values().cloned().collect()
+    }
+}
+
+impl Listed {
+    fn stats(&self) -> v1::SessionStats {
+        v1::SessionStats {
+            session: self.spec.id,
+            job_id: self.spec.job.id.clone(),
+            client: self.spec.client.clone(),
+            partition: Some(self.spec.partition.clone()),
+            slots: self.spec.depth + self.spec.max_leases,
+            slots_leased: self.counters.leased.load(Ordering::Relaxed) as u32,
+            ..self.counters.to_proto()
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.table.open.lock().expect("no thread panics with the lock").remove(&self.id);
+    }
+}

@@ -1,0 +1,130 @@
+//! What every engine must do; each engine's tests run it over the same few files.
+
+use std::sync::Arc;
+
+use super::{Done, Engine, Read, ReadBuf, Root, StorageError, StorageErrorKind};
+
+/// What lies beneath the root of every engine under test.
+pub(super) const FILES: [(&str, &[u8]); 4] =
+    [("empty", b""), ("small", b"abc"), ("dir/middle", b"0123456789"), ("dir/large", &[7; 200_000])];
+
+const LIMIT_BYTES: u64 = 1 << 20;
+
+/// A read of a whole file.
+pub(super) fn read_of(root: &Arc<Root>, path: &str, tag: u64) -> Read<u64> {
+    let buf = ReadBuf { path: path.into(), ..ReadBuf::default() };
+    Read { root: root.clone(), buf, extent: None, limit_bytes: LIMIT_BYTES, tag }
+}
+
+struct Bench {
+    root: Arc<Root>,
+    engine: Box<dyn Engine<u64>>,
+    completions: flume::Receiver<Done<u64>>,
+}
+
+impl Bench {
+    fn ask(&self, read: Read<u64>) -> Done<u64> {
+        let tag = read.tag;
+        self.engine.submit(read);
+        let done = self.completions.recv().expect("a submitted read comes back");
+        assert_eq!(done.read.tag, tag);
+        assert!(done.result.is_ok() || done.read.buf.bytes.is_empty(), "an error leaves no bytes");
+        done
+    }
+
+    fn read(&self, path: &str, extent: Option<(u64, u64)>) -> Result<Vec<u8>, StorageError> {
+        let done = self.ask(Read { extent, ..read_of(&self.root, path, 1) });
+        done.result.map(|()| done.read.buf.bytes.to_vec())
+    }
+
+    fn kind(&self, path: &str, extent: Option<(u64, u64)>) -> StorageErrorKind {
+        self.read(path, extent).expect_err(path).kind()
+    }
+}
+
+/// Runs the whole suite; `make` gives a root with [`FILES`] and an engine that completes to the channel.
+pub(super) fn conformance(make: impl Fn(flume::Sender<Done<u64>>) -> (Arc<Root>, Box<dyn Engine<u64>>)) {
+    let bench = || {
+        let (done, completions) = flume::unbounded();
+        let (root, engine) = make(done);
+        Bench { root, engine, completions }
+    };
+    brings_whole_files_and_extents(&bench());
+    refuses_what_cannot_be_read(&bench());
+    keeps_limits(&bench());
+    reuses_memory(&bench());
+    brings_every_read_back_once(bench(), 0);
+    brings_every_read_back_once(bench(), 500);
+}
+
+fn brings_whole_files_and_extents(bench: &Bench) {
+    for (path, bytes) in FILES {
+        assert_eq!(bench.read(path, None).unwrap(), bytes, "{path}");
+    }
+    assert_eq!(bench.read("dir/middle", Some((3, 4))).unwrap(), b"3456");
+    assert_eq!(bench.read("dir/middle", Some((7, 3))).unwrap(), b"789");
+    assert_eq!(bench.read("dir/middle", Some((10, 0))).unwrap(), b"");
+}
+
+fn refuses_what_cannot_be_read(bench: &Bench) {
+    for path in ["missing", "dir/missing", "small/below_a_file"] {
+        assert_eq!(bench.kind(path, None), StorageErrorKind::Unavailable, "{path}");
+    }
+    for path in ["../small", "/etc/passwd", "dir/../../small"] {
+        let error = bench.read(path, None).unwrap_err();
+        assert!(matches!(error, StorageError::Escapes { .. }), "{error}");
+    }
+    for path in ["", "sm\0all"] {
+        let error = bench.read(path, None).unwrap_err();
+        assert!(matches!(error, StorageError::BadPath { .. }), "{error}");
+    }
+    for path in ["dir", "."] {
+        let error = bench.read(path, None).unwrap_err();
+        assert!(matches!(error, StorageError::NotAFile { .. }), "{error}");
+    }
+    for extent in [(8, 3), (11, 0), (u64::MAX, 1)] {
+        let error = bench.read("dir/middle", Some(extent)).unwrap_err();
+        assert!(matches!(error, StorageError::PastEnd { size_bytes: 10, .. }), "{error}");
+        assert_eq!(error.kind(), StorageErrorKind::Changed);
+    }
+}
+
+fn keeps_limits(bench: &Bench) {
+    let limited = |extent, limit_bytes| {
+        bench.ask(Read { extent, limit_bytes, ..read_of(&bench.root, "dir/middle", 2) })
+    };
+    assert!(limited(None, 10).result.is_ok());
+    assert!(limited(Some((0, 5)), 5).result.is_ok());
+    for extent in [None, Some((0, 10)), Some((0, u64::MAX))] {
+        let done = limited(extent, 9);
+        assert_eq!(done.result.unwrap_err().kind(), StorageErrorKind::TooLarge);
+        assert_eq!(done.read.buf.bytes.capacity(), 0, "nothing is reserved for what is refused");
+    }
+}
+
+fn reuses_memory(bench: &Bench) {
+    let mut read = bench.ask(read_of(&bench.root, "dir/large", 3)).read;
+    let capacity = read.buf.bytes.capacity();
+    for (path, bytes) in [("small", &b"abc"[..]), ("empty", b""), ("dir/middle", b"0123456789")] {
+        read.buf.set_path(path.as_bytes());
+        let done = bench.ask(read);
+        assert_eq!(&done.read.buf.bytes[..], bytes);
+        assert_eq!(done.read.buf.bytes.capacity(), capacity);
+        assert_eq!(done.read.buf.path, path.as_bytes());
+        read = done.read;
+    }
+}
+
+/// Submits a thousand reads, drops the engine when so many are back, and counts.
+fn brings_every_read_back_once(bench: Bench, before_drop: usize) {
+    let paths = ["small", "dir/large", "missing", "../out"];
+    for tag in 0..1000 {
+        bench.engine.submit(read_of(&bench.root, paths[tag as usize % 4], tag));
+    }
+    let Bench { engine, completions, .. } = bench;
+    let mut tags: Vec<u64> = completions.iter().take(before_drop).map(|done| done.read.tag).collect();
+    drop(engine);
+    tags.extend(completions.iter().map(|done| done.read.tag));
+    tags.sort_unstable();
+    assert!(tags.into_iter().eq(0..1000), "each read comes back exactly once, then the channel closes");
+}

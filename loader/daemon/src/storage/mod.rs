@@ -1,0 +1,69 @@
+//! Reads, whole or an error: the seam between where bytes lie and the workers that decode them.
+//!
+//! A [`Read`] carries its own memory and a tag of the caller's; it comes back as a [`Done`] on the channel that
+//! the decode workers read from, so there is no extra hop and, once buffers have grown, nothing is allocated.
+//! Every engine runs the same conformance suite.
+
+mod beneath;
+mod buf;
+#[cfg(test)]
+mod conformance;
+mod error;
+mod faulty;
+mod memory;
+mod retry;
+mod root;
+mod threads;
+mod whole;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use buf::{ByteBuf, ReadBuf};
+pub use error::{StorageError, StorageErrorKind};
+pub use faulty::{Faults, FaultyEngine};
+pub use memory::MemoryEngine;
+pub use retry::RetryPolicy;
+pub use root::Root;
+pub use threads::ThreadsEngine;
+
+/// One read: what to read, where to put it, and whom it is for.
+#[derive(Debug)]
+pub struct Read<T> {
+    /// The directory that the path resolves beneath.
+    pub root: Arc<Root>,
+    /// The path to read and the memory to read into.
+    pub buf: ReadBuf,
+    /// `(offset_bytes, len_bytes)` inside the file; the whole file where absent.
+    pub extent: Option<(u64, u64)>,
+    /// More bytes than this are refused before any memory is reserved.
+    pub limit_bytes: u64,
+    /// The caller's own; it travels with the read and comes back untouched.
+    pub tag: T,
+}
+
+/// A read that has come back.
+#[derive(Debug)]
+pub struct Done<T> {
+    /// The read as it was submitted; after `Ok`, `read.buf.bytes` holds exactly the bytes asked for, else none.
+    pub read: Read<T>,
+    /// Whether all the bytes arrived.
+    pub result: Result<(), StorageError>,
+    /// From submission until an engine took it up.
+    pub queue_wait: Duration,
+    /// From then until the bytes, or the error, were there.
+    pub read_time: Duration,
+}
+
+/// Something that reads.
+///
+/// Completions go to the channel that the engine was made with. Its room must be at least the number of reads
+/// that are submitted and not yet received, which admission bounds; it disconnects when the last read of a dropped
+/// engine has come back.
+pub trait Engine<T: Send>: Send + Sync {
+    /// The name in settings, logs and metrics.
+    fn name(&self) -> &'static str;
+
+    /// Takes a read in without blocking. It comes back exactly once, whatever happens, shutdown included.
+    fn submit(&self, read: Read<T>);
+}

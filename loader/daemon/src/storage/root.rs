@@ -1,0 +1,129 @@
+//! An opened directory that paths resolve beneath, and never outside of.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::beneath;
+use super::error::StorageError;
+
+/// `openat2` answers EAGAIN when a rename races with `..`; so many tries, then it is an error.
+const RACES_MAX: usize = 16;
+
+/// An opened data directory.
+///
+/// A relative link that stays beneath the root is followed; an absolute one, or one that leaves, is refused.
+pub struct Root {
+    path: PathBuf,
+    backing: Backing,
+}
+
+enum Backing {
+    /// The kernel keeps paths beneath the directory.
+    Kernel(OwnedFd),
+    /// `openat2` is missing or forbidden (old kernel, seccomp), so the path is walked part by part.
+    Walk(OwnedFd),
+    /// Nothing: for an engine whose files lie elsewhere.
+    Nothing,
+}
+
+impl Root {
+    /// Opens a directory.
+    ///
+    /// # Errors
+    /// [`StorageError::Root`] where it is missing, no directory, or not readable.
+    pub fn open(path: impl AsRef<Path>) -> Result<Arc<Self>, StorageError> {
+        let path = path.as_ref();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = retry_on_intr(|| rustix::fs::openat(CWD, path, flags, Mode::empty()))
+            .map_err(|errno| StorageError::Root { path: path.display().to_string(), source: errno.into() })?;
+        let backing = if kernel_resolves(&dir) { Backing::Kernel(dir) } else { Backing::Walk(dir) };
+        Ok(Arc::new(Self { path: path.to_owned(), backing }))
+    }
+
+    /// A root without a directory, for [`MemoryEngine`](super::MemoryEngine); nothing can be opened beneath it.
+    pub fn unbacked(name: &str) -> Arc<Self> {
+        Arc::new(Self { path: PathBuf::from(name), backing: Backing::Nothing })
+    }
+
+    /// The directory as it was given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A path beneath the root as a person reads it; bytes that are no UTF-8 show as replacement characters.
+    pub fn display(&self, path: &[u8]) -> String {
+        format!("{}/{}", self.path.display(), String::from_utf8_lossy(path))
+    }
+
+    /// Opens a path beneath the root; [`Errno::XDEV`] where it would leave, [`Errno::INVAL`] where it is empty.
+    pub(crate) fn open_beneath(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+        if path.is_empty() {
+            return Err(Errno::INVAL);
+        }
+        let flags = flags | OFlags::CLOEXEC;
+        match &self.backing {
+            Backing::Kernel(dir) => open_by_kernel(dir, path, flags),
+            Backing::Walk(dir) => beneath::open(dir, path, flags),
+            Backing::Nothing => Err(Errno::NOENT),
+        }
+    }
+
+    /// The same root with the kernel's help left out, so that tests reach the walk.
+    #[cfg(test)]
+    pub(super) fn open_walking(path: &Path) -> Arc<Self> {
+        let root = Self::open(path).unwrap();
+        let (Backing::Kernel(dir) | Backing::Walk(dir)) = Arc::into_inner(root).unwrap().backing else {
+            unreachable!("an opened root has a directory")
+        };
+        Arc::new(Self { path: path.to_owned(), backing: Backing::Walk(dir) })
+    }
+}
+
+impl fmt::Debug for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Root({:?})", self.path.as_os_str().as_bytes().escape_ascii().to_string())
+    }
+}
+
+fn kernel_resolves(dir: &OwnedFd) -> bool {
+    open_by_kernel(dir, b".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC).is_ok()
+}
+
+fn open_by_kernel(dir: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let open = || retry_on_intr(|| rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve));
+    let mut opened = open();
+    for _ in 1..RACES_MAX {
+        if !matches!(opened, Err(Errno::AGAIN)) {
+            break;
+        }
+        opened = open();
+    }
+    opened
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_that_is_missing_or_a_file_is_an_error_that_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        for name in ["missing", "file"] {
+            let error = Root::open(dir.path().join(name)).unwrap_err();
+            assert!(error.to_string().ends_with(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn nothing_opens_beneath_an_unbacked_root() {
+        assert_eq!(Root::unbacked("m").open_beneath(b"x", OFlags::RDONLY).unwrap_err(), Errno::NOENT);
+    }
+}

@@ -1,0 +1,184 @@
+//! Reads all that was asked for, or says why not: limits, short reads and files that change under the read.
+
+use super::buf::ReadBuf;
+use super::error::StorageError;
+use super::root::Root;
+use rustix::io::Errno;
+
+/// Size and time of the last write, as far as a source knows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) size_bytes: u64,
+    pub(super) written_s: i64,
+    pub(super) written_ns: u64,
+}
+
+/// Something with bytes at offsets; a read may bring fewer than asked for, and none at the end.
+pub(super) trait Source {
+    fn stamp(&self) -> Result<Stamp, Errno>;
+    fn read_at(&self, target: &mut [u8], offset_bytes: u64) -> Result<usize, Errno>;
+}
+
+/// Fills `buf.bytes` with the extent, or the whole source.
+///
+/// A whole file must have the same stamp before and after. An extent may lie in a file that others append to, so it
+/// must only be there in full.
+pub(super) fn read(
+    source: &impl Source,
+    root: &Root,
+    buf: &mut ReadBuf,
+    extent: Option<(u64, u64)>,
+    limit_bytes: u64,
+) -> Result<(), StorageError> {
+    let outcome = fill(source, root, buf, extent, limit_bytes);
+    if outcome.is_err() {
+        buf.bytes.clear();
+    }
+    outcome
+}
+
+fn fill(
+    source: &impl Source,
+    root: &Root,
+    buf: &mut ReadBuf,
+    extent: Option<(u64, u64)>,
+    limit_bytes: u64,
+) -> Result<(), StorageError> {
+    let ReadBuf { path, bytes } = buf;
+    let name = || root.display(path);
+    let failed = |action| move |errno: Errno| StorageError::Io { action, path: name(), source: errno.into() };
+
+    let before = source.stamp().map_err(failed("stat"))?;
+    let (offset_bytes, len_bytes) = extent.unwrap_or((0, before.size_bytes));
+    if len_bytes > limit_bytes {
+        return Err(StorageError::TooLarge { path: name(), size_bytes: len_bytes, limit_bytes });
+    }
+    let end_bytes = offset_bytes.saturating_add(len_bytes);
+    if end_bytes > before.size_bytes {
+        return Err(StorageError::PastEnd { path: name(), end_bytes, size_bytes: before.size_bytes });
+    }
+    let target = bytes.overwrite(len_bytes as usize).map_err(|source| StorageError::Memory {
+        path: name(),
+        len_bytes,
+        source,
+    })?;
+    let got_bytes = read_fully(source, target, offset_bytes).map_err(failed("read"))?;
+    if got_bytes < len_bytes {
+        let now_bytes = offset_bytes + got_bytes;
+        return Err(StorageError::Resized { path: name(), was_bytes: before.size_bytes, now_bytes });
+    }
+    if extent.is_some() {
+        return Ok(());
+    }
+    let after = source.stamp().map_err(failed("stat"))?;
+    if after.size_bytes != before.size_bytes {
+        let (was_bytes, now_bytes) = (before.size_bytes, after.size_bytes);
+        return Err(StorageError::Resized { path: name(), was_bytes, now_bytes });
+    }
+    if after != before {
+        return Err(StorageError::Rewritten { path: name() });
+    }
+    Ok(())
+}
+
+/// Goes on after short reads; stops early only at the end of the source.
+fn read_fully(source: &impl Source, target: &mut [u8], offset_bytes: u64) -> Result<u64, Errno> {
+    let mut done = 0;
+    while done < target.len() {
+        match source.read_at(&mut target[done..], offset_bytes + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(done as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::super::error::StorageErrorKind;
+    use super::*;
+
+    /// A source that brings one byte a read and may look different the second time it is asked.
+    struct Odd {
+        bytes: &'static [u8],
+        stamps: [Stamp; 2],
+        asked: Cell<usize>,
+        fails: Option<Errno>,
+    }
+
+    fn stamp(size_bytes: u64, written_s: i64) -> Stamp {
+        Stamp { size_bytes, written_s, written_ns: 0 }
+    }
+
+    fn odd(bytes: &'static [u8], before: Stamp, after: Stamp) -> Odd {
+        Odd { bytes, stamps: [before, after], asked: Cell::new(0), fails: None }
+    }
+
+    impl Source for Odd {
+        fn stamp(&self) -> Result<Stamp, Errno> {
+            let asked = self.asked.replace(1);
+            Ok(self.stamps[asked])
+        }
+
+        fn read_at(&self, target: &mut [u8], offset_bytes: u64) -> Result<usize, Errno> {
+            if let Some(errno) = self.fails {
+                return Err(errno);
+            }
+            let Some(&byte) = self.bytes.get(offset_bytes as usize) else { return Ok(0) };
+            target[0] = byte;
+            Ok(1)
+        }
+    }
+
+    fn read_odd(source: &Odd, extent: Option<(u64, u64)>) -> Result<Vec<u8>, StorageError> {
+        let mut buf = ReadBuf { path: b"x".to_vec(), ..ReadBuf::default() };
+        let outcome = read(source, &Root::unbacked("r"), &mut buf, extent, 100);
+        assert!(outcome.is_ok() || buf.bytes.is_empty(), "an error leaves no bytes");
+        outcome.map(|()| buf.bytes.to_vec())
+    }
+
+    #[test]
+    fn short_reads_are_continued() {
+        assert_eq!(read_odd(&odd(b"abcde", stamp(5, 0), stamp(5, 0)), None).unwrap(), b"abcde");
+        assert_eq!(read_odd(&odd(b"abcde", stamp(5, 0), stamp(5, 0)), Some((1, 3))).unwrap(), b"bcd");
+    }
+
+    #[test]
+    fn a_file_that_changes_under_the_read_is_changed() {
+        let shrunk = read_odd(&odd(b"abc", stamp(5, 0), stamp(3, 0)), None).unwrap_err();
+        assert!(matches!(shrunk, StorageError::Resized { was_bytes: 5, now_bytes: 3, .. }), "{shrunk}");
+        let grown = read_odd(&odd(b"abcdef", stamp(5, 0), stamp(6, 0)), None).unwrap_err();
+        assert!(matches!(grown, StorageError::Resized { was_bytes: 5, now_bytes: 6, .. }), "{grown}");
+        let rewritten = read_odd(&odd(b"abcde", stamp(5, 0), stamp(5, 1)), None).unwrap_err();
+        assert!(matches!(rewritten, StorageError::Rewritten { .. }), "{rewritten}");
+        for error in [shrunk, grown, rewritten] {
+            assert_eq!(error.kind(), StorageErrorKind::Changed);
+        }
+    }
+
+    #[test]
+    fn an_extent_of_a_file_that_grows_is_whole() {
+        assert_eq!(read_odd(&odd(b"abcde", stamp(3, 0), stamp(5, 1)), Some((1, 2))).unwrap(), b"bc");
+    }
+
+    #[test]
+    fn an_error_of_the_system_is_unavailable() {
+        let source = Odd { fails: Some(Errno::STALE), ..odd(b"a", stamp(1, 0), stamp(1, 0)) };
+        let error = read_odd(&source, None).unwrap_err();
+        assert!(matches!(error, StorageError::Io { action: "read", .. }), "{error}");
+        assert_eq!(error.kind(), StorageErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn memory_that_cannot_be_had_is_unavailable() {
+        let huge = stamp(u64::MAX, 0);
+        let mut buf = ReadBuf::default();
+        let error = read(&odd(b"", huge, huge), &Root::unbacked("r"), &mut buf, None, u64::MAX).unwrap_err();
+        assert!(matches!(error, StorageError::Memory { len_bytes: u64::MAX, .. }), "{error}");
+        assert_eq!(error.kind(), StorageErrorKind::Unavailable);
+    }
+}
