@@ -32,10 +32,11 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 def arrays(owner: Owner, length: int, ready: _wire.Ready, specs: Sequence[TensorSpec]) -> list[Array]:
     """Make one array a tensor on `owner` (`length` bytes), each keeping it alive.
 
-    Dims as the daemon gives them, but for channels-last tensors, which come as they lie in memory: N, H, W, C.
+    Dims as the daemon gives them, but channels-last tensors come as they lie in memory: N, H, W, C.
     """
     if len(ready.tensors) != len(specs):
         raise ProtocolError(f"a batch of {len(ready.tensors)} tensors where {len(specs)} were declared")
+    buffer: Any = owner  # numpy's stubs do not know that ctypes arrays are buffers
     made: list[Array] = []
     for tensor, spec in zip(ready.tensors, specs):
         dims = tensor.dims
@@ -44,7 +45,7 @@ def arrays(owner: Owner, length: int, ready: _wire.Ready, specs: Sequence[Tensor
         dtype = _DTYPES.get(spec.dtype)
         if dtype is None:
             raise ProtocolError(f"tensor {spec.name} has dtype {spec.dtype}, which this client does not know")
-        array: Array = np.ndarray(dims, dtype, owner, tensor.offset_bytes)  # checks the end of the buffer
+        array: Array = np.ndarray(dims, dtype, buffer, tensor.offset_bytes)  # checks the end of the buffer
         if array.nbytes != tensor.len_bytes or tensor.offset_bytes + tensor.len_bytes > length:
             raise ProtocolError(f"tensor {spec.name} has {tensor.len_bytes} bytes for dims {dims}")
         made.append(array)
@@ -54,8 +55,9 @@ def arrays(owner: Owner, length: int, ready: _wire.Ready, specs: Sequence[Tensor
 def copied(owner: Owner, ready: _wire.Ready) -> Array:
     """Copy a batch's bytes to ordinary memory: u8, as long as its last tensor reaches."""
     used = max((tensor.offset_bytes + tensor.len_bytes for tensor in ready.tensors), default=0)
+    buffer: Any = owner
     copy: Array = np.empty(used, np.uint8)
-    copy[:] = np.frombuffer(owner, np.uint8, used)
+    copy[:] = np.frombuffer(buffer, np.uint8, used)
     return copy
 
 

@@ -36,7 +36,7 @@ _GOODBYE_SECONDS = 2.0
 
 
 class Connection:
-    """One control socket behind Hello. Requests run one at a time; replies to interrupted ones are dropped."""
+    """One control socket behind Hello: one request at a time; replies to interrupted ones are dropped."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._records = RecordSocket(sock, _wire.CONTROL_RECORD_BYTES_MAX)
@@ -331,7 +331,7 @@ class NodeDaemon(Daemon):
             hint = "the socket is 0660: join its group (`ls -l` shows it), or unset FOREBAY_SOCKET"
             return DeniedError(what, causes=cause, hint=hint)
         else:
-            hint = "FOREBAY_SOCKET (or daemon=) must be the SEQPACKET socket that `forebay serve` names at its start"
+            hint = "FOREBAY_SOCKET (or daemon=) names the SEQPACKET socket that `forebay serve` listens on"
         return DaemonError(what, causes=cause, hint=hint)
 
 

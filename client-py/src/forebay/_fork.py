@@ -11,7 +11,7 @@ class Forgetful(Protocol):
     """Something that belongs to one process."""
 
     def forget(self) -> None:
-        """Close this process's copies of descriptors and make new locks; runs in the child, right after fork."""
+        """Close this process's copies of descriptors and make new locks; runs in the child."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The loader without a framework: epochs, states, sessions. `forebay.numpy` and `forebay.torch` give it tensors.
+"""The loader without a framework: epochs, states, sessions. `forebay.numpy` and `.torch` give it tensors.
 
 Each `iter()` starts the next epoch, on a session of its own. A session whose iterator is exhausted or gone is
 kept for the next `iter()`, so an epoch boundary makes no new arena and finds its first batches ready.
@@ -6,6 +6,7 @@ kept for the next `iter()`, so an epoch boundary makes no new arena and finds it
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
 from collections import deque
@@ -14,14 +15,14 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from . import _rank, _spec
 from ._batch import Array, texts
 from ._daemon import Daemon, get_daemon
 from ._fork import forget_in_child
 from ._job import Cursor, Job, TensorSpec, steps_left
 from ._notice import say
-from ._rank import Partition
+from ._rank import Partition, resolve
 from ._session import Batch, Consumer, Session
+from ._spec import Data, Field, build
 from ._state import State
 from ._stats import LoaderStats, StatsReport
 from .errors import ForebayError, InvalidError, StateError
@@ -207,12 +208,12 @@ class Loader(Generic[B]):
 
     def __init__(
         self,
-        data: _spec.Data,
+        data: Data,
         batch_size: int | None = None,
         shuffle: bool = False,
         *,
         transform: Sequence[Any] | None = None,
-        fields: Mapping[str, _spec.Field] | None = None,
+        fields: Mapping[str, Field] | None = None,
         dtype: str | None = None,
         global_batch_size: int | None = None,
         drop_last: bool = False,
@@ -237,7 +238,7 @@ class Loader(Generic[B]):
         self._depth = _whole("prefetch", prefetch, 0)
         self._max_leases = _whole("max_leases", max_leases, 0)
         self._tail = _tail(tail, drop_last)
-        self._spec, self._is_tuple = _spec.build(
+        self._spec, self._is_tuple = build(
             data,
             fields=fields,
             transform=transform,
@@ -263,7 +264,7 @@ class Loader(Generic[B]):
         self._pool = SessionPool(self._daemon, self._stats)
         self._lock = threading.RLock()
         if rank is not None or world_size is not None:
-            _rank.resolve(rank, world_size)
+            resolve(rank, world_size)
         forget_in_child(self)
 
     def __iter__(self) -> BatchIterator[B]:
@@ -389,10 +390,8 @@ class Loader(Generic[B]):
         report = StatsReport(self._stats.as_dict())
         connection = self._daemon.current()
         if connection is not None:
-            try:
+            with contextlib.suppress(ForebayError):  # it is about to be replaced
                 report["daemon"] = _numbers(connection.request("stats", {}))
-            except ForebayError:
-                pass  # it is about to be replaced
         return report
 
     def close(self) -> None:
@@ -458,7 +457,7 @@ class Loader(Generic[B]):
         return cursor
 
     def _partition(self) -> Partition:
-        return self._consumer.partition if self._consumer else _rank.resolve(*self._ask_partition)
+        return self._consumer.partition if self._consumer else resolve(*self._ask_partition)
 
     def _rows(self, partition: Partition) -> int:
         if not self._global_batch_size:

@@ -43,7 +43,7 @@ def resolve(
     device_mesh: Any = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Partition:
-    """Find the partition: explicit, then a device mesh, then torch.distributed, then torchrun, else all rows."""
+    """Find the partition: explicit, a device mesh, torch.distributed, torchrun, else all rows."""
     if rank is not None or world_size is not None:
         if rank is None or world_size is None:
             raise InvalidError("rank= and world_size= go together")

@@ -7,6 +7,7 @@ byte.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import Any, NamedTuple
@@ -86,7 +87,7 @@ class _Channel:
         self.max_leases = int(opened.get("max_leases", 0)) or consumer.max_leases or 1
         self.specs = tuple(TensorSpec.from_wire(spec) for spec in opened.get("tensors", ()))
         self.sequence = 0
-        # Credit is kept as two counts, so that an interrupt between them costs nothing: the next call evens out.
+        # Credit is kept as two counts, so that an interrupt between them costs nothing.
         self.granted = 0
         self.taken = 0
 
@@ -142,7 +143,7 @@ class Session:
     def next(self, cursor: Cursor) -> Batch:
         """Wait for the batch at `cursor`, which is where the last one ended.
 
-        Raises a fault of the daemon as the exception of its kind; calling again asks for the same batch again.
+        Raises a fault of the daemon as the exception of its kind; calling again asks for the same batch.
         `DaemonError` where the daemon is gone and none came back within its time.
         """
         started = time.perf_counter()
@@ -269,7 +270,8 @@ class Session:
             raise ChangedError(
                 "the data changed while the daemon was away",
                 causes=[
-                    f"snapshot {was.snapshot[:12]} with {was.rows} rows is now {now.snapshot[:12]} with {now.rows}"
+                    f"snapshot {was.snapshot[:12]} with {was.rows} rows",
+                    f"is now {now.snapshot[:12]} with {now.rows}",
                 ],
                 hint="make a new loader to go on over the data as it is now",
             )
@@ -317,10 +319,10 @@ class Session:
         channel.taken += 1
         channel.records.done()
         self._stopped = bool(ready.flags & (_wire.LAST | _wire.EMPTY)) and not self.consumer.rolling
-        try:
+        with contextlib.suppress(
+            ConnectionLostError
+        ):  # the batch is whole and ours; the next call sees the end
             channel.grant()
-        except ConnectionLostError:
-            pass  # the batch is whole and ours; the next call sees the end
         return Batch(ready, made, channel.specs)
 
     def _arrays(self, channel: _Channel, ready: _wire.Ready) -> list[Array]:

@@ -7,6 +7,7 @@ exception (Ctrl-C) cut the last call short, and gives the connection up instead 
 from __future__ import annotations
 
 import array
+import contextlib
 import os
 import select
 import socket
@@ -99,13 +100,11 @@ class RecordSocket:
         it write into whatever file gets the number next.
         """
         self.closed = True
-        try:
+        with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
 
     def forget(self) -> None:
-        """Close this process's copy without ending the connection of the process that owns it (after fork)."""
+        """Close this process's copy after a fork, without ending the connection of its owner."""
         self.closed = True
         self.sock.close()
 

@@ -52,7 +52,10 @@ class Folder:
 
 @record
 class List:
-    """A CSV, JSON Lines or Parquet file with named columns; relative paths start from `root` or the list's folder."""
+    """A CSV, JSON Lines or Parquet file with named columns.
+
+    Relative paths in it start from `root`, by default the folder of the list.
+    """
 
     path: StrPath
     root: StrPath | None = None
@@ -141,7 +144,7 @@ Source = Union[Folder, List, Records]
 Data = Union[StrPath, Sequence[Mapping[str, Any]], Source]
 
 
-def as_source(data: Data) -> Source:
+def as_source(data: Any) -> Source:
     """Tell a folder from a list file from records."""
     if isinstance(data, (Folder, List, Records)):
         return data
@@ -152,14 +155,17 @@ def as_source(data: Data) -> Source:
         if path.is_file():
             raise InvalidError(
                 f"{path} is a file and not a folder of class folders",
-                hint="a list has one of the suffixes .csv, .jsonl, .parquet; or use forebay.List(path, format=...)",
+                hint="a list ends in .csv, .jsonl or .parquet; or use forebay.List(path, format=...)",
             )
         return Folder(path)
-    if isinstance(data, Sequence) and all(isinstance(row, Mapping) for row in data):
-        return Records(data)
+    if isinstance(data, (list, tuple)):
+        rows = cast("Sequence[Any]", data)
+        if all(isinstance(row, Mapping) for row in rows):
+            return Records(rows)
+    name = type(cast("object", data)).__name__
     raise InvalidError(
-        f"a data set of type {type(data).__name__}",
-        hint="pass a folder, a .csv, .jsonl or .parquet file, a list of dicts, forebay.Folder or forebay.List",
+        f"a data set of type {name}",
+        hint="pass a folder, a .csv, .jsonl or .parquet file, a list of dicts, or a forebay.Folder",
     )
 
 
@@ -243,10 +249,11 @@ def _dtype_name(dtype: Any) -> str | None:
 def _columns(columns: Columns | None) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     for name, given in (columns or {}).items():
-        column = (
-            given if isinstance(given, Column) else Column(*((given,) if isinstance(given, str) else given))
-        )
-        made.append({"name": name, "kind": f"COLUMN_KIND_{column.kind.upper()}", "size": column.size})
+        if isinstance(given, str):
+            given = Column(given)
+        elif not isinstance(given, Column):
+            given = Column(*given)
+        made.append({"name": name, "kind": f"COLUMN_KIND_{given.kind.upper()}", "size": given.size})
     return made
 
 

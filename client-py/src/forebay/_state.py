@@ -12,7 +12,7 @@ from .errors import StateError
 VERSION = 1
 _TEXTS = ("job_id", "snapshot", "order_digest", "content_digest")
 _NUMBERS = ("version", "seed", "epoch", "position")
-_KEYS = frozenset(_TEXTS + _NUMBERS)
+_KEYS: frozenset[str] = frozenset((*_TEXTS, *_NUMBERS))
 
 
 @record
@@ -51,17 +51,16 @@ class State:
                 f"a loader state of version {version!r}, where this forebay reads version {VERSION}",
                 hint="pass what state_dict() gave; a state of a newer forebay needs that forebay",
             )
-        if set(state) != _KEYS:
-            missing, unknown = sorted(_KEYS - set(state)), sorted(set(state) - _KEYS)
+        missing, unknown = sorted(_KEYS.difference(state)), sorted(set(state).difference(_KEYS))
+        if missing or unknown:
             raise StateError(
                 f"a loader state with missing keys {missing} and unknown keys {unknown}",
                 hint="pass exactly what state_dict() gave (checkpoint['loader'], not the whole checkpoint)",
             )
-        for names, kind in ((_TEXTS, str), (_NUMBERS, int)):
-            for name in names:
-                value = state[name]
-                if not isinstance(value, kind) or isinstance(value, bool) or (kind is int and value < 0):
-                    raise StateError(f"a loader state with {name}={value!r}")
+        for name, value in state.items():
+            is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+            if not (is_number if name in _NUMBERS else isinstance(value, str)):
+                raise StateError(f"a loader state with {name}={value!r}")
         return State(**{name: state[name] for name in (*_TEXTS, *_NUMBERS[1:])})
 
     def check(self, job: Job, *, allow_content_change: bool) -> None:
@@ -70,7 +69,7 @@ class State:
             raise StateError(
                 "the saved state is of another order of samples, so its position means nothing here",
                 causes=[self._difference(job, "order_digest")],
-                hint="use the data, shuffle= and seed= that the state was saved with; or start without the state",
+                hint="use the data, shuffle= and seed= that it was saved with, or start without it",
             )
         if self.content_digest != job.content_digest and not allow_content_change:
             raise StateError(

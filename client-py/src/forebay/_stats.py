@@ -10,7 +10,7 @@ from . import _wire
 class LoaderStats:
     """Sums over all of a loader's iterators; seconds are wall time of the thread in `next()`.
 
-    The wait for a batch is split by walking back from its arrival through what the daemon did for it: compute,
+    The wait for a batch is split by walking back from its arrival through what the daemon did: compute,
     before that storage, before that the wait for a free slot; what remains is `other` (start, hand-over).
     """
 
@@ -77,7 +77,7 @@ class StatsReport(dict[str, Any]):
         lines = [
             f"{self['batches']} batches, {self['rows']} rows, {self['bytes'] / 1e9:.2f} GB",
             f"waited {self['wait_seconds']:.2f} s of {total:.2f} s ({share:.0f} %): {causes}",
-            f"the trainer had {self['trainer_seconds']:.2f} s; batches stood ready for {self['ready_seconds']:.2f} s",
+            f"trainer {self['trainer_seconds']:.2f} s; batches stood {self['ready_seconds']:.2f} s ready",
             f"{self['copies']} batches copied (more held than max_leases), {self['restarts']} daemon losses",
         ]
         daemon = self.get("daemon")

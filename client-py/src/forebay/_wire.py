@@ -55,11 +55,11 @@ Buffer = Union[bytes, bytearray, memoryview]
 
 
 class Header(NamedTuple):
-    """The first 8 bytes of every record."""
+    """The first 8 bytes of every record; `tally` is the wire's `count`, which a tuple has as a method."""
 
     kind: int
     flags: int
-    count: int
+    tally: int
     sequence: int
 
 
@@ -212,7 +212,7 @@ def decode_ready(data: Buffer) -> Ready:
         Tensor(entry[0], entry[1], entry[4 : 4 + entry[2]])
         for entry in _TENSOR.iter_unpack(memoryview(data)[_READY.size :])
     )
-    return Ready(flags, *fields, tensors)
+    return Ready._make((flags, *fields, tensors))
 
 
 def decode_fault(data: Buffer) -> Fault:
@@ -231,8 +231,8 @@ def decode_credit(data: Buffer) -> int:
 def decode_releases(data: Buffer) -> list[Release]:
     """Daemon's side, for tests: the leases given back."""
     header = decode_header(data)
-    if len(data) != HEADER_BYTES + header.count * _RELEASE_ENTRY.size or not header.count:
-        raise ProtocolError(f"a RELEASE of {header.count} entries has {len(data)} bytes")
+    if len(data) != HEADER_BYTES + header.tally * _RELEASE_ENTRY.size or not header.tally:
+        raise ProtocolError(f"a RELEASE of {header.tally} entries has {len(data)} bytes")
     body = memoryview(data)[HEADER_BYTES:]
     return [Release(*entry[:3]) for entry in _RELEASE_ENTRY.iter_unpack(body)]
 

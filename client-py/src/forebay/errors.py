@@ -100,7 +100,7 @@ class ProtocolError(InternalError):
 
 
 class UnimplementedError(ForebayError, NotImplementedError):
-    """This daemon does not serve what was asked for; the message names it."""
+    """The daemon does not serve what was asked for; the message names it."""
 
     kind = "unimplemented"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ._batch import Array
 from ._job import TensorSpec
 from ._loader import Loader
@@ -16,8 +18,8 @@ class DataLoader(Loader[Any]):
     """Numpy batches; all arguments of `forebay._loader.Loader`, and `layout`.
 
     A folder gives `(images, labels)`: images `(rows, height, width, 3)` with `layout="NHWC"` or
-    `(rows, 3, height, width)` with `"NCHW"`, uint8 or float32; labels `(rows,)` int64. Anything else gives a dict
-    in declared order. The arrays are writable and stay valid as long as they or views of them live.
+    `(rows, 3, height, width)` with `"NCHW"`, uint8 or float32; labels `(rows,)` int64. Anything else gives a
+    dict in declared order. The arrays are writable and stay valid as long as they or views of them live.
     """
 
     def __init__(self, *args: Any, layout: str = "NHWC", **kwargs: Any) -> None:
@@ -30,7 +32,7 @@ class DataLoader(Loader[Any]):
 
     def _tensor(self, array: Array, spec: TensorSpec) -> Array:
         if self._layout == "NCHW" and spec.channels_last and array.ndim == 4:
-            return array.transpose(0, 3, 1, 2)
+            return np.moveaxis(array, 3, 1)
         return array
 
     def _mask(self, valid: Array) -> Array:

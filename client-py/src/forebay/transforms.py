@@ -153,7 +153,7 @@ def split_dtype(transforms: Sequence[Any]) -> tuple[list[dict[str, Any]], str | 
             if isinstance(transform, Normalize):
                 dtype = dtype if dtype == "float32" else None
         else:
-            kind = type(transform)
+            kind = cast("type[object]", type(transform))
             raise InvalidError(
                 f"{kind.__module__}.{kind.__qualname__} is not one of forebay's transforms",
                 hint="import them from forebay.transforms: "
@@ -174,7 +174,9 @@ def _number(owner: str, name: str, value: Any) -> float:
 
 
 def _size(owner: str, size: Any) -> tuple[int, ...]:
-    sides = (size,) if isinstance(size, int) else tuple(cast("Sequence[Any]", size))
+    sides: tuple[Any, ...] = (
+        tuple(cast("Sequence[Any]", size)) if isinstance(size, (list, tuple)) else (size,)
+    )
     if len(sides) not in (1, 2) or not all(
         isinstance(side, int) and not isinstance(side, bool) and 0 < side <= _SIDE_MAX for side in sides
     ):
