@@ -1,0 +1,27 @@
+"""Forebay: shuffled random batches from shared storage, ready above the GPU.
+
+    from forebay.torch import DataLoader
+    from forebay.transforms import Normalize, RandomHorizontalFlip, RandomResizedCrop
+
+`forebay.torch` and `forebay.numpy` hold the loaders; importing `forebay` imports neither framework nor numpy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._spec import Column, Folder, Image, List, Records, Value
+from .errors import ForebayError
+
+if TYPE_CHECKING:
+    __version__: str
+
+__all__ = ["Column", "Folder", "ForebayError", "Image", "List", "Records", "Value", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from ._version import version
+
+        return version()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

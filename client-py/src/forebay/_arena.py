@@ -1,0 +1,103 @@
+"""The daemon's slots in our address space, and the leases on them.
+
+A batch is one ctypes array over its slot. Every tensor of the batch is made on that array and so keeps it
+alive, through views, reshape, DLPack and torch; when the last one goes, a finalizer gives the slot back. The
+finalizer must sit on the ctypes array: numpy makes a memoryview of its own over any other buffer, and a
+finalizer on ours would fire while the array lives.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import sys
+import weakref
+from collections import deque
+from typing import Any
+
+from . import _wire
+from ._socket import RecordSocket
+from .errors import ProtocolError
+
+# Python keeps a duplicate of the descriptor beside each mapping unless told otherwise (3.13).
+_NO_DESCRIPTOR: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+
+
+class Arena:
+    """A mapping of one memfd, shared and writable, in slots of equal size.
+
+    It is never unmapped by hand: each ctypes array holds the mapping, which goes with the last of them.
+    """
+
+    __slots__ = ("_mapping", "_slot", "slot_bytes", "slots")
+
+    def __init__(self, announced: _wire.Arena, descriptor: int) -> None:
+        """Map the memfd and close `descriptor`."""
+        self.slot_bytes = announced.slot_bytes
+        self.slots = announced.slots
+        try:
+            length = self.slot_bytes * self.slots
+            if length == 0 or os.fstat(descriptor).st_size < length:
+                raise ProtocolError(f"an arena of {self.slots} slots of {self.slot_bytes} bytes is too small")
+            self._mapping = mmap.mmap(descriptor, length, **_NO_DESCRIPTOR)
+        finally:
+            os.close(descriptor)
+        self._slot = ctypes.c_ubyte * self.slot_bytes
+
+    def slot(self, index: int) -> ctypes.Array[ctypes.c_ubyte]:
+        """Give the bytes of one slot, without a copy."""
+        if index >= self.slots:
+            raise ProtocolError(f"slot {index} of an arena of {self.slots}")
+        return self._slot.from_buffer(self._mapping, index * self.slot_bytes)
+
+
+class Leases:
+    """The slots that this process holds of one session, given back from finalizers on any thread.
+
+    A release is one `send` without a lock and never raises. Where the daemon's queue is full it waits in
+    `outbox` for `flush`, which the session's next call runs.
+    """
+
+    __slots__ = ("__weakref__", "_records", "held", "outbox", "sequence")
+
+    def __init__(self, records: RecordSocket) -> None:
+        self._records = records
+        self.sequence = 0
+        # A dict and a deque: adding and removing one entry is atomic.
+        self.held: dict[_wire.Release, None] = {}
+        self.outbox: deque[_wire.Release] = deque()
+
+    def lease(self, arena: Arena, ready: _wire.Ready) -> ctypes.Array[ctypes.c_ubyte]:
+        """Give the slot of `ready`; it is released when the array and all that was made on it are gone."""
+        owner = arena.slot(ready.slot)
+        release = _wire.Release(ready.arena, ready.generation, ready.slot)
+        self.held[release] = None
+        # At exit the daemon sees our end anyway, and modules are half gone.
+        weakref.finalize(owner, self.give_back, release).atexit = False
+        return owner
+
+    def give_back(self, release: _wire.Release) -> None:
+        """Release one slot; safe in a finalizer, on any thread, in a forked child, at interpreter exit."""
+        try:
+            self.held.pop(release, None)
+            if not self._records.closed and not self._records.try_send(
+                _wire.encode_release(self.sequence, *release)
+            ):
+                self.outbox.append(release)
+        except Exception:
+            pass
+
+    def flush(self) -> None:
+        """Send what the finalizers could not. Under the session's lock."""
+        outbox = self.outbox
+        while outbox:
+            some = [outbox[index] for index in range(min(len(outbox), _wire.RELEASES_MAX))]
+            if not self._records.try_send(_wire.encode_releases(self.sequence, some)):
+                return
+            for _ in some:
+                outbox.popleft()
+
+    def close(self) -> None:
+        """End the session's connection; finalizers to come do nothing."""
+        self._records.hang_up()

@@ -1,0 +1,66 @@
+"""Numpy arrays over a batch's bytes, without a copy."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any, Union
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _wire
+from ._job import TensorSpec
+from .errors import ProtocolError
+
+Array = npt.NDArray[Any]
+# The slot itself, or the ordinary memory it was copied to.
+Owner = Union["ctypes.Array[ctypes.c_ubyte]", Array]
+
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "uint8": np.dtype(np.uint8),
+    "int32": np.dtype("<i4"),
+    "int64": np.dtype("<i8"),
+    "float32": np.dtype("<f4"),
+    "float64": np.dtype("<f8"),
+    "bool": np.dtype(np.bool_),
+    "float16": np.dtype("<f2"),
+    "utf8": np.dtype(np.uint8),
+}
+
+
+def arrays(owner: Owner, length: int, ready: _wire.Ready, specs: Sequence[TensorSpec]) -> list[Array]:
+    """Make one array a tensor on `owner` (`length` bytes), each keeping it alive.
+
+    Dims as the daemon gives them, but channels-last tensors come as they lie in memory: N, H, W, C.
+    """
+    if len(ready.tensors) != len(specs):
+        raise ProtocolError(f"a batch of {len(ready.tensors)} tensors where {len(specs)} were declared")
+    buffer: Any = owner  # numpy's stubs do not know that ctypes arrays are buffers
+    made: list[Array] = []
+    for tensor, spec in zip(ready.tensors, specs):
+        dims = tensor.dims
+        if spec.channels_last and len(dims) == 4:
+            dims = (dims[0], dims[2], dims[3], dims[1])
+        dtype = _DTYPES.get(spec.dtype)
+        if dtype is None:
+            raise ProtocolError(f"tensor {spec.name} has dtype {spec.dtype}, which this client does not know")
+        array: Array = np.ndarray(dims, dtype, buffer, tensor.offset_bytes)  # checks the end of the buffer
+        if array.nbytes != tensor.len_bytes or tensor.offset_bytes + tensor.len_bytes > length:
+            raise ProtocolError(f"tensor {spec.name} has {tensor.len_bytes} bytes for dims {dims}")
+        made.append(array)
+    return made
+
+
+def copied(owner: Owner, ready: _wire.Ready) -> Array:
+    """Copy a batch's bytes to ordinary memory: u8, as long as its last tensor reaches."""
+    used = max((tensor.offset_bytes + tensor.len_bytes for tensor in ready.tensors), default=0)
+    buffer: Any = owner
+    copy: Array = np.empty(used, np.uint8)
+    copy[:] = np.frombuffer(buffer, np.uint8, used)
+    return copy
+
+
+def texts(array: Array) -> list[str]:
+    """Turn UTF-8 bytes, zero-padded to the last dim, into strings: `(rows, length) -> rows`."""
+    return [row.tobytes().rstrip(b"\0").decode("utf-8", "replace") for row in array]

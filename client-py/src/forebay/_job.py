@@ -1,0 +1,71 @@
+"""What a spec means over the data as it is now: the daemon's `Job`, and cursors and steps in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+from ._record import record
+from .errors import ProtocolError
+
+
+class Cursor(NamedTuple):
+    """A place in the order: `position` global rows of `epoch` are consumed."""
+
+    epoch: int
+    position: int
+
+
+@record
+class TensorSpec:
+    """One tensor of a batch without its batch dimension, as the daemon declares it."""
+
+    name: str
+    dtype: str
+    dims: tuple[int, ...]
+    channels_last: bool
+
+    @staticmethod
+    def from_wire(spec: Mapping[str, Any]) -> TensorSpec:
+        """Read a `forebay.v1.TensorSpec`."""
+        dtype = str(spec.get("dtype", "")).replace("DTYPE_", "").lower()
+        dims = tuple(int(dim) for dim in spec.get("dims", ()))
+        order = str(spec.get("memory_order", ""))
+        return TensorSpec(str(spec.get("name", "")), dtype, dims, order == "MEMORY_ORDER_CHANNELS_LAST")
+
+
+@record
+class Job:
+    """A resolved job: which rows there are and what names them."""
+
+    job_id: str
+    snapshot: str
+    order_digest: str
+    content_digest: str
+    rows: int
+    seed: int
+    tensors: tuple[TensorSpec, ...]
+    classes: tuple[str, ...]
+
+    @staticmethod
+    def from_wire(reply: Mapping[str, Any]) -> Job:
+        """Read a `forebay.v1.ResolveReply`."""
+        job = cast("Mapping[str, Any]", reply.get("job", {}))
+        if not job.get("order_digest") or not job.get("content_digest"):
+            raise ProtocolError("the daemon resolved a job without digests")
+        return Job(
+            job_id=str(job.get("job_id", "")),
+            snapshot=str(job.get("snapshot", "")),
+            order_digest=str(job["order_digest"]),
+            content_digest=str(job["content_digest"]),
+            rows=int(job.get("rows", 0)),
+            seed=int(job.get("seed", 0)),
+            tensors=tuple(TensorSpec.from_wire(spec) for spec in job.get("tensors", ())),
+            classes=tuple(str(name) for name in job.get("classes", ())),
+        )
+
+
+def steps_left(rows: int, position: int, global_rows: int, tail: str) -> int:
+    """Count the batches from `position` to the end of an epoch of `rows`; a step takes `global_rows`."""
+    left = max(0, rows - position)
+    return left // global_rows if tail == "drop" else -(-left // global_rows)

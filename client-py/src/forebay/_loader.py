@@ -1,0 +1,506 @@
+"""The loader without a framework: epochs, states, sessions. `forebay.numpy` and `.torch` give it tensors.
+
+Each `iter()` starts the next epoch, on a session of its own. A session whose iterator is exhausted or gone is
+kept for the next `iter()`, so an epoch boundary makes no new arena and finds its first batches ready.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from ._batch import Array, texts
+from ._daemon import Daemon, get_daemon
+from ._fork import forget_in_child
+from ._job import Cursor, Job, TensorSpec, steps_left
+from ._notice import say
+from ._rank import Partition, resolve
+from ._session import Batch, Consumer, Session
+from ._spec import Data, Field, build
+from ._state import State
+from ._stats import LoaderStats, StatsReport
+from .errors import ForebayError, InvalidError, StateError
+
+B = TypeVar("B")
+
+_TAILS = ("drop", "partial", "pad")
+_TEXT_STATS = frozenset(("instance", "engine", "job_id", "client", "key", "reason", "replica"))
+_announced: set[str] = set()
+
+
+class Progress:
+    """How far an iterator has come; outlives it, since `state_dict()` asks after `break` too."""
+
+    __slots__ = ("cursor", "valid")
+
+    def __init__(self, cursor: Cursor) -> None:
+        self.cursor = cursor
+        self.valid: Any = None
+
+
+class SessionPool:
+    """A loader's sessions: the live ones to close with it, and an idle one for the next `iter()`.
+
+    `put` runs in finalizers on any thread and so takes no lock.
+    """
+
+    def __init__(self, daemon: Daemon, stats: LoaderStats) -> None:
+        self._daemon = daemon
+        self._stats = stats
+        self._idle: deque[Session] = deque()
+        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self.closed = False
+
+    def take(self, consumer: Consumer, cursor: Cursor) -> Session:
+        """Give a session that stands at `cursor`: an idle one, or a new one."""
+        while self._idle:
+            session = self._idle.pop()
+            if session.consumer is consumer and session.is_open:
+                session.go_to(cursor)
+                return session
+            session.close()
+        session = Session(self._daemon, consumer, cursor, self._stats)
+        self._sessions.add(session)
+        return session
+
+    def put(self, session: Session) -> None:
+        """Take a session back whose iterator is done with it."""
+        if self.closed or self._idle or not session.is_open:
+            session.close()
+        else:
+            self._idle.append(session)
+
+    def close(self) -> None:
+        """End all sessions; their iterators raise."""
+        self.closed = True
+        for session in list(self._sessions):
+            session.close()
+        self._idle.clear()
+
+
+class BatchIterator(Generic[B]):
+    """One epoch's batches, or what is left of it. Safe to call from several threads."""
+
+    def __init__(
+        self,
+        pool: SessionPool,
+        session: Session | None,
+        convert: Callable[[Batch], tuple[B, Any]],
+        progress: Progress,
+    ) -> None:
+        self._pool = pool
+        self._session = session
+        self._convert = convert
+        self._progress = progress
+        self._epoch = progress.cursor.epoch
+        self._lock = threading.Lock()
+        forget_in_child(self)
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where the next batch starts."""
+        return self._progress.cursor
+
+    def __iter__(self) -> BatchIterator[B]:
+        return self
+
+    def __next__(self) -> B:
+        with self._lock:
+            session, progress = self._session, self._progress
+            if session is None or progress.cursor.epoch != self._epoch:
+                self._end()
+                raise StopIteration
+            batch = session.next(progress.cursor)
+            made, valid = self._convert(batch) if batch.arrays else (None, None)
+            progress.valid = valid
+            # The batch is delivered from here on. An interrupt before this line asks for it again.
+            progress.cursor = Cursor(batch.ready.next_epoch, batch.ready.next_position)
+            if batch.is_last:
+                self._end()
+            if made is None:
+                raise StopIteration
+            return made
+
+    def forget(self) -> None:
+        """Make a new lock in a forked child, where nobody would release the old one."""
+        self._lock = threading.Lock()
+
+    def __del__(self) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        session, self._session = getattr(self, "_session", None), None
+        if session is not None:
+            self._pool.put(session)
+
+
+class DatasetView:
+    """What a loader reads, for those who ask `loader.dataset`: its length and its classes."""
+
+    def __init__(self, loader: Loader[Any]) -> None:
+        self._loader = loader
+
+    def __len__(self) -> int:
+        return self._loader.job.rows
+
+    @property
+    def classes(self) -> list[str]:
+        """The class names; the index is the label."""
+        return list(self._loader.job.classes)
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """The label of each class name."""
+        return {name: index for index, name in enumerate(self._loader.job.classes)}
+
+
+class SamplerView:
+    """Where trainers look for `set_epoch`: `loader.sampler`, `loader.batch_sampler.sampler`."""
+
+    def __init__(self, loader: Loader[Any]) -> None:
+        self._loader = loader
+
+    @property
+    def sampler(self) -> SamplerView:
+        """Itself."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Have the loader's next `iter()` start `epoch`."""
+        self._loader.set_epoch(epoch)
+
+
+class Loader(Generic[B]):
+    """Batches of a data set, epoch by epoch. Subclasses say what a tensor is.
+
+    Args:
+        data: a folder of class folders, a `.csv`, `.jsonl` or `.parquet` list, a list of dicts,
+            `forebay.Folder(...)` or `forebay.List(...)`.
+        batch_size: rows of one rank's batch (default 1).
+        shuffle: a new order each epoch, by `seed`.
+        transform: what happens to the images of a folder (`forebay.transforms`).
+        fields: name -> `forebay.Image` or `forebay.Value`; batches are then dicts.
+        dtype: of a folder's images, `uint8` or `float32` (default: float32 behind Normalize).
+        global_batch_size: the alternative to batch_size: rows of all ranks together.
+        drop_last: leave out the rows that fill no whole batch; the same as `tail="drop"`.
+        tail: `drop`, `partial` (the default) or `pad`; repeated rows have `valid` 0.
+        seed: of the order and of every random transform.
+        on_bad_sample: `fail`, `substitute` or `mask`.
+        bad_sample_budget: fail after more than so many of them in an epoch (0: no limit).
+        prefetch: batches in flight (default: the daemon's).
+        max_leases: batches that can be held before further ones are copied (default: the daemon's).
+        rank, world_size: this process's share; default from device_mesh, torch.distributed, torchrun.
+        device_mesh: a torch DeviceMesh with the data-parallel dims.
+        with_valid: add `valid` to tuple batches as the third element.
+        rolling: prepare the next epoch's first batches while the last ones are in use.
+        daemon: the socket of the node's daemon (default: FOREBAY_SOCKET, else a private one).
+        job_id: unique a run; kept in the state.
+
+    """
+
+    _memory_order = "MEMORY_ORDER_CHANNELS_LAST"
+
+    def __init__(
+        self,
+        data: Data,
+        batch_size: int | None = None,
+        shuffle: bool = False,
+        *,
+        transform: Sequence[Any] | None = None,
+        fields: Mapping[str, Field] | None = None,
+        dtype: str | None = None,
+        global_batch_size: int | None = None,
+        drop_last: bool = False,
+        tail: str | None = None,
+        seed: int = 0,
+        on_bad_sample: str = "fail",
+        bad_sample_budget: int = 0,
+        prefetch: int | None = None,
+        max_leases: int | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
+        device_mesh: Any = None,
+        with_valid: bool = False,
+        rolling: bool = True,
+        daemon: str | None = None,
+        job_id: str = "",
+    ) -> None:
+        if batch_size is not None and global_batch_size is not None:
+            raise InvalidError("batch_size= (of one rank) and global_batch_size= (of all) exclude each other")
+        self._batch_size = _whole("batch_size", batch_size, 1)
+        self._global_batch_size = _whole("global_batch_size", global_batch_size, 0)
+        self._depth = _whole("prefetch", prefetch, 0)
+        self._max_leases = _whole("max_leases", max_leases, 0)
+        self._tail = _tail(tail, drop_last)
+        self._spec, self._is_tuple = build(
+            data,
+            fields=fields,
+            transform=transform,
+            dtype=dtype,
+            memory_order=self._memory_order,
+            shuffle=shuffle,
+            seed=seed,
+            on_bad_sample=on_bad_sample,
+            bad_sample_budget=bad_sample_budget,
+            job_id=job_id,
+        )
+        self._ask_partition = (rank, world_size, device_mesh)
+        self._with_valid = with_valid
+        self._rolling = rolling
+        self._job_id = job_id
+        self._job: Job | None = None
+        self._consumer: Consumer | None = None
+        self._progress: Progress | None = None
+        self._loaded: State | None = None
+        self._epoch = 0
+        self._stats = LoaderStats()
+        self._daemon = get_daemon(daemon)
+        self._pool = SessionPool(self._daemon, self._stats)
+        self._lock = threading.RLock()
+        if rank is not None or world_size is not None:
+            resolve(rank, world_size)
+        forget_in_child(self)
+
+    def __iter__(self) -> BatchIterator[B]:
+        with self._lock:
+            self._check_open()
+            consumer = self._resolved_consumer()
+            start = self._start_cursor(consumer)
+            if self._steps(consumer.job, consumer.partition):
+                session = self._pool.take(consumer, start)
+                start = session.cursor
+            else:
+                session = None
+                self._say_empty(consumer)
+            progress = Progress(start if session else Cursor(start.epoch + 1, 0))
+            self._epoch = start.epoch + 1
+            self._loaded = None
+            self._progress = progress
+            return BatchIterator(self._pool, session, self._convert, progress)
+
+    def __len__(self) -> int:
+        """Count the batches of a whole epoch, of each rank."""
+        return self._steps(self.job, self._partition())
+
+    def __enter__(self) -> Loader[B]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        size = (
+            f"global_batch_size={self._global_batch_size}"
+            if self._global_batch_size
+            else f"batch_size={self._batch_size}"
+        )
+        rows = f", rows={self._job.rows}" if self._job else ""
+        return f"{type(self).__module__}.{type(self).__name__}({size}, tail={self._tail!r}{rows})"
+
+    @property
+    def job(self) -> Job:
+        """The data set as the daemon found it; asking for it starts the daemon."""
+        with self._lock:
+            if self._job is None:
+                self._check_open()
+                self._job = Job.from_wire(self._daemon.request("resolve", {"spec": self._spec}))
+            return self._job
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of one rank's batch."""
+        return self._rows(self._partition())
+
+    @property
+    def drop_last(self) -> bool:
+        """Whether rows that fill no whole batch are left out."""
+        return self._tail == "drop"
+
+    @property
+    def valid(self) -> Any:
+        """Which rows of the newest batch count: a bool a row, False for one repeated or masked. A copy."""
+        return None if self._progress is None else self._progress.valid
+
+    @property
+    def dataset(self) -> DatasetView:
+        """What is read."""
+        return DatasetView(self)
+
+    @property
+    def classes(self) -> list[str]:
+        """The class names; the index is the label."""
+        return self.dataset.classes
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """The label of each class name."""
+        return self.dataset.class_to_idx
+
+    @property
+    def sampler(self) -> SamplerView:
+        """An object with `set_epoch`, for trainers."""
+        return SamplerView(self)
+
+    @property
+    def batch_sampler(self) -> SamplerView:
+        """An object with `set_epoch` and `sampler`, for trainers."""
+        return SamplerView(self)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Have the next `iter()` start `epoch`; a loaded state of that very epoch keeps its row."""
+        epoch = _whole("epoch", epoch, 0)
+        with self._lock:
+            self._epoch = epoch
+            if self._loaded is not None and self._loaded.epoch != epoch:
+                self._loaded = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the record of where the newest iterator's last delivered batch ended, or where it starts."""
+        with self._lock:
+            if self._loaded is not None:
+                return self._loaded.to_dict()
+            cursor = self._progress.cursor if self._progress else Cursor(self._epoch, 0)
+            return State.at(self.job, cursor, self._job_id).to_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any], *, allow_content_change: bool = False) -> None:
+        """Have the next `iter()`, and only that one, go on where `state` was saved.
+
+        Raises `StateError` with the difference and the cure where the state is of another job.
+        """
+        loaded = State.from_dict(state)
+        with self._lock:
+            loaded.check(self.job, allow_content_change=allow_content_change)
+            if self._job_id and self._job_id != loaded.job_id:
+                raise StateError(
+                    f"the saved state is of job {loaded.job_id}, this loader of job {self._job_id}",
+                    hint="pass the same job_id=, or none: it is then taken from the state",
+                )
+            self._job_id = loaded.job_id
+            job = self.job
+            self._loaded = State.at(job, loaded.cursor, loaded.job_id)
+
+    def stats(self) -> StatsReport:
+        """Give where the time went, summed over all iterators; `print` it, or read its keys."""
+        report = StatsReport(self._stats.as_dict())
+        connection = self._daemon.current()
+        if connection is not None:
+            with contextlib.suppress(ForebayError):  # it is about to be replaced
+                report["daemon"] = _numbers(connection.request("stats", {}))
+        return report
+
+    def close(self) -> None:
+        """End all sessions. Batches handed out stay valid; live iterators raise."""
+        self._pool.close()
+
+    def forget(self) -> None:
+        """Work in a forked child with a daemon of its own."""
+        self._lock = threading.RLock()
+
+    def _tensor(self, array: Array, spec: TensorSpec) -> Any:
+        """Make the framework's tensor of an array as it lies in memory, without a copy."""
+        raise NotImplementedError
+
+    def _mask(self, valid: Array) -> Any:
+        """Make the framework's bool tensor of an array of our own."""
+        raise NotImplementedError
+
+    def _convert(self, batch: Batch) -> tuple[Any, Any]:
+        """Give the batch as the user sees it, and its `valid`."""
+        declared = len(self.job.tensors)
+        named: dict[str, Any] = {}
+        for spec, array in zip(batch.specs[:declared], batch.arrays):
+            named[spec.name] = texts(array) if spec.dtype == "utf8" else self._tensor(array, spec)
+        has_valid = len(batch.arrays) > declared
+        valid = self._mask(
+            batch.arrays[declared].astype(np.bool_) if has_valid else np.ones(batch.ready.rows, np.bool_)
+        )
+        if self._is_tuple:
+            return (*named.values(), valid) if self._with_valid else tuple(named.values()), valid
+        if has_valid or self._with_valid:
+            named["valid"] = valid
+        return named, valid
+
+    def _check_open(self) -> None:
+        if self._pool.closed:
+            raise InvalidError("this loader was closed", hint="make a new one")
+
+    def _resolved_consumer(self) -> Consumer:
+        if self._consumer is None:
+            partition = self._partition()
+            consumer = Consumer(
+                spec=self._spec,
+                job=self.job,
+                partition=partition,
+                rows=self._rows(partition),
+                tail=self._tail,
+                depth=self._depth,
+                max_leases=self._max_leases,
+                rolling=self._rolling,
+            )
+            if str(partition) not in _announced:
+                _announced.add(str(partition))
+                say(str(partition))
+            self._consumer = consumer
+        return self._consumer
+
+    def _start_cursor(self, consumer: Consumer) -> Cursor:
+        cursor = self._loaded.cursor if self._loaded is not None else Cursor(self._epoch, 0)
+        step = consumer.rows * consumer.partition.size
+        if cursor.position and not steps_left(consumer.job.rows, cursor.position, step, self._tail):
+            return Cursor(cursor.epoch + 1, 0)
+        return cursor
+
+    def _partition(self) -> Partition:
+        return self._consumer.partition if self._consumer else resolve(*self._ask_partition)
+
+    def _rows(self, partition: Partition) -> int:
+        if not self._global_batch_size:
+            return self._batch_size
+        rows, rest = divmod(self._global_batch_size, partition.size)
+        if rest:
+            raise InvalidError(
+                f"global_batch_size={self._global_batch_size} does not divide among {partition.size} ranks",
+                hint="choose a multiple of the world size",
+            )
+        return rows
+
+    def _steps(self, job: Job, partition: Partition) -> int:
+        return steps_left(job.rows, 0, self._rows(partition) * partition.size, self._tail)
+
+    def _say_empty(self, consumer: Consumer) -> None:
+        step = consumer.rows * consumer.partition.size
+        say(f"an epoch has no batch: {consumer.job.rows} rows, a step takes {step}, and the tail is dropped")
+
+
+def _whole(name: str, value: int | None, default: int) -> int:
+    if value is None:
+        return default
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < default:
+        raise InvalidError(f"{name}={value!r}: a whole number of at least {default} is needed")
+    return int(value)
+
+
+def _tail(tail: str | None, drop_last: bool) -> str:
+    if tail is not None and tail not in _TAILS:
+        raise InvalidError(f"tail={tail!r} is not one of {', '.join(_TAILS)}")
+    if drop_last and tail not in (None, "drop"):
+        raise InvalidError(f"drop_last=True and tail={tail!r} contradict each other")
+    return "drop" if drop_last else tail or "partial"
+
+
+def _numbers(value: Any) -> Any:
+    """Turn the 64-bit integers of the JSON mapping, which are texts, into ints."""
+    if isinstance(value, dict):
+        return {
+            key: int(item)
+            if isinstance(item, str) and item.isdigit() and key not in _TEXT_STATS
+            else _numbers(item)
+            for key, item in value.items()  # pyright: ignore[reportUnknownVariableType]
+        }
+    return [_numbers(item) for item in value] if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType]

@@ -1,0 +1,385 @@
+"""One iterator's session with a daemon: batches in order, and the next daemon when one dies.
+
+The session knows the cursor of the batch it hands out next. All that can go wrong on the way is mended by one
+move: open again at that cursor, there or elsewhere. A row is a pure function, so the stream goes on byte for
+byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import Any, NamedTuple
+
+from . import _wire
+from ._arena import Arena, Leases
+from ._batch import Array, arrays, copied
+from ._daemon import Connection, Daemon, Outage
+from ._fork import forget_in_child
+from ._job import Cursor, Job, TensorSpec
+from ._notice import say
+from ._rank import Partition
+from ._record import record
+from ._socket import RecordSocket
+from ._stats import LoaderStats
+from .errors import (
+    ChangedError,
+    ConnectionLostError,
+    DaemonError,
+    InvalidError,
+    NotFoundError,
+    ProtocolError,
+    UnavailableError,
+    from_wire,
+)
+
+_U32 = 0xFFFF_FFFF
+
+
+@record
+class Consumer:
+    """What a session is opened with, but for the cursor."""
+
+    spec: dict[str, Any]
+    job: Job
+    partition: Partition
+    rows: int
+    tail: str
+    depth: int
+    max_leases: int
+    rolling: bool
+
+
+class Batch(NamedTuple):
+    """What came: its record and one array a tensor. The arrays keep the slot; drop them and it is free."""
+
+    ready: _wire.Ready
+    arrays: list[Array]
+    specs: tuple[TensorSpec, ...]
+
+    @property
+    def is_last(self) -> bool:
+        """Whether its epoch ends with it."""
+        return bool(self.ready.flags & (_wire.LAST | _wire.EMPTY))
+
+
+class _Channel:
+    """The session's socket, its arenas and its leases: all that is lost with a daemon."""
+
+    __slots__ = (
+        "arenas",
+        "depth",
+        "granted",
+        "leases",
+        "max_leases",
+        "records",
+        "sequence",
+        "specs",
+        "taken",
+    )
+
+    def __init__(self, records: RecordSocket, opened: dict[str, Any], consumer: Consumer) -> None:
+        self.records = records
+        self.leases = Leases(records)
+        self.arenas: dict[int, Arena] = {}
+        self.depth = int(opened.get("depth", 0)) or consumer.depth or 1
+        self.max_leases = int(opened.get("max_leases", 0)) or consumer.max_leases or 1
+        self.specs = tuple(TensorSpec.from_wire(spec) for spec in opened.get("tensors", ()))
+        self.sequence = 0
+        # Credit is kept as two counts, so that an interrupt between them costs nothing.
+        self.granted = 0
+        self.taken = 0
+
+    def grant(self) -> None:
+        """Let the daemon have `depth` batches under way."""
+        owed = self.depth - (self.granted - self.taken)
+        if owed > 0 and self.records.try_send(_wire.encode_credit(self.sequence, owed)):
+            self.granted += owed
+
+    def flush(self) -> None:
+        """Send what had to wait: the daemon may be waiting for it before it sends us anything."""
+        self.leases.flush()
+        self.grant()
+
+    def seek(self, cursor: Cursor) -> None:
+        """Have the daemon go on at `cursor`."""
+        self.sequence = (self.sequence + 1) & _U32
+        self.leases.sequence = self.sequence
+        self.records.send(_wire.encode_seek(self.sequence, *cursor, self.depth))
+        self.granted, self.taken = self.depth, 0
+
+
+class Session:
+    """One consumer of one partition, for one caller at a time (its iterator's lock sees to that)."""
+
+    def __init__(self, daemon: Daemon, consumer: Consumer, cursor: Cursor, stats: LoaderStats) -> None:
+        """Open at `cursor`; raises what the daemon answers."""
+        self._daemon = daemon
+        self.consumer = consumer
+        self._cursor = cursor
+        self._stats = stats
+        self._outage = Outage()
+        self._channel: _Channel | None = None
+        # Behind a FAULT, or behind LAST without `rolling`, the daemon waits for SEEK.
+        self._stopped = False
+        self._closed = ""
+        self._announced = False
+        self._returned_at = 0.0
+        self._process = os.getpid()
+        forget_in_child(self)
+        self._open()
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where the next batch starts."""
+        return self._cursor
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it belongs to this process and nobody closed it."""
+        return not self._closed
+
+    def next(self, cursor: Cursor) -> Batch:
+        """Wait for the batch at `cursor`, which is where the last one ended.
+
+        Raises a fault of the daemon as the exception of its kind; calling again asks for the same batch.
+        `DaemonError` where the daemon is gone and none came back within its time.
+        """
+        started = time.perf_counter()
+        self._check_open()
+        if cursor != self._cursor:
+            self._seek(cursor)  # an interrupt took the last batch before anybody had it
+        while True:
+            try:
+                batch = self._take(self._live_channel())
+            except ConnectionLostError as error:
+                self._lost(error)
+                continue
+            break
+        arrived = time.perf_counter()
+        self._outage.over()
+        if not batch.ready.flags & _wire.EMPTY:
+            self._stats.delivered(batch.ready, arrived - started)
+        if self._returned_at:
+            self._stats.trainer_seconds += started - self._returned_at
+        self._returned_at = arrived
+        return batch
+
+    def go_to(self, cursor: Cursor) -> None:
+        """Have `next()` give the batch at `cursor`; nothing is sent where the daemon is about to send it."""
+        self._check_open()
+        self._returned_at = 0.0
+        if cursor != self._cursor or self._stopped:
+            self._seek(cursor)
+
+    def close(self, reason: str = "its loader was closed") -> None:
+        """End the session; batches handed out stay valid."""
+        self._closed = self._closed or reason
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.leases.close()
+
+    def forget(self) -> None:
+        """Belong to the parent: the forked child closes its copy of the socket and says so when asked."""
+        self._closed = f"it belongs to process {self._process}, from which this one was forked"
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.records.forget()
+
+    def __del__(self) -> None:
+        channel = getattr(self, "_channel", None)
+        if channel is not None:
+            channel.leases.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InvalidError(
+                f"this iterator cannot go on: {self._closed}",
+                hint="call iter() on a loader in this process; its state_dict() resumes where it stood",
+            )
+
+    def _live_channel(self) -> _Channel:
+        channel = self._channel
+        if channel is None:
+            channel = self._open()
+        elif self._stopped:
+            self._seek(self._cursor)
+            channel = self._channel or self._open()
+        return channel
+
+    def _seek(self, cursor: Cursor) -> None:
+        self._cursor = cursor
+        if self._channel is not None:
+            try:
+                self._channel.seek(cursor)
+            except ConnectionLostError as error:
+                self._lost(error)
+        self._stopped = False
+
+    def _open(self) -> _Channel:
+        self._channel = self._daemon.run(self._open_on, self._outage)
+        self._stopped = False
+        return self._channel
+
+    def _open_on(self, connection: Connection) -> _Channel:
+        try:
+            opened = self._ask_open(connection)
+        except UnavailableError as error:
+            if isinstance(error, (ConnectionLostError, DaemonError)) or not self._outage.losses:
+                raise
+            # In an outage a daemon that is draining or still starting is no better than none.
+            connection.close()
+            raise ConnectionLostError("the next daemon does not serve yet", causes=[error.message]) from error
+        records = RecordSocket(
+            connection.attach(int(opened.get("session", 0))), _wire.SESSION_RECORD_BYTES_MAX
+        )
+        channel = _Channel(records, opened, self.consumer)
+        channel.grant()
+        start = opened.get("cursor", {})
+        self._cursor = Cursor(int(start.get("epoch", 0)), int(start.get("position", 0)))
+        return channel
+
+    def _ask_open(self, connection: Connection) -> dict[str, Any]:
+        consumer = self.consumer
+        body = {
+            "job": {
+                "order_digest": consumer.job.order_digest,
+                "content_digest": consumer.job.content_digest,
+            },
+            "partition": consumer.partition.to_wire(),
+            "cursor": self._cursor._asdict(),
+            "rows": consumer.rows,
+            "tail": f"TAIL_{consumer.tail.upper()}",
+            "delivery": "DELIVERY_LOCAL",
+            "depth": consumer.depth,
+            "max_leases": consumer.max_leases,
+            "rolling": consumer.rolling,
+        }
+        try:
+            return connection.request("open", body)
+        except NotFoundError:
+            self._resolve_again(connection)
+            return connection.request("open", body)
+
+    def _resolve_again(self, connection: Connection) -> None:
+        """Have a daemon that does not know the job look at the data, and make sure that it is the same."""
+        was = self.consumer.job
+        now = Job.from_wire(connection.request("resolve", {"spec": self.consumer.spec}))
+        if (now.order_digest, now.content_digest) != (was.order_digest, was.content_digest):
+            raise ChangedError(
+                "the data changed while the daemon was away",
+                causes=[
+                    f"snapshot {was.snapshot[:12]} with {was.rows} rows",
+                    f"is now {now.snapshot[:12]} with {now.rows}",
+                ],
+                hint="make a new loader to go on over the data as it is now",
+            )
+
+    def _lost(self, error: ConnectionLostError) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.leases.close()
+        self._check_open()
+        self._stats.restarts += 1
+        self._outage.wait(self._daemon, error)
+        if not self._announced:
+            self._announced = True
+            say(f"{error.message} ({', '.join(error.causes)}); going on at epoch {self._cursor.epoch}, "
+                f"row {self._cursor.position}")  # fmt: skip
+
+    def _take(self, channel: _Channel) -> Batch:
+        records = channel.records
+        while True:
+            data = records.receive(channel.flush)
+            kind = data[0]
+            if records.descriptors and kind != _wire.ARENA:
+                raise self._broken(channel, f"a descriptor beside a record of kind {kind:#x}")
+            if kind == _wire.READY:
+                ready = _wire.decode_ready(data)
+                if ready.sequence == channel.sequence:
+                    return self._accept(channel, ready)
+                self._release_unseen(channel, ready)
+            elif kind == _wire.ARENA:
+                self._map(channel, _wire.decode_arena(data))
+            elif kind == _wire.FAULT:
+                self._fault(channel, _wire.decode_fault(data))
+            else:
+                raise self._broken(channel, f"a record of kind {kind:#x} on the session socket")
+            records.done()
+
+    def _accept(self, channel: _Channel, ready: _wire.Ready) -> Batch:
+        if (ready.epoch, ready.position) != self._cursor:
+            raise self._broken(
+                channel, f"a batch of epoch {ready.epoch}, row {ready.position} where {self._cursor} is next"
+            )
+        made: list[Array] = [] if ready.flags & _wire.EMPTY else self._arrays(channel, ready)
+        # From here on the batch counts as handed out.
+        self._cursor = Cursor(ready.next_epoch, ready.next_position)
+        channel.taken += 1
+        channel.records.done()
+        self._stopped = bool(ready.flags & (_wire.LAST | _wire.EMPTY)) and not self.consumer.rolling
+        with contextlib.suppress(
+            ConnectionLostError
+        ):  # the batch is whole and ours; the next call sees the end
+            channel.grant()
+        return Batch(ready, made, channel.specs)
+
+    def _arrays(self, channel: _Channel, ready: _wire.Ready) -> list[Array]:
+        arena = channel.arenas.get(ready.arena)
+        if arena is None:
+            raise self._broken(channel, f"a batch in arena {ready.arena}, which was not announced")
+        if arena.slots == 1 and len(channel.arenas) > 1:
+            self._forget_one_off(channel, ready.arena)
+        try:
+            owner = channel.leases.lease(arena, ready)
+            if len(channel.leases.held) <= channel.max_leases:
+                return arrays(owner, arena.slot_bytes, ready, channel.specs)
+            copy = copied(owner, ready)
+            self._count_copy(channel)
+            return arrays(copy, copy.nbytes, ready, channel.specs)
+        except (ProtocolError, TypeError, ValueError) as error:
+            raise self._broken(channel, str(error)) from error
+
+    def _count_copy(self, channel: _Channel) -> None:
+        if not self._stats.copies:
+            say(
+                f"{channel.max_leases} batches are held, so further ones are copied to ordinary memory; "
+                "drop batches earlier, or raise max_leases"
+            )
+        self._stats.copies += 1
+
+    def _release_unseen(self, channel: _Channel, ready: _wire.Ready) -> None:
+        if not ready.flags & _wire.EMPTY:
+            channel.leases.give_back(_wire.Release(ready.arena, ready.generation, ready.slot))
+
+    def _map(self, channel: _Channel, announced: _wire.Arena) -> None:
+        descriptors = channel.records.descriptors
+        if len(descriptors) != 1:
+            raise self._broken(channel, f"an ARENA with {len(descriptors)} descriptors")
+        channel.arenas[announced.arena] = Arena(announced, descriptors.pop())
+
+    def _forget_one_off(self, channel: _Channel, arena: int) -> None:
+        """Leave a one-off arena to its batch; the session's own comes first and stays."""
+        if arena != next(iter(channel.arenas)):
+            del channel.arenas[arena]
+
+    def _fault(self, channel: _Channel, fault: _wire.Fault) -> None:
+        """Raise what the daemon says, unless it was said before our SEEK."""
+        if fault.flags & _wire.FATAL:
+            self._channel = None
+            channel.leases.close()
+        elif fault.sequence != channel.sequence:
+            return
+        else:
+            self._stopped = True
+            channel.records.done()
+        error = from_wire(fault.error)
+        error.causes += (f"at epoch {fault.epoch}, row {fault.position}",)
+        raise error
+
+    def _broken(self, channel: _Channel, what: str) -> ProtocolError:
+        """End a connection whose other side does not keep to docs/wire.md."""
+        self._channel = None
+        channel.leases.close()
+        return ProtocolError(what, hint="report it with the versions of daemon and client")

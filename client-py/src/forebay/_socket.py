@@ -1,0 +1,129 @@
+"""A SEQPACKET socket, read one record at a time, so that an interrupt never leaves half a record behind.
+
+A record lies in the buffer only while a caller works on it. A caller that finds one there knows that an
+exception (Ctrl-C) cut the last call short, and gives the connection up instead of guessing.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import select
+import socket
+from collections.abc import Callable
+
+from .errors import ConnectionLostError, ProtocolError
+
+# A finalizer on another thread may leave work for the thread that waits; it looks this often.
+_LOOK_AGAIN_MS = 100
+_SEND_FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+_RECEIVE_FLAGS = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+_DESCRIPTORS_MAX = 4
+_ANCILLARY_BYTES = socket.CMSG_SPACE(_DESCRIPTORS_MAX * array.array("i").itemsize)
+
+
+def socket_pair() -> tuple[socket.socket, socket.socket]:
+    """Make two connected SEQPACKET sockets, closed on exec."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+class RecordSocket:
+    """Owns `sock` and the one buffer its records are received into."""
+
+    __slots__ = ("_buffer", "_poll", "_view", "closed", "descriptors", "sock")
+
+    def __init__(self, sock: socket.socket, record_bytes_max: int) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.closed = False
+        self.descriptors: list[int] = []
+        self._buffer = bytearray(record_bytes_max)
+        self._view = memoryview(self._buffer)
+        self._poll = select.poll()
+
+    def send(self, record: bytes, descriptor: int | None = None) -> None:
+        """Send one record, waiting while the peer's queue is full (11 records, `net.unix.max_dgram_qlen`)."""
+        while not self.try_send(record, descriptor):
+            self._wait(select.POLLOUT)
+
+    def try_send(self, record: bytes, descriptor: int | None = None) -> bool:
+        """Send one record now, or give False where the peer's queue is full."""
+        try:
+            if descriptor is None:
+                self.sock.send(record, _SEND_FLAGS)
+            else:
+                beside = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))
+                self.sock.sendmsg([record], [beside], _SEND_FLAGS)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise ConnectionLostError("the daemon closed the connection", causes=[str(error)]) from error
+        return True
+
+    def receive(self, before_wait: Callable[[], None] | None = None) -> memoryview:
+        """Wait for the next record; call `done()` when it has had its effect.
+
+        `before_wait` runs each time before the thread goes to sleep: what it sends may be what the daemon
+        waits for. Descriptors that came along are in `self.descriptors` and belong to the caller.
+        """
+        if self._buffer[0]:
+            raise ConnectionLostError("an interrupt cut the last call short")
+        while True:
+            try:
+                length, ancillary, flags, _ = self.sock.recvmsg_into(
+                    [self._buffer], _ANCILLARY_BYTES, _RECEIVE_FLAGS
+                )
+                break
+            except BlockingIOError:
+                if before_wait is not None:
+                    before_wait()
+                self._wait(select.POLLIN)
+            except OSError as error:
+                raise ConnectionLostError("the daemon went away", causes=[str(error)]) from error
+        if ancillary:
+            self._take_descriptors(ancillary)
+        if not length:
+            raise ConnectionLostError("the daemon went away", causes=["end of file"])
+        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            raise ProtocolError(f"a record is longer than {len(self._buffer)} bytes")
+        return self._view[:length]
+
+    def done(self) -> None:
+        """Mark the received record as dealt with."""
+        self._buffer[0] = 0
+
+    def hang_up(self) -> None:
+        """End the connection for both sides and for every forked copy; the descriptor stays ours.
+
+        A finalizer on another thread may be in `send` right now: closing the descriptor under it could let
+        it write into whatever file gets the number next.
+        """
+        self.closed = True
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def forget(self) -> None:
+        """Close this process's copy after a fork, without ending the connection of its owner."""
+        self.closed = True
+        self.sock.close()
+
+    def __del__(self) -> None:
+        self.close_descriptors()
+        self.sock.close()
+
+    def _wait(self, events: int) -> None:
+        self._poll.register(self.sock, events)
+        self._poll.poll(_LOOK_AGAIN_MS)
+
+    def _take_descriptors(self, ancillary: list[tuple[int, int, bytes]]) -> None:
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                numbers = array.array("i")
+                numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
+                self.descriptors.extend(numbers)
+
+    def close_descriptors(self) -> None:
+        """Close what came beside a record and nobody wants."""
+        while self.descriptors:
+            os.close(self.descriptors.pop())

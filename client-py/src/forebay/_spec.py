@@ -1,0 +1,281 @@
+"""From what a person passes to a loader to the `JobSpec` that a daemon resolves."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Union, cast
+
+from ._record import record
+from .errors import InvalidError
+from .transforms import split_dtype
+
+_LIST_FORMATS = {".csv": "CSV", ".jsonl": "JSONL", ".ndjson": "JSONL", ".parquet": "PARQUET"}
+_COLUMN_KINDS = ("path", "int", "float", "float_vector", "multi_hot", "weight", "text")
+_DTYPES = ("uint8", "int32", "int64", "float32", "float64", "bool", "utf8")
+_POLICIES = ("fail", "substitute", "mask")
+
+StrPath = Union[str, "os.PathLike[str]"]
+
+
+@record
+class Column:
+    """A list's column: its kind (`path`, `int`, `float`, `float_vector`, `multi_hot`, `weight`, `text`).
+
+    `size`: a `float_vector`'s length (0: inferred), a `multi_hot`'s number of classes.
+    """
+
+    kind: str
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in _COLUMN_KINDS:
+            raise InvalidError(f"column kind {self.kind!r} is not one of {', '.join(_COLUMN_KINDS)}")
+
+
+Columns = Mapping[str, Union[str, "tuple[str, int]", Column]]
+
+
+@record
+class Folder:
+    """A folder of class folders, in the order of torchvision's ImageFolder."""
+
+    path: StrPath
+    extensions: tuple[str, ...] = ()
+
+    def to_spec(self) -> dict[str, Any]:
+        """Give the `forebay.v1.Source`."""
+        return {"folder": {"path": _absolute(self.path), "extensions": list(self.extensions)}}
+
+
+@record
+class List:
+    """A CSV, JSON Lines or Parquet file with named columns.
+
+    Relative paths in it start from `root`, by default the folder of the list.
+    """
+
+    path: StrPath
+    root: StrPath | None = None
+    columns: Columns | None = None
+    format: str | None = None
+
+    def to_spec(self) -> dict[str, Any]:
+        """Give the `forebay.v1.Source`."""
+        suffix = Path(os.fspath(self.path)).suffix.lower()
+        form = self.format.upper() if self.format else _LIST_FORMATS.get(suffix)
+        if form not in _LIST_FORMATS.values():
+            raise InvalidError(
+                f"{os.fspath(self.path)}: a list is CSV, JSON Lines or Parquet",
+                hint="give it one of the suffixes .csv, .jsonl, .parquet, or pass format=",
+            )
+        origin: dict[str, Any] = {"path": _absolute(self.path), "format": f"LIST_FORMAT_{form}"}
+        if self.root is not None:
+            origin["root"] = _absolute(self.root)
+        return {"list": {**origin, "columns": _columns(self.columns)}}
+
+
+@record
+class Records:
+    """A list of dicts, sent to the daemon whole; relative paths in it start from `root` (default: here)."""
+
+    rows: Sequence[Mapping[str, Any]]
+    root: StrPath | None = None
+    columns: Columns | None = None
+
+    def to_spec(self) -> dict[str, Any]:
+        """Give the `forebay.v1.Source`."""
+        if not self.rows:
+            raise InvalidError("the list of records is empty")
+        lines = "\n".join(_json_line(index, row) for index, row in enumerate(self.rows))
+        root = _absolute(self.root if self.root is not None else os.curdir)
+        return {"records": {"root": root, "json_lines": lines, "columns": _columns(self.columns)}}
+
+
+@record
+class Image:
+    """A JPEG or PNG, decoded to RGB: uint8 or, behind Normalize or by `dtype`, float32.
+
+    `column`: the source's column (default: the field's own name).
+    """
+
+    column: str = ""
+    transform: Sequence[Any] = ()
+    dtype: str | None = None
+
+    def to_spec(self, name: str, memory_order: str) -> dict[str, Any]:
+        """Give the `forebay.v1.Field`."""
+        steps, dtype = split_dtype(_as_list(self.transform))
+        chosen = _dtype_name(self.dtype) or dtype
+        normalized = any("normalize" in step for step in steps)
+        if chosen not in (None, "uint8", "float32") or (normalized and chosen == "uint8"):
+            raise InvalidError(
+                f"field {name}: an image{' behind Normalize' if normalized else ''} cannot be {chosen}",
+                hint="leave dtype out: uint8, and float32 behind Normalize",
+            )
+        return {
+            "name": name,
+            "column": self.column or name,
+            "decode": "DECODE_IMAGE",
+            "transforms": steps,
+            "dtype": f"DTYPE_{(chosen or ('float32' if normalized else 'uint8')).upper()}",
+            "memory_order": memory_order,
+        }
+
+
+@record
+class Value:
+    """A column's value itself: a number, a vector or a text. `dtype`: default the column's own."""
+
+    column: str = ""
+    dtype: str | None = None
+
+    def to_spec(self, name: str, memory_order: str) -> dict[str, Any]:
+        """Give the `forebay.v1.Field`."""
+        spec = {"name": name, "column": self.column or name, "decode": "DECODE_VALUE"}
+        dtype = _dtype_name(self.dtype)
+        return {**spec, "dtype": f"DTYPE_{dtype.upper()}"} if dtype else spec
+
+
+Field = Union[Image, Value]
+Source = Union[Folder, List, Records]
+Data = Union[StrPath, Sequence[Mapping[str, Any]], Source]
+
+
+def as_source(data: Any) -> Source:
+    """Tell a folder from a list file from records."""
+    if isinstance(data, (Folder, List, Records)):
+        return data
+    if isinstance(data, (str, os.PathLike)):
+        path = Path(os.fspath(cast("StrPath", data))).expanduser()
+        if path.suffix.lower() in _LIST_FORMATS and not path.is_dir():
+            return List(path)
+        if path.is_file():
+            raise InvalidError(
+                f"{path} is a file and not a folder of class folders",
+                hint="a list ends in .csv, .jsonl or .parquet; or use forebay.List(path, format=...)",
+            )
+        return Folder(path)
+    if isinstance(data, (list, tuple)):
+        rows = cast("Sequence[Any]", data)
+        if all(isinstance(row, Mapping) for row in rows):
+            return Records(rows)
+    name = type(cast("object", data)).__name__
+    raise InvalidError(
+        f"a data set of type {name}",
+        hint="pass a folder, a .csv, .jsonl or .parquet file, a list of dicts, or a forebay.Folder",
+    )
+
+
+def build(
+    data: Data,
+    *,
+    fields: Mapping[str, Field] | None,
+    transform: Sequence[Any] | None,
+    dtype: str | None,
+    memory_order: str,
+    shuffle: bool,
+    seed: int,
+    on_bad_sample: str,
+    bad_sample_budget: int,
+    job_id: str,
+) -> tuple[dict[str, Any], bool]:
+    """Give the `forebay.v1.JobSpec`, and whether its batches are tuples `(images, labels)`."""
+    source = as_source(data)
+    if on_bad_sample not in _POLICIES:
+        raise InvalidError(f"on_bad_sample={on_bad_sample!r} is not one of {', '.join(_POLICIES)}")
+    if not 0 <= seed < 1 << 64:
+        raise InvalidError(f"seed={seed}: from 0 to 2^64 - 1")
+    is_tuple = fields is None and isinstance(source, Folder)
+    if fields is None:
+        fields = _default_fields(source, transform, dtype)
+    elif transform is not None or dtype is not None:
+        raise InvalidError(
+            "transform= and dtype= belong to the fields", hint="fields={'image': Image(transform=[...])}"
+        )
+    spec: dict[str, Any] = {
+        "sources": [source.to_spec()],
+        "fields": [_field(name, field, memory_order) for name, field in fields.items()],
+        "order": {
+            "sampler": "SAMPLER_SHUFFLED" if shuffle else "SAMPLER_SEQUENTIAL",
+            "seed": str(seed),  # 64 bits, which JSON numbers do not hold
+        },
+        "on_bad_sample": {
+            "policy": f"BAD_SAMPLE_POLICY_{on_bad_sample.upper()}",
+            "budget_count": str(bad_sample_budget),
+        },
+    }
+    if job_id:
+        spec["job_id"] = job_id
+    return spec, is_tuple
+
+
+def _default_fields(
+    source: Source, transform: Sequence[Any] | None, dtype: str | None
+) -> Mapping[str, Field]:
+    if isinstance(source, Folder):
+        return {"image": Image(transform=_as_list(transform), dtype=dtype), "label": Value()}
+    if transform is None and dtype is None:
+        return {}  # every column, in order
+    raise InvalidError(
+        "transform= and dtype= need to know their column in a list of several",
+        hint="fields={'image': forebay.Image(column='path', transform=[...]), 'label': forebay.Value()}",
+    )
+
+
+def _field(name: str, field: Any, memory_order: str) -> dict[str, Any]:
+    if not isinstance(field, (Image, Value)):
+        raise InvalidError(f"field {name}: {field!r} is neither forebay.Image nor forebay.Value")
+    return field.to_spec(name, memory_order)
+
+
+def _as_list(transform: Any) -> Sequence[Any]:
+    if transform is None:
+        return ()
+    return cast("Sequence[Any]", transform) if isinstance(transform, (list, tuple)) else (transform,)
+
+
+def _dtype_name(dtype: Any) -> str | None:
+    if dtype is None:
+        return None
+    name = str(getattr(dtype, "__name__", dtype)).replace("torch.", "")
+    if name not in _DTYPES:
+        raise InvalidError(f"dtype {dtype!r} is not one of {', '.join(_DTYPES)}")
+    return name
+
+
+def _columns(columns: Columns | None) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = []
+    for name, given in (columns or {}).items():
+        if isinstance(given, str):
+            given = Column(given)
+        elif not isinstance(given, Column):
+            given = Column(*given)
+        made.append({"name": name, "kind": f"COLUMN_KIND_{given.kind.upper()}", "size": given.size})
+    return made
+
+
+def _absolute(path: StrPath) -> str:
+    return os.path.abspath(os.path.expanduser(os.fspath(path)))
+
+
+def _json_line(index: int, row: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(dict(row), ensure_ascii=False, allow_nan=False, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise InvalidError(
+            f"record {index} cannot be sent",
+            causes=[str(error)],
+            hint="values are paths, numbers, texts and lists",
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    """Turn paths, numpy scalars and arrays into what JSON knows."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(cast("os.PathLike[str]", value))
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a value of type {type(value).__name__}")

@@ -1,0 +1,88 @@
+"""Where a loader's time went, counted where it happens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import _wire
+
+
+class LoaderStats:
+    """Sums over all of a loader's iterators; seconds are wall time of the thread in `next()`.
+
+    The wait for a batch is split by walking back from its arrival through what the daemon did: compute,
+    before that storage, before that the wait for a free slot; what remains is `other` (start, hand-over).
+    """
+
+    __slots__ = (
+        "batches",
+        "bytes",
+        "copies",
+        "ready_seconds",
+        "restarts",
+        "rows",
+        "trainer_seconds",
+        "wait_compute_seconds",
+        "wait_other_seconds",
+        "wait_seconds",
+        "wait_slot_seconds",
+        "wait_storage_seconds",
+    )
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self.rows = 0
+        self.bytes = 0
+        self.copies = 0
+        self.restarts = 0
+        # What the trainer did between two calls, and how long batches stood ready for it at the daemon.
+        self.trainer_seconds = 0.0
+        self.ready_seconds = 0.0
+        self.wait_seconds = 0.0
+        self.wait_slot_seconds = 0.0
+        self.wait_storage_seconds = 0.0
+        self.wait_compute_seconds = 0.0
+        self.wait_other_seconds = 0.0
+
+    def delivered(self, ready: _wire.Ready, waited_seconds: float) -> None:
+        """Count one batch."""
+        self.batches += 1
+        self.rows += ready.rows
+        self.bytes += sum(tensor.len_bytes for tensor in ready.tensors)
+        self.ready_seconds += ready.queued_us * 1e-6
+        self.wait_seconds += waited_seconds
+        compute = min(waited_seconds, ready.compute_us * 1e-6)
+        storage = min(waited_seconds - compute, ready.storage_us * 1e-6)
+        slot = min(waited_seconds - compute - storage, ready.slot_us * 1e-6)
+        self.wait_compute_seconds += compute
+        self.wait_storage_seconds += storage
+        self.wait_slot_seconds += slot
+        self.wait_other_seconds += waited_seconds - compute - storage - slot
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give all counters by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class StatsReport(dict[str, Any]):
+    """The counters as a dict, and readable when printed."""
+
+    def __str__(self) -> str:
+        total = self["wait_seconds"] + self["trainer_seconds"]
+        share = 100 * self["wait_seconds"] / total if total else 0.0
+        causes = ", ".join(
+            f"{cause} {self[f'wait_{cause}_seconds']:.2f} s"
+            for cause in ("storage", "compute", "slot", "other")
+        )
+        lines = [
+            f"{self['batches']} batches, {self['rows']} rows, {self['bytes'] / 1e9:.2f} GB",
+            f"waited {self['wait_seconds']:.2f} s of {total:.2f} s ({share:.0f} %): {causes}",
+            f"trainer {self['trainer_seconds']:.2f} s; batches stood {self['ready_seconds']:.2f} s ready",
+            f"{self['copies']} batches copied (more held than max_leases), {self['restarts']} daemon losses",
+        ]
+        daemon = self.get("daemon")
+        if daemon:
+            rss = int(daemon.get("rss_bytes", 0)) / 1e6
+            cpu = int(daemon.get("cpu_us", 0)) / 1e6
+            lines.append(f"daemon: {cpu:.2f} s of CPU, {rss:.0f} MB, engine {daemon.get('engine', '?')}")
+        return "\n".join(lines)

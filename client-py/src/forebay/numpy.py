@@ -1,0 +1,39 @@
+"""Batches as numpy arrays over the daemon's shared memory, without a copy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._batch import Array
+from ._job import TensorSpec
+from ._loader import Loader
+from .errors import InvalidError
+
+__all__ = ["DataLoader"]
+
+
+class DataLoader(Loader[Any]):
+    """Numpy batches; all arguments of `forebay._loader.Loader`, and `layout`.
+
+    A folder gives `(images, labels)`: images `(rows, height, width, 3)` with `layout="NHWC"` or
+    `(rows, 3, height, width)` with `"NCHW"`, uint8 or float32; labels `(rows,)` int64. Anything else gives a
+    dict in declared order. The arrays are writable and stay valid as long as they or views of them live.
+    """
+
+    def __init__(self, *args: Any, layout: str = "NHWC", **kwargs: Any) -> None:
+        if layout not in ("NHWC", "NCHW"):
+            raise InvalidError(f"layout={layout!r} is neither 'NHWC' nor 'NCHW'")
+        self._layout = layout
+        if layout == "NCHW":
+            self._memory_order = "MEMORY_ORDER_ROW_MAJOR"
+        super().__init__(*args, **kwargs)
+
+    def _tensor(self, array: Array, spec: TensorSpec) -> Array:
+        if self._layout == "NCHW" and spec.channels_last and array.ndim == 4:
+            return np.moveaxis(array, 3, 1)
+        return array
+
+    def _mask(self, valid: Array) -> Array:
+        return valid

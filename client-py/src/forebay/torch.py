@@ -1,0 +1,33 @@
+"""Batches as torch tensors over the daemon's shared memory, without a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+
+from ._batch import Array
+from ._job import TensorSpec
+from ._loader import Loader
+
+__all__ = ["DataLoader"]
+
+# torch's stub leaves the argument of from_numpy untyped.
+_from_numpy = cast("Callable[[Array], torch.Tensor]", torch.from_numpy)  # pyright: ignore
+
+
+class DataLoader(Loader[Any]):
+    """Torch batches; all arguments of `forebay._loader.Loader`.
+
+    A folder gives `(images, labels)`: images of shape `(rows, 3, height, width)` in channels_last memory,
+    uint8 or float32; labels `(rows,)` int64. Anything else gives a dict in declared order. In-place changes
+    are harmless, and the memory is the batch's as long as a tensor or a view of it lives.
+    """
+
+    def _tensor(self, array: Array, spec: TensorSpec) -> torch.Tensor:
+        tensor = _from_numpy(array)
+        return tensor.permute(0, 3, 1, 2) if spec.channels_last and array.ndim == 4 else tensor
+
+    def _mask(self, valid: Array) -> torch.Tensor:
+        return _from_numpy(valid)
