@@ -33,9 +33,9 @@ pub struct BatchWork {
     pub counters: Arc<Counters>,
     /// When it got its slot.
     pub admitted: Instant,
-    /// Microseconds from `admitted` to the last read's end, and to the last sample's.
-    pub read_us: AtomicU64,
-    /// As `read_us`, for the whole.
+    /// What the decode threads had worked by then, see [`crate::workers::Pool::busy_us`].
+    pub busy_before_us: u64,
+    /// Microseconds from `admitted` until its last sample was in place.
     pub done_us: AtomicU64,
     /// Rows with `valid = 0`.
     pub invalid_rows: AtomicU32,

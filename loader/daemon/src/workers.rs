@@ -2,7 +2,7 @@
 //! again helps.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -62,6 +62,7 @@ pub struct Pool {
     buffers: Mutex<Vec<ReadBuf>>,
     timer: tokio::runtime::Handle,
     no_root: Arc<Root>,
+    busy_us: AtomicU64,
 }
 
 /// Keeps the decode threads; dropping it ends them once the engine has given everything back.
@@ -82,7 +83,15 @@ impl Pool {
     ) -> Result<(Arc<Self>, Threads), Fault> {
         let gate = Gate::new(options.budget);
         let no_root = Root::unbacked("no files");
-        let pool = Arc::new(Self { gate, engine, options, buffers: Mutex::new(Vec::new()), timer, no_root });
+        let pool = Arc::new(Self {
+            gate,
+            engine,
+            options,
+            buffers: Mutex::new(Vec::new()),
+            timer,
+            no_root,
+            busy_us: AtomicU64::new(0),
+        });
         let mut handles = Vec::new();
         for index in 0..options.cpu_threads.max(1) {
             let (pool, completed) = (Arc::downgrade(&pool), completed.clone());
@@ -104,6 +113,11 @@ impl Pool {
     /// Decode threads.
     pub fn cpu_threads(&self) -> usize {
         self.options.cpu_threads.max(1)
+    }
+
+    /// What the decode threads have worked since the start, summed over them, microseconds.
+    pub fn busy_us(&self) -> u64 {
+        self.busy_us.load(Ordering::Relaxed)
     }
 
     /// Admits a batch: its samples start as the budget allows, in order. Never waits.
@@ -235,7 +249,6 @@ impl Bench {
         add(&work.counters.reads, 1);
         add(&work.counters.read_bytes, bytes);
         add(&work.counters.read_us, read_time.as_micros() as u64);
-        work.read_us.fetch_max(work.elapsed_us(), Ordering::Relaxed);
         if work.is_cancelled() {
             let Read { buf, tag: Task { reserved, earlier, .. }, .. } = read;
             return pool.end(reserved, buf, earlier);
@@ -298,6 +311,7 @@ impl Bench {
         let made = catch_unwind(AssertUnwindSafe(|| self.fields(&mut task, &buf)));
         let took = started.elapsed();
         metrics::sample_made(took);
+        add(&pool.busy_us, took.as_micros() as u64);
         add(&task.work.counters.decode_us, took.as_micros() as u64);
         match made {
             Ok(Ok(())) => {
