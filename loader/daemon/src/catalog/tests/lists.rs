@@ -208,3 +208,15 @@ fn an_open_quote_cannot_swallow_a_large_file() {
     let text = format!("t\n\"{}", "never closed\n".repeat(1_000_000));
     assert_says(open_list_within("l.csv", text, &[], &limits), "l.csv line 2 is longer than 1000 bytes");
 }
+
+#[test]
+fn a_list_that_is_a_folder_is_an_error_of_its_reading() {
+    let dir = dir_of(&["l.csv/", "l.jsonl/", "l.parquet/"]);
+    for name in ["l.csv", "l.jsonl"] {
+        let error = open_list_at(dir.path(), name, &[], &CatalogLimits::default()).unwrap_err();
+        assert!(matches!(error, CatalogError::Io { action: "read", .. }), "{error:?}");
+        assert_eq!(error.kind(), CatalogErrorKind::Invalid);
+    }
+    let error = open_list_at(dir.path(), "l.parquet", &[], &CatalogLimits::default()).unwrap_err();
+    assert!(matches!(error, CatalogError::Parquet { .. }), "{error:?}");
+}
