@@ -12,8 +12,10 @@ use forebay_plan::Cursor;
 use support::{Node, OpenAs, digest_of, png};
 
 fn spec(policy: &str) -> String {
-    format!(r#"{{"sources":[{{"records":{{"root":"ROOT","jsonLines":"LINES"}}}}],"order":{{"sampler":"SAMPLER_SHUFFLED","seed":"7"}},"onBadSample":{{"policy":"BAD_SAMPLE_POLICY_{policy}"}},
-        "fields":[{{"name":"image","transforms":[{{"randomResizedCrop":{{"size":[8]}}}},{{"randomHorizontalFlip":{{}}}}]}},{{"name":"label"}}]}}"#)
+    format!(
+        r#"{{"sources":[{{"records":{{"root":"ROOT","jsonLines":"LINES"}}}}],"order":{{"sampler":"SAMPLER_SHUFFLED","seed":"7"}},"onBadSample":{{"policy":"BAD_SAMPLE_POLICY_{policy}"}},
+        "fields":[{{"name":"image","column":"path","transforms":[{{"randomResizedCrop":{{"size":[8]}}}},{{"randomHorizontalFlip":{{}}}}]}},{{"name":"label"}}]}}"#
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,7 +25,8 @@ async fn every_sample_comes_once_an_epoch_and_the_bytes_are_the_same_on_any_numb
         let node = Node::new(50, threads, Faults::default());
         let mut session = node.open(&spec("FAIL"), &OpenAs { rows: 8, ..OpenAs::default() });
         let batches = support::epoch(&mut session).await;
-        let labels: Vec<i64> = batches.iter().flat_map(|batch| batch.labels[..batch.valid_rows as usize].to_vec()).collect();
+        let labels: Vec<i64> =
+            batches.iter().flat_map(|batch| batch.labels[..batch.valid_rows as usize].to_vec()).collect();
         assert_eq!(labels.iter().collect::<HashSet<_>>().len(), 50);
         assert_ne!(labels, (0..50).collect::<Vec<_>>(), "shuffled");
         streams.push(digest_of(&batches));
@@ -34,7 +37,19 @@ async fn every_sample_comes_once_an_epoch_and_the_bytes_are_the_same_on_any_numb
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_that_pass_change_nothing_but_time() {
     let calm = Node::new(40, 2, Faults::default());
-    let rough = Node::new(40, 2, Faults { seed: 3, error_rate: 0.3, delay_rate: 0.2, delay_max: Duration::from_millis(3), ..Faults::default() });
+    let rough = Node::new(
+        40,
+        2,
+        Faults {
+            seed: 3,
+            io_error_per_mille: 200,
+            missing_per_mille: 50,
+            changed_per_mille: 50,
+            delay_per_mille: 200,
+            delay_max: Duration::from_millis(3),
+            ..Faults::default()
+        },
+    );
     let mut digests = Vec::new();
     for node in [calm, rough] {
         let mut session = node.open(&spec("FAIL"), &OpenAs { rows: 16, ..OpenAs::default() });
@@ -54,17 +69,19 @@ async fn a_sample_that_stays_unreachable_fails_the_session_by_name_and_never_bec
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_corrupt_sample_fails_is_replaced_or_masked_as_the_policy_says() {
-    let corrupt = |node: &Node| node.overwrite(5, b"no image at all".to_vec());
     let open = OpenAs { rows: 20, ..OpenAs::default() };
 
-    let node = Node::new(20, 2, Faults::default());
-    corrupt(&node);
+    let node = Node::with(20, 2, Faults::default(), |files| files[5] = b"no image at all".to_vec());
     let fault = support::fault(&mut node.open(&spec("FAIL"), &open)).await;
     assert_eq!((fault.kind, fault.object.as_deref()), (Kind::Corrupt, Some("5.png")));
 
     let mut session = node.open(&spec("SUBSTITUTE"), &open);
     let batch = &support::epoch(&mut session).await[0];
-    assert_eq!((batch.valid_rows, batch.labels.contains(&5)), (20, false), "label and image come from the substitute");
+    assert_eq!(
+        (batch.valid_rows, batch.labels.contains(&5)),
+        (20, false),
+        "label and image come from the substitute"
+    );
     assert_eq!(batch.labels.iter().collect::<HashSet<_>>().len(), 19, "one sample comes twice");
 
     let mut session = node.open(&spec("MASK"), &open);
@@ -77,8 +94,7 @@ async fn a_corrupt_sample_fails_is_replaced_or_masked_as_the_policy_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_budget_only_turns_delivery_into_an_error() {
-    let node = Node::new(20, 2, Faults::default());
-    (0..4).for_each(|index| node.overwrite(index, vec![0; 9]));
+    let node = Node::with(20, 2, Faults::default(), |files| files[..4].fill(vec![0; 9]));
     let spec = spec("MASK").replace(r#"_MASK""#, r#"_MASK","budgetCount":"3""#);
     let fault = support::fault(&mut node.open(&spec, &OpenAs { rows: 20, ..OpenAs::default() })).await;
     assert!(fault.message.contains("4 corrupt samples in epoch 0, the budget is 3"), "{fault}");
@@ -101,7 +117,8 @@ async fn a_seek_gives_the_rows_that_an_uninterrupted_run_gives() {
 #[tokio::test(flavor = "multi_thread")]
 async fn slots_held_by_the_consumer_hold_the_stream_back_and_nothing_else() {
     let node = Node::new(64, 2, Faults::default());
-    let mut slow = node.open(&spec("FAIL"), &OpenAs { rows: 8, depth: 1, max_leases: 1, ..OpenAs::default() });
+    let mut slow =
+        node.open(&spec("FAIL"), &OpenAs { rows: 8, depth: 1, max_leases: 1, ..OpenAs::default() });
     slow.credit(64);
     let held: Vec<_> = [support::next(&mut slow).await, support::next(&mut slow).await].into();
     assert!(slow.advance().is_none(), "both slots are out");
@@ -116,7 +133,11 @@ async fn slots_held_by_the_consumer_hold_the_stream_back_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_session_leaves_no_task_and_no_slot_behind() {
-    let node = Node::new(64, 2, Faults { seed: 1, delay_rate: 1.0, delay_max: Duration::from_millis(20), ..Faults::default() });
+    let node = Node::new(
+        64,
+        2,
+        Faults { seed: 1, delay_per_mille: 1000, delay_max: Duration::from_millis(20), ..Faults::default() },
+    );
     for _ in 0..10 {
         let mut session = node.open(&spec("FAIL"), &OpenAs { rows: 8, ..OpenAs::default() });
         session.credit(1);

@@ -108,7 +108,11 @@ mod tests {
 
     fn flow(rows: u64, batch: u32, tail: Tail, rolling: bool) -> Flow {
         let part = Partition::new(0, 1).expect("one rank");
-        Flow::new(Cut::new(rows, part, batch, tail).expect("a cut"), Cursor { epoch: 0, position: 0 }, rolling)
+        Flow::new(
+            Cut::new(rows, part, batch, tail).expect("a cut"),
+            Cursor { epoch: 0, position: 0 },
+            rolling,
+        )
     }
 
     fn cursors(flow: &mut Flow, count: usize) -> Vec<(u64, u64)> {
@@ -122,7 +126,10 @@ mod tests {
     #[test]
     fn a_stream_stops_behind_its_epoch_unless_it_rolls() {
         assert_eq!(cursors(&mut flow(5, 2, Tail::Partial, false), 9), [(0, 0), (0, 2), (0, 4)]);
-        assert_eq!(cursors(&mut flow(5, 2, Tail::Partial, true), 5), [(0, 0), (0, 2), (0, 4), (1, 0), (1, 2)]);
+        assert_eq!(
+            cursors(&mut flow(5, 2, Tail::Partial, true), 5),
+            [(0, 0), (0, 2), (0, 4), (1, 0), (1, 2)]
+        );
     }
 
     #[test]
