@@ -6,7 +6,6 @@ import contextlib
 import json
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 import time
@@ -54,12 +53,13 @@ def train_with_children(folder: str) -> None:
     loader = make_loader(folder)
     batches = iter(loader)
     kept = next(batches)
-    children = [os.fork() for _ in range(2)]
-    if 0 in children:
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        del kept
-        time.sleep(600)
-        os._exit(0)
+    children: list[int] = []
+    for _ in range(2):
+        children.append(os.fork())
+        if not children[-1]:
+            del kept
+            time.sleep(600)
+            os._exit(0)
     say({"daemon": private_pid(), "children": children})
     while True:
         for _ in loader:

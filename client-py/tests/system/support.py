@@ -319,3 +319,19 @@ def public(folder: Path) -> Path:
     return folder
 
 
+
+
+def tagged(tag: str) -> set[int]:
+    """Give the living processes that inherited FOREBAY_TEST_TAG=`tag`: a client, its daemon, its children."""
+    needle, found = f"FOREBAY_TEST_TAG={tag}".encode(), set[int]()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and is_alive(int(entry.name)):
+            with contextlib.suppress(OSError):
+                if needle in (entry / "environ").read_bytes().split(b"\0"):
+                    found.add(int(entry.name))
+    return found
+
+
+def shared_memory() -> set[str]:
+    """Give the names in /dev/shm that could be ours."""
+    return {name for name in os.listdir("/dev/shm") if "forebay" in name}
