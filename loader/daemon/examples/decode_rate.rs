@@ -45,8 +45,13 @@ fn main() {
     let mut paths = Vec::new();
     files(Path::new(&folder), &mut paths);
     paths.sort();
-    let images: Vec<Vec<u8>> = paths.iter().map(|path| std::fs::read(path).expect("read a listed file")).collect();
-    println!("{} files, mean {} bytes", images.len(), images.iter().map(Vec::len).sum::<usize>() / images.len());
+    let images: Vec<Vec<u8>> =
+        paths.iter().map(|path| std::fs::read(path).expect("read a listed file")).collect();
+    println!(
+        "{} files, mean {} bytes",
+        images.len(),
+        images.iter().map(Vec::len).sum::<usize>() / images.len()
+    );
 
     let mut decoder = ImageDecoder::new(ImageLimits::default());
     measure("header", &images, rounds, |encoded, _| drop(decoder.info(encoded).expect("a sound image")));
@@ -73,7 +78,14 @@ fn pipeline(ops: &[ImageOp], output: OutputType, order: OutputOrder) -> ImagePip
     ImagePipeline::new(ops, output, order).expect("a sound list of operations")
 }
 
-fn whole_path(what: &str, images: &[Vec<u8>], rounds: u32, ops: &[ImageOp], output: OutputType, order: OutputOrder) {
+fn whole_path(
+    what: &str,
+    images: &[Vec<u8>],
+    rounds: u32,
+    ops: &[ImageOp],
+    output: OutputType,
+    order: OutputOrder,
+) {
     let pipeline = pipeline(ops, output, order);
     let mut decoder = ImageDecoder::new(ImageLimits::default());
     let (mut scratch, mut target) = (Scratch::new(), vec![0; pipeline.sample_bytes()]);

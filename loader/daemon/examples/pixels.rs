@@ -9,7 +9,9 @@
 use std::io::Write;
 
 use forebay::decode::{ImageDecoder, ImageLimits, Rect};
-use forebay::transform::{Draw, ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize, RowDraws, Scratch};
+use forebay::transform::{
+    Draw, ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize, RowDraws, Scratch,
+};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -60,7 +62,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut ops = Vec::new();
     match request.shorter_side {
         Some(side) => ops.push(ImageOp::Resize { size: ResizeSize::ShorterSide(side) }),
-        None if !request.center_crop => ops.push(ImageOp::Resize { size: ResizeSize::Exact { height, width } }),
+        None if !request.center_crop => {
+            ops.push(ImageOp::Resize { size: ResizeSize::Exact { height, width } })
+        }
         None => {}
     }
     if request.center_crop {
@@ -74,7 +78,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pipeline = ImagePipeline::new(&ops, output, order)?;
 
     let drawn = pipeline.draw(info, &mut Given);
-    let crop = request.crop.map_or(drawn.crop, |[left, top, width, height]| Rect { left, top, width, height });
+    let crop =
+        request.crop.map_or(drawn.crop, |[left, top, width, height]| Rect { left, top, width, height });
     let draw = Draw { crop, flip: request.flip, ..drawn };
     let mut sample = vec![0; pipeline.sample_bytes()];
     pipeline.run_drawn(&encoded, &mut decoder, &mut Scratch::new(), &draw, &mut sample)?;
