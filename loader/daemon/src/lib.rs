@@ -1,4 +1,5 @@
 //! forebay: daemon.
 
+mod buffer;
 pub mod decode;
 pub mod transform;
