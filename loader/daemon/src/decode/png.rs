@@ -10,7 +10,8 @@ use image::codecs::png::PngDecoder;
 use image::error::{ImageError, LimitErrorKind};
 use image::{ColorType, ImageDecoder as _, Limits};
 
-use super::{DecodeError, ImageFormat, ImageInfo, ImageLimits, Pixels, Rect, grown};
+use super::{DecodeError, ImageFormat, ImageInfo, ImageLimits, Pixels, Rect};
+use crate::buffer::grown;
 
 const PNG: &str = "PNG";
 

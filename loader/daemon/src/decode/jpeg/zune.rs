@@ -10,7 +10,8 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::markers::Walk;
 use super::{Backend, JPEG};
-use crate::decode::{DecodeError, Rect, grown};
+use crate::buffer::grown;
+use crate::decode::{DecodeError, Rect};
 
 /// Holds the whole decoded image, of which the wanted rows are then copied.
 pub(super) struct Zune {
