@@ -56,7 +56,7 @@ pub struct PoolOptions {
 
 /// The decode threads, the storage engine before them and the gate before that.
 pub struct Pool {
-    gate: Gate,
+    gate: Gate<Admitted>,
     engine: Arc<dyn Engine<Task>>,
     options: PoolOptions,
     buffers: Mutex<Vec<ReadBuf>>,
