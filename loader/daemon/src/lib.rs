@@ -1,1 +1,3 @@
 //! forebay: daemon.
+
+pub mod synth;
