@@ -269,7 +269,7 @@ mod tests {
         let gate = gate(1 << 40, 1_000_000);
         fill(&gate, 1, 1, 1);
         fill(&gate, 2, 1, 500);
-        (0..301).for_each(|_| drop(gate.next()));
+        assert_eq!((0..301).filter_map(|_| gate.next()).count(), 301);
         fill(&gate, 1, 1, 100);
         let first: Vec<_> = (0..100).filter_map(|_| gate.next()).map(|(item, _)| item.0).collect();
         let back = first.iter().filter(|session| **session == 1).count();
