@@ -15,6 +15,7 @@ use forebay::transform::{
 use serde::Deserialize;
 
 #[derive(Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a test program, each with its own name")]
 #[serde(deny_unknown_fields)]
 struct Request {
     #[serde(default)]
@@ -63,7 +64,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     match request.shorter_side {
         Some(side) => ops.push(ImageOp::Resize { size: ResizeSize::ShorterSide(side) }),
         None if !request.center_crop => {
-            ops.push(ImageOp::Resize { size: ResizeSize::Exact { height, width } })
+            ops.push(ImageOp::Resize { size: ResizeSize::Exact { height, width } });
         }
         None => {}
     }

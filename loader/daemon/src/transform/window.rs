@@ -24,6 +24,7 @@ pub(super) struct Side {
 
 impl Side {
     /// Every visible pixel is one pixel of the source.
+    #[expect(clippy::float_cmp, reason = "both are whole numbers exactly where nothing is scaled")]
     pub fn is_unscaled(&self) -> bool {
         self.span == f64::from(self.len) && self.from.fract() == 0.0
     }
