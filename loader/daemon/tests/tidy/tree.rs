@@ -33,17 +33,26 @@ impl File {
     /// Whether it is Rust that ships: below `src/`, and no module of tests.
     pub fn is_shipped_rust(&self) -> bool {
         let test = self.path.ends_with("/tests.rs") || self.path.contains("/tests/");
-        self.is_rust() && self.path.contains("/src/") && !test && !self.path.ends_with("/models.rs")
+        self.is_rust()
+            && self.path.contains("/src/")
+            && !test
+            && !["/models.rs", "/conformance.rs"].iter().any(|name| self.path.ends_with(name))
     }
 
     /// Line numbers from 1 and lines without their comments, up to the file's test module.
     pub fn code_lines(&self) -> impl Iterator<Item = (usize, &str)> {
         let lines: Vec<_> = self.text.lines().collect();
-        let end =
-            lines.windows(2).position(|pair| pair[0].starts_with("#[cfg(test)]") && pair[1].contains('{'));
+        let end = lines.windows(2).position(|pair| {
+            is_test_attribute(pair[0]) && pair[1].starts_with("mod") && pair[1].contains('{')
+        });
         let end = end.unwrap_or(lines.len());
         lines.into_iter().take(end).map(without_comment).enumerate().map(|(index, line)| (index + 1, line))
     }
+}
+
+/// `#[cfg(test)]`, alone or with other conditions, at the margin.
+fn is_test_attribute(line: &str) -> bool {
+    line.starts_with("#[cfg(test)]") || line.starts_with("#[cfg(all(test,")
 }
 
 /// Cuts at the first `//` that stands outside a string.
