@@ -135,8 +135,8 @@ def main() -> int:
     options = parser.parse_args()
 
     torch.manual_seed(options.seed)
-    # Half the cores compute, half decode: torch's threads wait for each other at every layer, and where one of
-    # them has lost its core to a decoder they all stand (measured on two busy cores: 27 s an epoch against 64 s).
+    # Half the cores compute, half decode: torch's threads wait for each other at every layer, and where one
+    # has lost its core to a decoder they all stand (on two busy cores: 27 s an epoch against 64 s).
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
     make = forebay_loaders if options.loader == "forebay" else torchvision_loaders
     train, val = make(options.root, options.batch_size, options.seed)

@@ -20,7 +20,7 @@ from progress import bar, print_stats
 
 IMAGE_PX = 64
 LEVELS = 4  # a channel: 4 * 4 * 4 colours
-ACCURACY_WANTED = 0.80
+ACCURACY_WANTED = 0.90
 
 Floats = npt.NDArray[np.float32]
 
