@@ -1,6 +1,7 @@
 //! The loader service: everything with an effect. `ARCHITECTURE.md` tells where things are.
 
 pub mod args;
+mod buffer;
 pub mod catalog;
 pub mod config;
 pub mod decode;
@@ -9,10 +10,12 @@ pub mod error;
 pub mod job;
 pub mod metrics;
 pub mod prefetch;
+pub mod progress;
 pub mod run;
 pub mod server;
 pub mod session;
 pub mod storage;
+pub mod synth;
 pub mod sys;
 pub mod transform;
 pub mod workers;

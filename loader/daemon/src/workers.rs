@@ -4,7 +4,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use forebay_arena::SampleMut;
@@ -56,7 +55,7 @@ pub struct PoolOptions {
 
 /// The decode threads, the storage engine before them and the gate before that.
 pub struct Pool {
-    gate: Gate,
+    gate: Gate<Admitted>,
     engine: Arc<dyn Engine<Task>>,
     options: PoolOptions,
     buffers: Mutex<Vec<ReadBuf>>,
@@ -65,13 +64,9 @@ pub struct Pool {
     busy_us: AtomicU64,
 }
 
-/// Keeps the decode threads; dropping it ends them once the engine has given everything back.
-pub struct Threads {
-    handles: Vec<JoinHandle<()>>,
-}
-
 impl Pool {
-    /// Starts the decode threads on what `engine` completes.
+    /// Starts the decode threads on what `engine` completes. They end by themselves when the pool is gone and the engine
+    /// has given everything back; nobody waits for them, since a read may hang in a dead file system.
     ///
     /// # Errors
     /// Unavailable: no thread could be started.
@@ -80,7 +75,7 @@ impl Pool {
         completed: &flume::Receiver<Done<Task>>,
         options: PoolOptions,
         timer: tokio::runtime::Handle,
-    ) -> Result<(Arc<Self>, Threads), Fault> {
+    ) -> Result<Arc<Self>, Fault> {
         let gate = Gate::new(options.budget);
         let no_root = Root::unbacked("no files");
         let pool = Arc::new(Self {
@@ -92,17 +87,16 @@ impl Pool {
             no_root,
             busy_us: AtomicU64::new(0),
         });
-        let mut handles = Vec::new();
         for index in 0..options.cpu_threads.max(1) {
             let (pool, completed) = (Arc::downgrade(&pool), completed.clone());
             let name = format!("decode-{index}");
             let thread =
                 std::thread::Builder::new().name(name).spawn(move || decode_loop(&pool, &completed, options));
-            handles.push(thread.map_err(|error| {
+            thread.map_err(|error| {
                 Fault::from_error(Kind::Unavailable, &error).context("start a decode thread")
-            })?);
+            })?;
         }
-        Ok((pool, Threads { handles }))
+        Ok(pool)
     }
 
     /// The storage engine's name.
@@ -206,15 +200,6 @@ impl Pool {
                 pool.engine.submit(read);
             }
         });
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        let own = std::thread::current().id();
-        for handle in self.handles.drain(..).filter(|handle| handle.thread().id() != own) {
-            let _ = handle.join();
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use forebay::job::{self, Policy};
 use forebay::prefetch::ReadBudget;
 use forebay::session::{Counters, Outgoing, Session, SessionSpec};
 use forebay::storage::{Engine, Faults, FaultyEngine, MemoryEngine, RetryPolicy};
-use forebay::workers::{Pool, PoolOptions, Threads};
+use forebay::workers::{Pool, PoolOptions};
 use forebay_plan::{Cursor, Cut, Digest, DigestBuilder, Partition, Tail};
 use forebay_proto::v1;
 
@@ -31,7 +31,6 @@ pub fn png(index: usize) -> Vec<u8> {
 /// A daemon's inside over `n.png`, each labelled `n`.
 pub struct Node {
     pub pool: Arc<Pool>,
-    _threads: Threads,
     root: tempfile::TempDir,
     files: usize,
 }
@@ -104,8 +103,8 @@ impl Node {
             image_limits: ImageLimits::default(),
         };
         let timer = tokio::runtime::Handle::current();
-        let (pool, threads) = Pool::start(Arc::new(engine), &completed, options, timer).expect("threads");
-        Self { pool, _threads: threads, root: tempfile::tempdir().expect("a folder"), files }
+        let pool = Pool::start(Arc::new(engine), &completed, options, timer).expect("threads");
+        Self { pool, root: tempfile::tempdir().expect("a folder"), files }
     }
 
     /// Opens a session of the job that `spec` says in the proto's JSON mapping; ROOT and LINES are filled in.
