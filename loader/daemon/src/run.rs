@@ -126,11 +126,11 @@ pub async fn serve_node(config: Config) -> Result<(), Fault> {
     let _unlink = Unlink(socket.clone());
     let operator = config.grpc_socket.clone();
     let daemon = Arc::new(Daemon::start(config)?);
-    let _unlink_operator = operator.as_ref().map(|path| Unlink(path.clone()));
-    let grpc = match &operator {
-        Some(path) => Some(tokio::spawn(grpc::serve(listen_stream(path)?, Arc::clone(&daemon.service)))),
-        None => None,
-    };
+    let operators = operator.as_deref().map(listen_stream).transpose()?;
+    // Not before it is ours: what stands there may be another daemon's, or no socket at all.
+    let _unlink_operator = operator.map(Unlink);
+    let grpc =
+        operators.map(|listener| tokio::spawn(grpc::serve(listener, Arc::clone(&daemon.service))));
     tracing::info!(socket = %socket.display(), "serving");
     let mut draining = daemon.service.draining();
     let mut interrupts = signals(SignalKind::interrupt())?;
