@@ -110,6 +110,11 @@ impl Fault {
     }
 }
 
+/// The message of `error` and its whole chain, in one line.
+pub fn with_causes(error: &(dyn StdError + 'static)) -> String {
+    chain(Some(error)).join(": ")
+}
+
 fn chain(mut next: Option<&(dyn StdError + 'static)>) -> Vec<String> {
     let mut causes = Vec::new();
     while let Some(error) = next {

@@ -10,7 +10,7 @@ use forebay_arena::SampleMut;
 use forebay_plan::{RowRng, SampleId};
 
 use crate::decode::{ImageDecoder, ImageLimits};
-use crate::error::{Fault, Kind};
+use crate::error::{Fault, Kind, with_causes};
 use crate::job::{FieldMaker, Job, Policy};
 use crate::metrics;
 use crate::prefetch::{Admitted, BadRow, BatchWork, Gate, ReadBudget, Reserved};
@@ -256,7 +256,7 @@ impl Bench {
     fn failed_read(pool: &Arc<Pool>, mut read: Read<Task>, error: &StorageError, options: PoolOptions) {
         let kind = match error.kind() {
             StorageErrorKind::TooLarge => {
-                let reason = error.to_string();
+                let reason = with_causes(error);
                 let Read { buf, tag, .. } = read;
                 return Self::bad(pool, tag, buf, &reason);
             }
@@ -308,7 +308,7 @@ impl Bench {
                 finish_sample(&work, sample, planned.valid);
                 pool.end(reserved, buf, earlier);
             }
-            Ok(Err(error)) => Self::bad(pool, task, buf, &error.to_string()),
+            Ok(Err(error)) => Self::bad(pool, task, buf, &with_causes(&error)),
             Err(_) => {
                 // The decoder may be in any state: it is dropped, and the session learns that the fault is ours.
                 self.decoder = ImageDecoder::new(pool.options.image_limits);

@@ -6,7 +6,7 @@ use crate::decode::DecodeError;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum TransformError {
     /// The result would have a different size for every image.
-    #[error("images keep their own sizes: add CenterCrop(224) or Resize([224, 224]): batches need one size")]
+    #[error("images keep their own sizes, and a batch needs one: add CenterCrop(224) or Resize([224, 224])")]
     NoFixedSize,
     /// Two operations that cannot stand in this order.
     #[error("{later} after {earlier} is not supported: {cure}")]
