@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::error::{Fault, Kind};
 use crate::job::{self, Job, Policy, tensor_to_proto};
 use crate::session::table::{Entry, Listed, SessionTable};
-use crate::session::{Counters, Session, SessionSpec};
+use crate::session::{Counters, EPOCH_MAX, Session, SessionSpec};
 use crate::sys;
 use crate::workers::Pool;
 
@@ -305,6 +305,9 @@ impl Service {
             let message =
                 format!("position {} is behind the epoch's {} rows", cursor.position, job.order.rows);
             return Err(Fault::invalid(message).hint("the state belongs to another data set"));
+        }
+        if cursor.epoch > EPOCH_MAX {
+            return Err(Fault::invalid(format!("epoch {}, the last is {EPOCH_MAX}", cursor.epoch)));
         }
         let cursor = cut.settle(Cursor { epoch: cursor.epoch, position: cursor.position });
         let or = |given: u32, default: u32| if given == 0 { default } else { given };

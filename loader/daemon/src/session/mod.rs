@@ -27,6 +27,9 @@ use crate::metrics;
 use crate::prefetch::{BatchWork, Outcome};
 use crate::workers::Pool;
 
+/// The last epoch that may be asked for: as far as JSON numbers go, and no sum of it overflows.
+pub const EPOCH_MAX: u64 = 1 << 53;
+
 /// What Open asked for, checked.
 #[derive(Clone)]
 pub struct SessionSpec {

@@ -22,6 +22,9 @@ const ATTACH_WITHIN: Duration = Duration::from_secs(30);
 /// Sessions of one client.
 const SESSIONS_MAX: usize = 64;
 
+/// What a session holds as long as it is open: its place in the table and in its client's count.
+pub type Held = (Entry, Arc<()>);
+
 /// One client's connection.
 pub struct Control {
     service: Arc<Service>,
@@ -31,7 +34,9 @@ pub struct Control {
     /// What Hello called the client; no other call comes before it.
     client: Option<String>,
     /// Opened here and not attached yet.
-    parked: Vec<(u64, Entry)>,
+    parked: Vec<(u64, Held)>,
+    /// One more hold on it for each session that is open, attached or not.
+    open: Arc<()>,
     partial: Vec<u8>,
 }
 
@@ -45,6 +50,7 @@ impl Control {
             gone,
             client: None,
             parked: Vec::new(),
+            open: Arc::new(()),
             partial: Vec::new(),
         }
     }
@@ -151,12 +157,13 @@ impl Control {
     async fn open(&mut self, request: &v1::OpenRequest, client: String) -> Result<v1::OpenReply, Fault> {
         let service = &self.service;
         self.parked.retain(|(session, _)| service.sessions().is_parked(*session));
-        if self.parked.len() >= SESSIONS_MAX {
-            return Err(Fault::invalid(format!("more than {SESSIONS_MAX} sessions that are not attached")));
+        if Arc::strong_count(&self.open) > SESSIONS_MAX {
+            return Err(Fault::invalid(format!("more than {SESSIONS_MAX} open sessions of one client"))
+                .hint("close iterators and loaders that are not in use"));
         }
         let (reply, entry) = service.open(self.peer, client, request).await?;
         let (session, sessions) = (reply.session, Arc::clone(service.sessions()));
-        self.parked.push((session, entry));
+        self.parked.push((session, (entry, Arc::clone(&self.open))));
         tokio::spawn(async move {
             tokio::time::sleep(ATTACH_WITHIN).await;
             sessions.take(session);

@@ -5,14 +5,14 @@ use std::io;
 use forebay_plan::Cursor;
 use tokio::sync::watch;
 
+use super::control::Held;
 use super::record::{ClientRecord, RECORD_BYTES_MAX, write_arena, write_fault};
 use super::socket::SeqPacket;
 use crate::error::Fault;
-use crate::session::table::Entry;
-use crate::session::{Outgoing, Session};
+use crate::session::{EPOCH_MAX, Outgoing, Session};
 
 /// Runs a session on its socket until the client closes it, dies (`gone`) or breaks the protocol.
-pub async fn serve(mut session: Session, entry: Entry, socket: SeqPacket, mut gone: watch::Receiver<bool>) {
+pub async fn serve(mut session: Session, held: Held, socket: SeqPacket, mut gone: watch::Receiver<bool>) {
     let id = session.id();
     let ended = tokio::select! {
         ended = exchange(&mut session, &socket) => ended,
@@ -24,7 +24,7 @@ pub async fn serve(mut session: Session, entry: Entry, socket: SeqPacket, mut go
     }
     // The arena's memory goes before the session is taken off the list that the budget is computed from.
     drop(session);
-    drop(entry);
+    drop(held);
 }
 
 async fn exchange(session: &mut Session, socket: &SeqPacket) -> io::Result<&'static str> {
@@ -46,7 +46,13 @@ async fn exchange(session: &mut Session, socket: &SeqPacket) -> io::Result<&'sta
         if received.len_bytes == 0 {
             return Ok("the client closed it");
         }
-        let understood = ClientRecord::read(&buffer[..received.len_bytes]).map_err(|error| error.to_string());
+        let alone = match received.fds.len() {
+            0 => Ok(()),
+            count => Err(format!("{count} descriptors beside a record of a session")),
+        };
+        let understood = alone.and_then(|()| {
+            ClientRecord::read(&buffer[..received.len_bytes]).map_err(|error| error.to_string())
+        });
         if let Err(error) = understood.and_then(|record| apply(session, record)) {
             let fault = Fault::invalid(error).hint("the client does not speak docs/wire.md; upgrade it");
             write_fault(&mut out, true, session.sequence(), 0, 0, &error_json(&fault));
@@ -61,6 +67,9 @@ fn apply(session: &mut Session, record: ClientRecord) -> Result<(), String> {
         ClientRecord::Credit { credits } => session.credit(credits),
         ClientRecord::Release(releases) => session.release(&releases),
         ClientRecord::Seek { sequence, epoch, position, credits } => {
+            if epoch > EPOCH_MAX {
+                return Err(format!("seek to epoch {epoch}, the last is {EPOCH_MAX}"));
+            }
             session.seek(sequence, Cursor { epoch, position }, credits).map_err(|error| error.to_string())?;
         }
     }
