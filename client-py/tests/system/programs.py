@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from forebay import _daemon
+from forebay._version import version
 from forebay.numpy import DataLoader
 from forebay.transforms import RandomHorizontalFlip, Resize
 
@@ -166,6 +167,16 @@ def attempt(folder: str) -> None:
         say({"error": "", "text": ""})
 
 
+def call(socket: str, name: str) -> None:
+    """Ask a node's daemon for something and say what it answers."""
+    try:
+        _daemon.NodeDaemon(socket).connection().request(name, {})
+    except Exception as error:
+        say({"error": type(error).__name__, "text": str(error)})
+    else:
+        say({"error": "", "text": ""})
+
+
 def listen_only(_: str) -> None:
     """Stay, with nothing but an import behind us."""
     say({"daemon": private_pid()})
@@ -182,9 +193,16 @@ PROGRAMS: dict[str, Callable[..., None]] = {
         spawn_workers,
         epoch,
         attempt,
+        call,
         listen_only,
     )
 }
 
 if __name__ == "__main__":
+    if "FOREBAY_TEST_UID" in os.environ:  # only now: that user may not be allowed to read this Python
+        version()
+        uid = int(os.environ["FOREBAY_TEST_UID"])
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
     PROGRAMS[sys.argv[1]](*sys.argv[2:])

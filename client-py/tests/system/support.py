@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -151,11 +151,14 @@ class Node:
         self.config.write_text("\n".join(lines) + "\n")
         return self
 
-    def start(self, *arguments: str) -> Node:
-        """Start it and wait until it listens."""
-        command = [REAL, "serve", "--config", str(self.config), *arguments]
+    def start(self, *arguments: str, binary: str = REAL, uid: int | None = None) -> Node:
+        """Start it, maybe as another user, and wait until it listens."""
+        command = [binary, "serve", "--config", str(self.config), *arguments]
+        groups: Any = [] if uid is not None else None
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(
+                command, stderr=log, stdin=subprocess.DEVNULL, user=uid, group=uid, extra_groups=groups
+            )
         wait_until(self._listens, f"{self.socket} answers ({self.words()})")
         return self
 
@@ -215,17 +218,11 @@ class Node:
         return False
 
 
-def serve(*arguments: str, uid: int | None = None, seconds: float = 20.0) -> subprocess.CompletedProcess[str]:
+def serve(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `forebay serve`, which is expected to end by itself."""
-    prefix = as_uid(uid) if uid is not None else []
     return subprocess.run(
-        [*prefix, REAL, "serve", *arguments], capture_output=True, text=True, timeout=seconds, check=False
+        [REAL, "serve", *arguments], capture_output=True, text=True, timeout=20, check=False
     )
-
-
-def as_uid(uid: int) -> list[str]:
-    """Give the words before a command that is to run as another user."""
-    return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
 
 
 # Clients in processes of their own
@@ -239,11 +236,10 @@ class Client:
         program: str,
         *arguments: str | int | Path,
         environment: Mapping[str, str] | None = None,
-        prefix: Sequence[str] = (),
     ) -> None:
         paths = [str(TESTS), str(TESTS.parent / "src"), os.environ.get("PYTHONPATH", "")]
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "system.programs", program, *map(str, arguments)],
+            [sys.executable, "-m", "system.programs", program, *map(str, arguments)],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **(environment or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -299,10 +295,9 @@ def client(
     program: str,
     *arguments: str | int | Path,
     environment: Mapping[str, str] | None = None,
-    prefix: Sequence[str] = (),
 ) -> Iterator[Client]:
     """Start a program of `programs.py`, and leave nothing of it behind."""
-    started = Client(program, *arguments, environment=environment, prefix=prefix)
+    started = Client(program, *arguments, environment=environment)
     try:
         yield started
     finally:
