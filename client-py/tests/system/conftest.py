@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from conftest import REAL, write_folder
 
 from .support import DeadlineError, Node
@@ -26,7 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip where there is no daemon to test."""
     for item in items:
         if not REAL and Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.skip(reason="no binary: FOREBAY_BINARY names none, nor is one on PATH"))
+            item.add_marker(
+                pytest.mark.skip(reason="no binary: FOREBAY_BINARY names none, nor is one on PATH")
+            )
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from conftest import REAL, write_png
-
 from forebay._daemon import Connection
 from forebay.transforms import Resize
 
@@ -81,17 +80,6 @@ def is_alive(pid: int) -> bool:
     return state not in "ZX"
 
 
-def daemons() -> set[int]:
-    """Give every forebay daemon of this machine that runs our binary."""
-    found = set[int]()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                if os.readlink(entry / "exe").split(" ")[0] == os.path.realpath(REAL):
-                    found.add(int(entry.name))
-    return found
-
-
 def descriptors(pid: int) -> list[str]:
     """Give what each open descriptor of a process leads to."""
     links: list[str] = []
@@ -121,11 +109,6 @@ def private_pid() -> int:
     pid = _daemon._private.pid
     assert pid is not None
     return pid
-
-
-def unix_sockets() -> int:
-    """Count the machine's Unix sockets."""
-    return len(Path("/proc/net/unix").read_text().splitlines())
 
 
 # Daemons of a node
@@ -312,8 +295,6 @@ def public(folder: Path) -> Path:
         with contextlib.suppress(PermissionError):
             parent.chmod(parent.stat().st_mode | 0o055)
     return folder
-
-
 
 
 def tagged(tag: str) -> set[int]:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REAL, write_folder, write_png
 
 import forebay
+from conftest import REAL, write_folder, write_png
 from forebay.errors import (
     CorruptError,
     DaemonError,
@@ -37,9 +37,9 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root, to act as ano
 
 def refused(kind: type[ForebayError], data: Any, *words: str, **arguments: Any) -> ForebayError:
     """Make sure that taking an epoch raises `kind`, says all `words` and names a cure."""
-    with DataLoader(data, batch_size=4, **{"transform": SMALL, **arguments}) as loader:
-        with pytest.raises(kind) as info:
-            list(loader)
+    arguments = {"transform": SMALL, **arguments}
+    with DataLoader(data, batch_size=4, **arguments) as loader, pytest.raises(kind) as info:
+        list(loader)
     said = str(info.value)
     for word in words:
         assert word in said, f"{word!r} is not in: {said}"
@@ -135,7 +135,7 @@ def test_a_file_that_goes_away_after_the_snapshot(folder: Path, make_node: Calla
     with DataLoader(folder, batch_size=4, transform=SMALL, daemon=node.socket) as loader:
         assert len(loader) == 10
         (folder / "a" / "003.png").unlink()
-        with pytest.raises(ForebayError, match="a/003.png") as info:
+        with pytest.raises(ForebayError, match=r"a/003\.png") as info:
             list(loader)
         assert info.value.kind == "unavailable"
         assert info.value.hint
@@ -154,7 +154,14 @@ def test_a_list_that_names_a_missing_file_and_a_wrong_column(
     node = make_node().configure(tmp_path, retry_deadline="300ms").start()
     (tmp_path / "list.csv").write_text("path,label\ndata/a/000.png,0\ndata/a/none.png,1\n")
     fields = {"image": forebay.Image("path", transform=[Resize((8, 8))]), "label": forebay.Value()}
-    refused(ForebayError, tmp_path / "list.csv", "data/a/none.png", fields=fields, transform=None, daemon=node.socket)
+    refused(
+        ForebayError,
+        tmp_path / "list.csv",
+        "data/a/none.png",
+        fields=fields,
+        transform=None,
+        daemon=node.socket,
+    )
     fields = {"image": forebay.Image("picture", transform=[Resize((8, 8))])}
     refused(InvalidError, tmp_path / "list.csv", "picture", fields=fields, transform=None)
 
@@ -211,7 +218,9 @@ def test_a_folder_that_the_user_may_not_read(folder: Path, nobodys_binary: str) 
     ("depth = \n", ["line 1"]),
     ("", ["[[root]]", "path ="]),
 ])  # fmt: skip
-def test_a_wrong_configuration_names_the_key_and_the_cure(tmp_path: Path, text: str, words: list[str]) -> None:
+def test_a_wrong_configuration_names_the_key_and_the_cure(
+    tmp_path: Path, text: str, words: list[str]
+) -> None:
     config = tmp_path / "node.toml"
     config.write_text(f'socket = "{tmp_path}/s"\n{text}' if "line 1" not in words else text)
     done = serve("--config", str(config))
@@ -258,7 +267,9 @@ def test_a_stale_socket_is_taken_over(folder: Path, node: Node) -> None:
 
 
 @pytest.mark.parametrize("which", ["socket", "grpc_socket"])
-def test_a_plain_file_in_the_sockets_place_stays_as_it_is(tmp_path: Path, make_node: Callable[[], Node], which: str) -> None:
+def test_a_plain_file_in_the_sockets_place_stays_as_it_is(
+    tmp_path: Path, make_node: Callable[[], Node], which: str
+) -> None:
     precious = tmp_path / "precious"
     precious.write_text("thesis")
     node = make_node().configure(tmp_path, **{which: str(precious)})
@@ -282,7 +293,9 @@ def test_a_live_operators_socket_is_left_to_its_daemon(tmp_path: Path, make_node
         assert not os.path.exists(node.socket)
 
 
-def test_a_socket_whose_folder_is_missing_or_whose_path_is_long(tmp_path: Path, make_node: Callable[[], Node]) -> None:
+def test_a_socket_whose_folder_is_missing_or_whose_path_is_long(
+    tmp_path: Path, make_node: Callable[[], Node]
+) -> None:
     for path in (tmp_path / "none" / "s", tmp_path / ("x" * 120)):
         done = serve("--config", str(make_node().configure(tmp_path, socket=str(path)).config))
         assert done.returncode == 1
@@ -305,7 +318,9 @@ def test_a_user_outside_of_the_sockets_group_is_told_so(folder: Path, node: Node
 
 
 @as_root
-def test_a_root_that_allows_other_users_only_is_refused_by_uid(folder: Path, make_node: Callable[[], Node]) -> None:
+def test_a_root_that_allows_other_users_only_is_refused_by_uid(
+    folder: Path, make_node: Callable[[], Node]
+) -> None:
     public(folder)
     root = f'path = "{folder}"\nallow = {{ uids = [4711], gids = [4712] }}'
     node = make_node().configure(root).start()
@@ -359,7 +374,10 @@ def ask_resolve(node: Node, path: str) -> Any:
 def test_links_that_leave_the_root_show_nothing_of_what_lies_outside(
     tmp_path: Path, make_node: Callable[[], Node]
 ) -> None:
-    root, secret = write_folder(tmp_path / "root", classes="ab"), write_folder(tmp_path / "secret", classes="ab")
+    root, secret = (
+        write_folder(tmp_path / "root", classes="ab"),
+        write_folder(tmp_path / "secret", classes="ab"),
+    )
     node = make_node().configure(root).start()
     os.symlink(secret, root / "way-out")
     refused(DeniedError, root / "way-out", "outside", daemon=node.socket)
@@ -368,12 +386,7 @@ def test_links_that_leave_the_root_show_nothing_of_what_lies_outside(
     refused(ForebayError, root, "a/stolen.png", daemon=node.socket)
     (root / "a" / "stolen.png").unlink()
     os.symlink(secret / "b", root / "c")
-    with DataLoader(root, batch_size=4, transform=SMALL, daemon=node.socket) as loader:
-        try:
-            assert len(loader.dataset) == 20, "a linked class folder gives no rows"
-        except ForebayError as error:
-            assert "c" in str(error)
-            assert error.hint
+    refused(ForebayError, root, str(root / "c"), "link", daemon=node.socket)
     (root / "c").unlink()
     with DataLoader(root, batch_size=4, transform=SMALL, daemon=node.socket) as loader:
         before = [batch_digest(batch) for batch in loader]
@@ -381,7 +394,7 @@ def test_links_that_leave_the_root_show_nothing_of_what_lies_outside(
         os.replace(root / "a" / "001.png", root / "saved")
         os.symlink(secret / "a" / "001.png", root / "a" / "001.png")
         loader.set_epoch(0)
-        with pytest.raises(ForebayError, match="a/001.png"):
+        with pytest.raises(ForebayError, match=r"a/001\.png"):
             list(loader)
     assert before
 
@@ -428,7 +441,9 @@ def test_a_socket_on_a_full_disk(tmp_path: Path, make_node: Callable[[], Node]) 
     full = tmp_path / "full"
     full.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=1", "none", str(full)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=1", "none", str(full)],
+        capture_output=True,
+        check=False,
     )
     if mounted.returncode:
         pytest.skip(f"needs mount: {mounted.stderr.decode().strip()}")
@@ -448,7 +463,9 @@ def test_a_client_needs_no_disk_at_all(folder: Path, tmp_path: Path) -> None:
     full = tmp_path / "full"
     full.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=1", "none", str(full)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=1", "none", str(full)],
+        capture_output=True,
+        check=False,
     )
     if mounted.returncode:
         pytest.skip(f"needs mount: {mounted.stderr.decode().strip()}")

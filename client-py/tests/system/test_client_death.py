@@ -12,7 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from .support import Client, Node, arenas, client, descriptors, is_alive, pick, shared_memory, tagged, wait_until
+from .support import (
+    Client,
+    Node,
+    arenas,
+    client,
+    descriptors,
+    is_alive,
+    pick,
+    shared_memory,
+    tagged,
+    wait_until,
+)
 
 TIMES = pick(6, 50)
 
@@ -67,7 +78,9 @@ def random_kills(folder: Path, times: int, **environment: str) -> Iterator[Clien
 
 
 @pytest.mark.deadline(600)
-def test_a_client_killed_at_random_moments_takes_its_private_daemon_along(folder: Path, litter: Litter) -> None:
+def test_a_client_killed_at_random_moments_takes_its_private_daemon_along(
+    folder: Path, litter: Litter
+) -> None:
     for _ in random_kills(folder, TIMES):
         litter.check()
 
@@ -131,10 +144,14 @@ def ending(children: list[int]) -> Iterator[list[int]]:
 
 def ours(child: int) -> list[str]:
     """Give the sockets of a forked child; its three pipes are the test's."""
-    return [link for link in descriptors(child) if link.startswith(("socket:", "/memfd:", "anon_inode:[pidfd"))]
+    return [
+        link for link in descriptors(child) if link.startswith(("socket:", "/memfd:", "anon_inode:[pidfd"))
+    ]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGSEGV])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGSEGV]
+)
 def test_a_client_that_ends_by_a_signal_takes_its_daemon_along(
     folder: Path, litter: Litter, number: signal.Signals
 ) -> None:

@@ -65,7 +65,9 @@ class Raw:
     def open(self, **changes: Any) -> dict[str, Any]:
         """Open a session of small batches."""
         digests = {name: self.job[name] for name in ("order_digest", "content_digest")}
-        return self.connection.request("open", {"job": digests, "rows": 4, "delivery": "DELIVERY_LOCAL", **changes})
+        return self.connection.request(
+            "open", {"job": digests, "rows": 4, "delivery": "DELIVERY_LOCAL", **changes}
+        )
 
     def send(self, record: bytes, *fds: int) -> None:
         """Send one record, waiting up to 10 s."""
@@ -145,7 +147,9 @@ def test_a_wrong_request_is_answered_with_what_is_wrong(served: Node, body: str,
     assert reply["error"]["kind"] == "ERROR_KIND_INVALID"
 
 
-@pytest.mark.parametrize("record", [b"\x01", b"\x01\0\0\0\0\0\0", b"\x77" * 20, b"\x11" + b"\0" * 95, b"\x02" + b"\0" * 7])
+@pytest.mark.parametrize(
+    "record", [b"\x01", b"\x01\0\0\0\0\0\0", b"\x77" * 20, b"\x11" + b"\0" * 95, b"\x02" + b"\0" * 7]
+)
 def test_a_broken_control_record_is_answered_and_ends_the_connection(served: Node, record: bytes) -> None:
     with served.connect() as sock:
         sock.settimeout(10)
@@ -191,7 +195,9 @@ def test_too_many_descriptors_are_closed(served: Node) -> None:
     wait_until(lambda: served.holdings() == before, f"descriptors are {before} again")
 
 
-def test_a_session_attached_to_something_that_is_no_socket(served: Node, folder: Path, tmp_path: Path) -> None:
+def test_a_session_attached_to_something_that_is_no_socket(
+    served: Node, folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("x")
     read, write = os.pipe()
     things = [
@@ -212,7 +218,9 @@ def test_a_session_attached_to_something_that_is_no_socket(served: Node, folder:
         os.close(thing)
 
 
-def test_a_session_attached_twice_or_of_another_connection_is_refused(served: Node, raw: Raw, folder: Path) -> None:
+def test_a_session_attached_twice_or_of_another_connection_is_refused(
+    served: Node, raw: Raw, folder: Path
+) -> None:
     stranger = Raw(served, folder)
     for session in (int(raw.reply["session"]), 0, U64):
         with stranger.connection.attach(session) as sock:
@@ -234,11 +242,14 @@ def test_a_session_attached_twice_or_of_another_connection_is_refused(served: No
     {"stage": "STAGE_ENCODED"}, {"delivery": "DELIVERY_REMOTE"},
 ], ids=str)  # fmt: skip
 def test_an_absurd_open_is_refused_or_served_but_never_fatal(raw: Raw, changes: dict[str, Any]) -> None:
+    opened: dict[str, Any] = {}
+    refused: ForebayError | None = None
     try:
         opened = raw.open(**changes)
     except ForebayError as error:
-        assert error.kind in ("invalid", "not_found", "unimplemented", "unavailable")
-        assert error.kind != "internal"
+        refused = error
+    if refused:
+        assert refused.kind in ("invalid", "not_found", "unimplemented", "unavailable")
         return
     with raw.connection.attach(int(opened["session"])) as sock:
         sock.settimeout(10)
@@ -406,10 +417,11 @@ def test_sessions_beyond_64_are_refused_by_name_and_cost_nothing_after(served: N
     before = rss_bytes(served.pid)
     client = Raw(served, folder)
     attached = [client.socket]
-    with pytest.raises(InvalidError, match="more than 64 open sessions"):
-        for _ in range(1000):
-            attached.append(client.connection.attach(int(client.open()["session"])))
-    assert len(attached) == 64
+    while len(attached) < 64:
+        attached.append(client.connection.attach(int(client.open()["session"])))
+    for _ in range(1000):
+        with pytest.raises(InvalidError, match="more than 64 open sessions"):
+            client.open()
     attached.pop().close()
     wait_until(lambda: len(served.sessions()) == 64, "one is gone")
     attached.append(client.connection.attach(int(client.open()["session"])))

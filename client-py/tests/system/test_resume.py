@@ -1,4 +1,4 @@
-"""Cursors, epochs and states through the real daemon: every row once, wherever and with whom a run goes on."""
+"""Cursors, epochs and states through the real daemon: every row once, wherever a run goes on."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def rows_of(batch: Any) -> list[Row]:
     """Give each row's index and pixels, without those that only fill up."""
     return [
         (int(index), image.tobytes())
-        for index, image, valid in zip(batch["index"], batch["image"], batch.get("valid", np.ones(len(batch["index"]))))
+        for index, image, valid in zip(
+            batch["index"], batch["image"], batch.get("valid", np.ones(len(batch["index"])))
+        )
         if valid
     ]
 
@@ -82,7 +84,9 @@ def test_8_then_4_then_6_ranks_in_mid_epoch_see_the_same_rows(data: Path) -> Non
     seen: list[list[Row]] = []
     state: dict[str, Any] | None = None
     for size, steps in ((8, 2), (4, 4), (6, 3)):
-        loaders = [make_loader(data, global_batch_size=96, rank=rank, world_size=size) for rank in range(size)]
+        loaders = [
+            make_loader(data, global_batch_size=96, rank=rank, world_size=size) for rank in range(size)
+        ]
         for loader in loaders:
             if state:
                 loader.load_state_dict(state)
@@ -181,7 +185,10 @@ def test_a_state_of_other_data_another_seed_or_another_content_is_refused(data: 
     with make_loader(data, batch_size=96, seed=9) as loader, pytest.raises(StateError, match="hint: "):
         loader.load_state_dict(state)
     fewer = write_indexed(tmp_path / "fewer", 8)
-    with make_loader(fewer, batch_size=4) as loader, pytest.raises(StateError, match="snapshot .* was saved"):
+    with (
+        make_loader(fewer, batch_size=4) as loader,
+        pytest.raises(StateError, match=r"snapshot .* was saved"),
+    ):
         loader.load_state_dict(state)
     plain = {"index": forebay.Value()}
     with DataLoader(data, batch_size=96, shuffle=True, fields=plain) as loader:

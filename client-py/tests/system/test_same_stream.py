@@ -72,7 +72,10 @@ def test_a_private_and_a_node_daemon(
 
 def test_two_daemons_take_turns(folder: Path, wanted: list[Any], make_node: Callable[[], Node]) -> None:
     nodes = [make_node().configure(folder).start() for _ in range(2)]
-    with make_loader(folder, daemon=nodes[0].socket) as one, make_loader(folder, daemon=nodes[1].socket) as two:
+    with (
+        make_loader(folder, daemon=nodes[0].socket) as one,
+        make_loader(folder, daemon=nodes[1].socket) as two,
+    ):
         assert stream(one, 10) == stream(two, 10) == wanted[:10]
         state = one.state_dict()
         two.load_state_dict(state)

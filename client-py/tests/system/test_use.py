@@ -188,7 +188,9 @@ def loader_sessions() -> list[Any]:
     return connection.request("stats", {}).get("sessions", [])
 
 
-def test_loaders_for_training_and_evaluation_take_turns_on_one_daemon(folder: Path, wanted: list[str]) -> None:
+def test_loaders_for_training_and_evaluation_take_turns_on_one_daemon(
+    folder: Path, wanted: list[str]
+) -> None:
     with make_loader(folder) as train, DataLoader(folder, batch_size=7, transform=(Resize((8, 8)),)) as valid:
         check = [batch_digest(batch) for batch in valid]
         for epoch in range(3):
@@ -210,18 +212,21 @@ def test_memory_and_descriptors_are_flat_over_many_epochs(tmp_path: Path) -> Non
                 next(iter(loader))
             gc.collect()
             pid = private_pid()
-            marks.append((
-                rss_bytes(os.getpid()),
-                rss_bytes(pid),
-                len(descriptors(os.getpid())),
-                len(descriptors(pid)),
-                arenas(os.getpid()),
-            ))
+            marks.append(
+                (
+                    rss_bytes(os.getpid()),
+                    rss_bytes(pid),
+                    len(descriptors(os.getpid())),
+                    len(descriptors(pid)),
+                    arenas(os.getpid()),
+                )
+            )
     middle, last = marks[len(marks) // 2], marks[-1]
     assert last[0] - middle[0] < 4 << 20, f"the client grew: {marks}"
     assert last[1] - middle[1] < 8 << 20, f"the daemon grew: {marks}"
     assert last[2:] == middle[2:], f"descriptors grew: {marks}"
-    print(f"flat: client {middle[0] >> 10} -> {last[0] >> 10} KiB, daemon {middle[1] >> 10} -> {last[1] >> 10} KiB")
+    kib = [value >> 10 for value in (middle[0], last[0], middle[1], last[1])]
+    print("flat: client {} -> {} KiB, daemon {} -> {} KiB".format(*kib))
 
 
 def make_fields() -> Any:
