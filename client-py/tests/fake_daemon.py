@@ -43,7 +43,7 @@ class Script:
     close_after_batches, rubbish_after_batches: count; delay_ms: before each batch; resolve_delay_ms;
     fault: {epoch, position, kind, fatal, times}; hello_version; fill: False leaves slots as they are;
     deaf_ms: reads nothing from sessions for so long after the first batch;
-    content: changes the content digest.
+    content: changes the content digest; one_off_at: the batch (from 1) that comes in an arena of its own.
     """
 
     def __init__(self) -> None:
@@ -245,6 +245,7 @@ class Session:
         self.generations = [0] * self.slots
         self.leased: set[int] = set()
         self.credit = self.sequence = self.delivered = self.seeks = self.bad_releases = 0
+        self.one_offs_released = 0
         self.stopped = False
         self.pending: list[tuple[bytes, int | None]] = []
         self.deaf_until = 0.0
@@ -293,6 +294,9 @@ class Session:
 
     def release(self, release: _wire.Release) -> None:
         slot = release.slot
+        if release.arena == 1000 + self.id:
+            self.one_offs_released += 1
+            return
         if (
             release.arena != self.id
             or slot not in self.leased
@@ -354,6 +358,15 @@ class Session:
         )  # fmt: skip
         self.pending.append((_wire.encode_ready(ready), None))
 
+    def one_off(self, data: bytes) -> int:
+        """Announce an arena for one batch that is made of `data`."""
+        memfd = os.memfd_create("fake-one-off", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+        os.write(memfd, data)
+        fcntl.fcntl(memfd, F_ADD_SEALS, SEALS)
+        record = _wire.encode_arena(_wire.ONE_OFF, self.sequence, 1000 + self.id, len(data), 1)
+        self.pending.append((record, memfd))
+        return 1000 + self.id
+
     def step(self) -> None:
         fault = self.script["fault"]
         if (
@@ -390,12 +403,18 @@ class Session:
                 self.memory[base + offset : base + offset + length] = data
             tensors.append(_wire.Tensor(offset, length, (rows, *spec["dims"])))
             offset += -(-length // 64) * 64
+        arena, generation = self.id, self.generations[slot]
+        if self.script["one_off_at"] == self.delivered + 1:
+            arena = self.one_off(self.memory[base : base + self.slot_bytes])
+            self.release(_wire.Release(self.id, generation, slot))
+            slot = 0
         end = start + step
         is_last = self.steps(end) == 0
         following = (self.epoch + 1, 0) if is_last else (self.epoch, end)
         ready = _wire.Ready(
-            _wire.LAST if is_last else 0, self.sequence, self.id, slot, rows, self.generations[slot],
-            self.epoch, first, start, *following, sum(row < total for row in indices), 0, 10, 20, 0, tuple(tensors),
+            _wire.LAST if is_last else 0, self.sequence, arena, slot, rows, generation,
+            self.epoch, first, start, *following, sum(row < total for row in indices), 0, 10, 20, 0,
+            tuple(tensors),
         )  # fmt: skip
         self.pending.append((_wire.encode_ready(ready), None))
         self.credit -= 1
@@ -483,6 +502,7 @@ class Server:
                 "slots": session.slots,
                 "seeks": session.seeks,
                 "badReleases": session.bad_releases,
+                "oneOffsReleased": session.one_offs_released,
             }
             for session in self.attached.values()
         ]
