@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Fake, child_pids, forget_daemons, wait_until
-from test_loader import batch_bytes, epochs
 
+from conftest import Fake, child_pids, forget_daemons, wait_until
 from forebay.numpy import DataLoader
+from test_loader import batch_bytes, epochs
 
 SOURCE = str(Path(__file__).resolve().parent.parent / "src")
 

@@ -10,8 +10,8 @@ from typing import Any, Callable
 
 import numpy as np
 import pytest
-from conftest import Fake, forget_daemons, wait_until
 
+from conftest import Fake, forget_daemons, wait_until
 from forebay.numpy import DataLoader
 from forebay.transforms import Resize
 
@@ -120,9 +120,7 @@ def test_batches_outlive_the_loader(folder: Path) -> None:
     assert labels.tolist() == [0] * 4
 
 
-def test_batches_dropped_on_many_threads_while_the_daemon_is_deaf_are_all_given_back(
-    folder: Path, fake: Fake
-) -> None:
+def test_batches_dropped_on_many_threads_while_the_daemon_is_deaf_are_all_given_back(folder: Path, fake: Fake) -> None:
     fake.misbehave({"deaf_ms": 300})
     with DataLoader(folder, batch_size=1, prefetch=20, max_leases=25) as loader:
         iterator = iter(loader)

@@ -58,9 +58,7 @@ def places(tensors: tuple[_wire.Tensor, ...], specs: tuple[TensorSpec, ...], len
         if prod(dims) * dtype.itemsize != tensor.len_bytes or tensor.offset_bytes + tensor.len_bytes > length:
             raise ProtocolError(f"tensor {spec.name} has {tensor.len_bytes} bytes for dims {dims}")
         if tensor.offset_bytes % dtype.itemsize:
-            raise ProtocolError(
-                f"tensor {spec.name} starts at byte {tensor.offset_bytes}, which is unaligned"
-            )
+            raise ProtocolError(f"tensor {spec.name} starts at byte {tensor.offset_bytes}, which is unaligned")
         made.append((dims, dtype, tensor.offset_bytes))
     return made
 

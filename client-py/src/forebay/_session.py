@@ -231,9 +231,7 @@ class Session:
             # In an outage a daemon that is draining or still starting is no better than none.
             connection.close()
             raise ConnectionLostError("the next daemon does not serve yet", causes=[error.message]) from error
-        records = RecordSocket(
-            connection.attach(int(opened.get("session", 0))), _wire.SESSION_RECORD_BYTES_MAX
-        )
+        records = RecordSocket(connection.attach(int(opened.get("session", 0))), _wire.SESSION_RECORD_BYTES_MAX)
         channel = _Channel(records, opened, self.consumer)
         channel.grant()
         start = opened.get("cursor", {})
@@ -322,9 +320,7 @@ class Session:
         channel.taken += 1
         channel.records.done()
         self._stopped = bool(ready.flags & (_wire.LAST | _wire.EMPTY)) and not self.consumer.rolling
-        with contextlib.suppress(
-            ConnectionLostError
-        ):  # the batch is whole and ours; the next call sees the end
+        with contextlib.suppress(ConnectionLostError):  # the batch is whole and ours; the next call sees the end
             channel.grant()
         return Batch(ready, made, channel.specs)
 

@@ -75,9 +75,7 @@ class RecordSocket:
             raise ConnectionLostError("an interrupt cut the last call short")
         while True:
             try:
-                length, ancillary, flags, _ = self.sock.recvmsg_into(
-                    [self._buffer], _ANCILLARY_BYTES, _RECEIVE_FLAGS
-                )
+                length, ancillary, flags, _ = self.sock.recvmsg_into([self._buffer], _ANCILLARY_BYTES, _RECEIVE_FLAGS)
                 break
             except BlockingIOError:
                 if before_wait is not None:

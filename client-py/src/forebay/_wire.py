@@ -172,8 +172,7 @@ def encode_ready(ready: Ready) -> bytes:
     (flags, sequence, arena, slot, rows, generation, *rest, tensors) = ready
     head = _READY.pack(READY, flags, len(tensors), sequence, arena, slot, rows, generation, *rest, 0)
     entries = (
-        _TENSOR.pack(offset, size, len(dims), 0, *dims, *(0,) * (8 - len(dims)))
-        for offset, size, dims in tensors
+        _TENSOR.pack(offset, size, len(dims), 0, *dims, *(0,) * (8 - len(dims))) for offset, size, dims in tensors
     )
     return head + b"".join(entries)
 
@@ -216,8 +215,7 @@ def decode_ready(data: Buffer) -> Ready:
 def _tensors(entries: bytes) -> tuple[Tensor, ...]:
     """Read the tensor entries; those of all batches of a size are equal, and read once."""
     return tuple(
-        Tensor(offset, size, tuple(dims[:ndim]))
-        for offset, size, ndim, _, *dims in _TENSOR.iter_unpack(entries)
+        Tensor(offset, size, tuple(dims[:ndim])) for offset, size, ndim, _, *dims in _TENSOR.iter_unpack(entries)
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from conftest import REAL, write_folder
 
 from .support import DeadlineError, Node

@@ -81,12 +81,14 @@ def first_use_on_a_thread_that_ends(folder: str) -> None:
     time.sleep(0.3)
     loader.set_epoch(0)
     digests = [batch_digest(batch) for batch in loader]
-    say({
-        "same_daemon": private_pid() == before,
-        "restarts": loader.stats()["restarts"],
-        "first": started[0],
-        "digests": digests,
-    })
+    say(
+        {
+            "same_daemon": private_pid() == before,
+            "restarts": loader.stats()["restarts"],
+            "first": started[0],
+            "digests": digests,
+        }
+    )
 
 
 def fork_and_iterate(folder: str) -> None:
@@ -114,13 +116,15 @@ def fork_and_iterate(folder: str) -> None:
         from_child = json.loads(told.read())
     os.waitpid(child, 0)
     rest_of_next = [batch_digest(batch) for batch in loader]
-    say({
-        "parent": head + rest,
-        "next": rest_of_next,
-        "child": from_child,
-        "daemon": private_pid(),
-        "restarts": loader.stats()["restarts"],
-    })
+    say(
+        {
+            "parent": head + rest,
+            "next": rest_of_next,
+            "child": from_child,
+            "daemon": private_pid(),
+            "restarts": loader.stats()["restarts"],
+        }
+    )
 
 
 def _worker(folder: str, queue: Any, rank: int) -> None:
@@ -140,13 +144,15 @@ def spawn_workers(folder: str, method: str) -> None:
     results = {rank: (digests, pid) for rank, digests, pid in (queue.get(timeout=60) for _ in workers)}
     for worker in workers:
         worker.join(30)
-    say({
-        "mine": mine,
-        "ranks": [results[rank][0] for rank in range(2)],
-        "daemons": [results[rank][1] for rank in range(2)],
-        "daemon": private_pid(),
-        "exits": [worker.exitcode for worker in workers],
-    })
+    say(
+        {
+            "mine": mine,
+            "ranks": [results[rank][0] for rank in range(2)],
+            "daemons": [results[rank][1] for rank in range(2)],
+            "daemon": private_pid(),
+            "exits": [worker.exitcode for worker in workers],
+        }
+    )
 
 
 def epoch(folder: str) -> None:

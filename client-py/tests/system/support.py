@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from conftest import REAL, write_png
-
 from forebay._daemon import Connection
 from forebay.transforms import Resize
 
@@ -317,8 +316,6 @@ def public(folder: Path) -> Path:
         with contextlib.suppress(PermissionError):
             parent.chmod(parent.stat().st_mode | 0o055)
     return folder
-
-
 
 
 def tagged(tag: str) -> set[int]:

@@ -210,13 +210,15 @@ def test_memory_and_descriptors_are_flat_over_many_epochs(tmp_path: Path) -> Non
                 next(iter(loader))
             gc.collect()
             pid = private_pid()
-            marks.append((
-                rss_bytes(os.getpid()),
-                rss_bytes(pid),
-                len(descriptors(os.getpid())),
-                len(descriptors(pid)),
-                arenas(os.getpid()),
-            ))
+            marks.append(
+                (
+                    rss_bytes(os.getpid()),
+                    rss_bytes(pid),
+                    len(descriptors(os.getpid())),
+                    len(descriptors(pid)),
+                    arenas(os.getpid()),
+                )
+            )
     middle, last = marks[len(marks) // 2], marks[-1]
     assert last[0] - middle[0] < 4 << 20, f"the client grew: {marks}"
     assert last[1] - middle[1] < 8 << 20, f"the daemon grew: {marks}"
