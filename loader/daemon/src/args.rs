@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::bench::options::{BENCH_HELP, BenchArgs};
+
 /// Shuffled batches from shared storage, decoded, in pinned shared memory, for every GPU of the node.
 #[derive(Parser, Debug)]
 #[command(name = "forebay", version, about, propagate_version = true, arg_required_else_help = true)]
@@ -25,6 +27,9 @@ pub enum Command {
     /// Without one, each process starts a private daemon of its own, so this is for nodes that many jobs share.
     #[command(after_help = SERVE_HELP)]
     Serve(ServeArgs),
+    /// Measure what this machine makes of a data set: each stage beside its ceiling, and what to change first.
+    #[command(after_help = BENCH_HELP)]
+    Bench(BenchArgs),
 }
 
 /// Options of `forebay serve`.

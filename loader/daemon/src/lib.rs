@@ -1,6 +1,7 @@
 //! The loader service: everything with an effect. `ARCHITECTURE.md` tells where things are.
 
 pub mod args;
+pub mod bench;
 pub mod catalog;
 pub mod config;
 pub mod decode;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use forebay::args::{Args, Command, ServeArgs};
+use forebay::bench::{self, options::BenchArgs};
 use forebay::config::Config;
 use forebay::error::Fault;
 use forebay::run::{self, PrivateOptions};
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let done = match args.command {
         Command::Serve(serve) => serve_command(serve),
+        Command::Bench(bench) => bench_command(&bench),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,12 +46,7 @@ fn serve_command(args: ServeArgs) -> anyhow::Result<()> {
         println!("{config:#?}");
         return Ok(());
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("control")
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
+    let runtime = control_runtime()?;
     let served = runtime.block_on(async {
         match args.private_fd {
             Some(socket) => {
@@ -61,4 +58,29 @@ fn serve_command(args: ServeArgs) -> anyhow::Result<()> {
     // Reads that hang in a dead file system must not keep the daemon from ending.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     Ok(served?)
+}
+
+fn bench_command(args: &BenchArgs) -> anyhow::Result<()> {
+    let runtime = control_runtime()?;
+    let measured = {
+        let _context = runtime.enter();
+        bench::run(args)
+    };
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    let report = measured?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report).context("write the report")?);
+    } else {
+        print!("{report}");
+    }
+    Ok(())
+}
+
+fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("start the runtime")
 }
