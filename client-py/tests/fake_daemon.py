@@ -10,14 +10,11 @@ serves all later ones); see `Script`.
 from __future__ import annotations
 
 import array
-import csv
 import errno
 import fcntl
-import hashlib
 import json
 import mmap
 import os
-import random
 import selectors
 import signal
 import socket
@@ -28,11 +25,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
+from fake_job import Job, RefusedError, public, row_bytes
 from forebay import _wire
 
 F_ADD_SEALS, SEALS = 1033, 0x1 | 0x2 | 0x4  # SEAL, SHRINK, GROW
-SIZES = {"UINT8": 1, "BOOL": 1, "UTF8": 1, "INT32": 4, "FLOAT32": 4, "INT64": 8, "FLOAT64": 8}
-CODES = {"INT32": "i", "FLOAT32": "f", "INT64": "q", "FLOAT64": "d"}
 
 
 class Script:
@@ -43,7 +39,7 @@ class Script:
     close_after_batches, rubbish_after_batches: count; delay_ms: before each batch; resolve_delay_ms;
     fault: {epoch, position, kind, fatal, times}; hello_version; fill: False leaves slots as they are;
     deaf_ms: reads nothing from sessions for so long after the first batch;
-    content: changes the content digest.
+    content: changes the content digest; one_off_at: the batch (from 1) that comes in an arena of its own.
     """
 
     def __init__(self) -> None:
@@ -68,154 +64,6 @@ class Script:
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-class RefusedError(Exception):
-    def __init__(self, kind: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.error = {"kind": f"ERROR_KIND_{kind}", "message": message, "hint": hint, "causes": ["fake"]}
-
-
-class Job:
-    """A resolved spec: a list of samples (dicts) and what becomes of their columns."""
-
-    def __init__(self, spec: dict[str, Any], script: Script) -> None:
-        self.spec = spec
-        self.samples, self.classes = read_source(spec["sources"][0])
-        if not self.samples:
-            raise RefusedError("NOT_FOUND", "the data set is empty", "point it to a folder of class folders")
-        order = spec.get("order", {})
-        self.seed = int(order.get("seed", 0))
-        self.shuffled = order.get("sampler") == "SAMPLER_SHUFFLED"
-        self.fields = spec.get("fields") or [{"name": name, "column": name} for name in self.samples[0]]
-        self.tensors = [self.tensor(field) for field in self.fields]
-        self.snapshot = digest([self.samples])
-        self.order_digest = digest([self.snapshot, order])
-        self.content_digest = digest(
-            [self.snapshot, self.fields, spec.get("on_bad_sample"), script["content"]]
-        )
-        self.orders: dict[int, list[int]] = {}
-
-    def tensor(self, field: dict[str, Any]) -> dict[str, Any]:
-        column = field.get("column") or field["name"]
-        values = [sample.get(column) for sample in self.samples]
-        if values[0] is None:
-            raise RefusedError("NOT_FOUND", f"no column {column}")
-        name = field["name"]
-        if field.get("decode") == "DECODE_IMAGE" or (
-            column in ("image", "path") and isinstance(values[0], str)
-        ):
-            side = [8, 8]
-            for transform in field.get("transforms", []):
-                for parameters in transform.values():
-                    side = (parameters["size"] * 2)[:2] if "size" in parameters else side
-            order = field.get("memory_order") or "MEMORY_ORDER_CHANNELS_LAST"
-            return {
-                "name": name,
-                "dtype": field.get("dtype", "DTYPE_UINT8"),
-                "dims": [3, *side],
-                "memoryOrder": order,
-                "image": True,
-            }
-        if isinstance(values[0], int):
-            return {"name": name, "dtype": field.get("dtype", "DTYPE_INT64"), "dims": []}
-        if isinstance(values[0], float):
-            return {"name": name, "dtype": field.get("dtype", "DTYPE_FLOAT32"), "dims": []}
-        if isinstance(values[0], list):
-            return {"name": name, "dtype": "DTYPE_FLOAT32", "dims": [len(values[0])]}
-        return {
-            "name": name,
-            "dtype": "DTYPE_UTF8",
-            "dims": [max(len(str(value).encode()) for value in values)],
-        }
-
-    def sample(self, epoch: int, row: int) -> int:
-        if epoch not in self.orders:
-            indices = list(range(len(self.samples)))
-            if self.shuffled:
-                random.Random(f"{self.seed}/{epoch}").shuffle(indices)
-            self.orders = {epoch: indices}
-        return self.orders[epoch][row]
-
-    def cell(self, epoch: int, row: int, index: int) -> bytes:
-        """One row of one tensor: a pure function of (seed, epoch, sample, field)."""
-        tensor, field = self.tensors[index], self.fields[index]
-        sample = self.sample(epoch, row)
-        length, kind = row_bytes(tensor), tensor["dtype"][6:]
-        if tensor.get("image"):
-            block = hashlib.blake2b(f"{self.seed}/{epoch}/{sample}/{tensor['name']}".encode()).digest()
-            if kind == "FLOAT32":
-                block = array.array("f", [byte / 255 for byte in block]).tobytes()
-            return (block * (length // len(block) + 1))[:length]
-        value = self.samples[sample][field.get("column") or field["name"]]
-        if kind == "UTF8":
-            return str(value).encode().ljust(length, b"\0")
-        values = value if isinstance(value, list) else [value]
-        return array.array(
-            CODES[kind], [float(v) if CODES[kind] in "fd" else int(v) for v in values]
-        ).tobytes()
-
-    def reply(self) -> dict[str, Any]:
-        return {
-            "jobId": self.spec.get("job_id") or "job-" + self.order_digest[:8],
-            "snapshot": self.snapshot,
-            "orderDigest": self.order_digest,
-            "contentDigest": self.content_digest,
-            "rows": str(len(self.samples)),
-            "seed": str(self.seed),
-            "orderVersion": 1,
-            "tensors": [public(tensor) for tensor in self.tensors],
-            "classes": self.classes,
-        }
-
-
-def public(tensor: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in tensor.items() if key != "image"}
-
-
-def digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def row_bytes(tensor: dict[str, Any]) -> int:
-    size = SIZES[tensor["dtype"][6:]]
-    for dim in tensor["dims"]:
-        size *= dim
-    return size
-
-
-def read_source(source: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
-    if "folder" in source:
-        root = Path(source["folder"]["path"])
-        if not root.is_dir():
-            raise RefusedError("NOT_FOUND", f"list {root}", "check the path")
-        classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
-        return [
-            {"image": str(path), "label": label}
-            for label, name in enumerate(classes)
-            for path in sorted((root / name).iterdir())
-        ], classes
-    if "list" in source:
-        path = Path(source["list"]["path"])
-        if not path.exists():
-            raise RefusedError("NOT_FOUND", f"open {path}", "check the path")
-        if source["list"]["format"] == "LIST_FORMAT_CSV":
-            return [
-                {key: number(value) for key, value in row.items()} for row in csv.DictReader(path.open())
-            ], []
-        return [json.loads(line) for line in path.read_text().splitlines()], []
-    if "records" in source:
-        return [json.loads(line) for line in source["records"]["json_lines"].splitlines()], []
-    raise RefusedError("UNIMPLEMENTED", "this source is not served")
-
-
-def number(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text
 
 
 class Session:
@@ -245,6 +93,7 @@ class Session:
         self.generations = [0] * self.slots
         self.leased: set[int] = set()
         self.credit = self.sequence = self.delivered = self.seeks = self.bad_releases = 0
+        self.one_offs_released = 0
         self.stopped = False
         self.pending: list[tuple[bytes, int | None]] = []
         self.deaf_until = 0.0
@@ -293,11 +142,10 @@ class Session:
 
     def release(self, release: _wire.Release) -> None:
         slot = release.slot
-        if (
-            release.arena != self.id
-            or slot not in self.leased
-            or self.generations[slot] != release.generation
-        ):
+        if release.arena == 1000 + self.id:
+            self.one_offs_released += 1
+            return
+        if release.arena != self.id or slot not in self.leased or self.generations[slot] != release.generation:
             self.bad_releases += 1
             return
         self.leased.remove(slot)
@@ -354,13 +202,18 @@ class Session:
         )  # fmt: skip
         self.pending.append((_wire.encode_ready(ready), None))
 
+    def one_off(self, data: bytes) -> int:
+        """Announce an arena for one batch that is made of `data`."""
+        memfd = os.memfd_create("fake-one-off", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+        os.write(memfd, data)
+        fcntl.fcntl(memfd, F_ADD_SEALS, SEALS)
+        record = _wire.encode_arena(_wire.ONE_OFF, self.sequence, 1000 + self.id, len(data), 1)
+        self.pending.append((record, memfd))
+        return 1000 + self.id
+
     def step(self) -> None:
         fault = self.script["fault"]
-        if (
-            fault
-            and (fault["epoch"], fault["position"]) == (self.epoch, self.position)
-            and fault["times"] > 0
-        ):
+        if fault and (fault["epoch"], fault["position"]) == (self.epoch, self.position) and fault["times"] > 0:
             fault["times"] -= 1
             error = {"kind": fault["kind"], "message": "decode", "object": "a/0.png", "hint": "mend it"}
             flags = _wire.FATAL if fault.get("fatal") else 0
@@ -390,12 +243,18 @@ class Session:
                 self.memory[base + offset : base + offset + length] = data
             tensors.append(_wire.Tensor(offset, length, (rows, *spec["dims"])))
             offset += -(-length // 64) * 64
+        arena, generation = self.id, self.generations[slot]
+        if self.script["one_off_at"] == self.delivered + 1:
+            arena = self.one_off(self.memory[base : base + self.slot_bytes])
+            self.release(_wire.Release(self.id, generation, slot))
+            slot = 0
         end = start + step
         is_last = self.steps(end) == 0
         following = (self.epoch + 1, 0) if is_last else (self.epoch, end)
         ready = _wire.Ready(
-            _wire.LAST if is_last else 0, self.sequence, self.id, slot, rows, self.generations[slot],
-            self.epoch, first, start, *following, sum(row < total for row in indices), 0, 10, 20, 0, tuple(tensors),
+            _wire.LAST if is_last else 0, self.sequence, arena, slot, rows, generation,
+            self.epoch, first, start, *following, sum(row < total for row in indices), 0, 10, 20, 0,
+            tuple(tensors),
         )  # fmt: skip
         self.pending.append((_wire.encode_ready(ready), None))
         self.credit -= 1
@@ -483,6 +342,7 @@ class Server:
                 "slots": session.slots,
                 "seeks": session.seeks,
                 "badReleases": session.bad_releases,
+                "oneOffsReleased": session.one_offs_released,
             }
             for session in self.attached.values()
         ]
@@ -548,9 +408,7 @@ def main() -> None:
     if "--private-fd" in options:
         server.control(socket.socket(fileno=int(options["--private-fd"])), lambda: os._exit(0))
         if "--parent-pidfd" in options:
-            server.selector.register(
-                int(options["--parent-pidfd"]), selectors.EVENT_READ, lambda: os._exit(0)
-            )
+            server.selector.register(int(options["--parent-pidfd"]), selectors.EVENT_READ, lambda: os._exit(0))
     else:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         listener.bind(options["--socket"])

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - one record a line
 """Write golden_wire.json: records by hand, with struct formats of its own, for both sides to be tested on."""
 
 from __future__ import annotations
@@ -15,9 +14,7 @@ def tensor(offset: int, length: int, dims: list[int]) -> tuple[dict[str, Any], b
     return {"offset": offset, "len": length, "dims": dims}, data
 
 
-def ready(
-    flags: int, sequence: int, tensors: list[tuple[dict[str, Any], bytes]], **fields: int
-) -> dict[str, Any]:
+def ready(flags: int, sequence: int, tensors: list[tuple[dict[str, Any], bytes]], **fields: int) -> dict[str, Any]:
     names = ["arena", "slot", "rows", "generation", "epoch", "first_row", "position", "next_epoch"]
     names += ["next_position", "valid_rows", "slot_us", "storage_us", "compute_us", "queued_us"]
     assert list(fields) == names

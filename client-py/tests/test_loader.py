@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Fake, write_folder
 
 import forebay
+from conftest import Fake, write_folder
 from forebay.errors import CorruptError, InvalidError, NotFoundError, StateError
 from forebay.numpy import DataLoader
 from forebay.transforms import Normalize, RandomResizedCrop, Resize
@@ -185,9 +185,7 @@ def test_tails(daemon: str, tmp_path: Path, tail: str, sizes: list[int], valid: 
         assert int(loader.valid.sum()) == valid[-1]
 
 
-def test_an_epoch_without_a_batch_ends_at_once_and_says_so(
-    folder: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_epoch_without_a_batch_ends_at_once_and_says_so(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with DataLoader(folder, batch_size=31, drop_last=True) as loader:
         assert list(loader) == []
         assert len(loader) == 0
@@ -207,13 +205,8 @@ def test_a_state_with_fewer_rows_left_than_a_batch_goes_on_with_the_next_epoch(f
         assert loader.state_dict()["epoch"] == 1
 
 
-def test_lists_of_dicts_and_files_give_dicts_in_declared_order(
-    daemon: str, folder: Path, tmp_path: Path
-) -> None:
-    rows = [
-        {"path": f"data/a/{i:03}.png", "n": i, "x": i / 2, "text": "é" * i, "v": [i, 1.5]}
-        for i in range(1, 5)
-    ]
+def test_lists_of_dicts_and_files_give_dicts_in_declared_order(daemon: str, folder: Path, tmp_path: Path) -> None:
+    rows = [{"path": f"data/a/{i:03}.png", "n": i, "x": i / 2, "text": "é" * i, "v": [i, 1.5]} for i in range(1, 5)]
     fields: Any = {
         "text": forebay.Value(),
         "picture": forebay.Image("path", transform=[Resize((4, 4))]),
@@ -252,9 +245,7 @@ def test_a_fault_comes_in_order_and_the_next_call_asks_again(folder: Path, fake:
         iterator = iter(loader)
         got = [batch_bytes(next(iterator)) for _ in range(2)]
         for _ in range(2):
-            with pytest.raises(
-                CorruptError, match=r"decode: at epoch 0, row 8 \[a/0.png\]\nhint: mend it"
-            ) as info:
+            with pytest.raises(CorruptError, match=r"decode: at epoch 0, row 8 \[a/0.png\]\nhint: mend it") as info:
                 next(iterator)
             assert info.value.object == "a/0.png"
         got += [batch_bytes(batch) for batch in iterator]

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Fake, forget_daemons
-from test_loader import batch_bytes, epochs
 
+from conftest import Fake, forget_daemons
 from forebay.errors import ChangedError, DaemonError, DeniedError, ForebayError, NotFoundError, ProtocolError
 from forebay.numpy import DataLoader
+from test_loader import batch_bytes, epochs
 
 
 def loader_of(folder: Path, **arguments: object) -> DataLoader:
@@ -30,11 +30,7 @@ def wanted(folder: Path, alone: None) -> list[list[bytes]]:
     return made
 
 
-MOMENTS = [
-    {moment: call}
-    for moment in ("die_before", "die_after")
-    for call in ("resolve", "open", "attach", "arena")
-]
+MOMENTS = [{moment: call} for moment in ("die_before", "die_after") for call in ("resolve", "open", "attach", "arena")]
 
 
 @pytest.mark.parametrize("moment", [*MOMENTS, {"die_after": "hello"}], ids=str)
@@ -94,9 +90,7 @@ def test_a_daemon_killed_at_random_moments_changes_nothing(
         assert loader.stats()["restarts"] > 0
 
 
-def test_several_loaders_go_on_with_one_new_daemon(
-    folder: Path, fake: Fake, wanted: list[list[bytes]]
-) -> None:
+def test_several_loaders_go_on_with_one_new_daemon(folder: Path, fake: Fake, wanted: list[list[bytes]]) -> None:
     fake.misbehave({"die_after_batches": 9}, {})
     with loader_of(folder) as one, loader_of(folder) as two:
         pairs = [(batch_bytes(a), batch_bytes(b)) for a, b in zip(one, two)]
@@ -104,9 +98,7 @@ def test_several_loaders_go_on_with_one_new_daemon(
     assert fake.starts == 2
 
 
-def test_a_session_closed_by_the_daemon_is_opened_again(
-    folder: Path, fake: Fake, wanted: list[list[bytes]]
-) -> None:
+def test_a_session_closed_by_the_daemon_is_opened_again(folder: Path, fake: Fake, wanted: list[list[bytes]]) -> None:
     fake.misbehave({"close_after_batches": 4})
     with loader_of(folder) as loader:
         assert epochs(loader, 1) == wanted[:1]
@@ -199,13 +191,9 @@ def test_a_node_daemon_that_stays_away_is_an_error_after_its_time(
             list(iterator)
 
 
-def test_a_socket_that_cannot_be_joined_names_cause_and_cure(
-    folder: Path, fake: Fake, tmp_path: Path
-) -> None:
+def test_a_socket_that_cannot_be_joined_names_cause_and_cure(folder: Path, fake: Fake, tmp_path: Path) -> None:
     missing = str(tmp_path / "missing.sock")
-    with pytest.raises(
-        DaemonError, match=r"(?s)missing.sock: No such file.*hint: start it with `forebay serve`"
-    ):
+    with pytest.raises(DaemonError, match=r"(?s)missing.sock: No such file.*hint: start it with `forebay serve`"):
         len(DataLoader(folder, daemon=missing))
     import socket
 

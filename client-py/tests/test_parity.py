@@ -22,7 +22,7 @@ Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
 pytest.importorskip("PIL.ImageFile").MAXBLOCK = 1 << 20  # or Pillow cannot write a progressive file of noise
 
 from torchvision.transforms import v2  # noqa: E402 - after the skips
-from torchvision.transforms.v2 import functional as F  # noqa: E402
+from torchvision.transforms.v2 import functional as F  # noqa: E402, N812 - its usual name
 
 PIXELS = os.environ.get("FOREBAY_PIXELS", "")
 pytestmark = pytest.mark.skipif(
@@ -142,7 +142,14 @@ def test_pngs_convert_as_pillow_does(tmp_path: Path, mode: str) -> None:
     assert np.array_equal(run(file, want.shape), want)
 
 
-CROPS = [(0, 0, 400, 300), (37, 41, 290, 217), (5, 9, 100, 100), (120, 70, 224, 224), (10, 20, 51, 37), (3, 7, 224, 90)]
+CROPS = [
+    (0, 0, 400, 300),
+    (37, 41, 290, 217),
+    (5, 9, 100, 100),
+    (120, 70, 224, 224),
+    (10, 20, 51, 37),
+    (3, 7, 224, 90),
+]
 
 
 @pytest.mark.parametrize("scene", SCENES)
@@ -218,7 +225,11 @@ def test_a_normalized_batch_of_torchvision_is_within_the_resize_tolerance(tmp_pa
     pixels = natural(300, 400)
     file = save(tmp_path, pixels)
     got = run(file, (3, 224, 224), size=[224, 224], f32=True, chw=True, mean=MEAN, std=STD)
-    ops = [v2.Resize([224, 224], antialias=True), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
+    ops = [
+        v2.Resize([224, 224], antialias=True),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize(MEAN, STD),
+    ]
     want = v2.Compose(ops)(tensor(pixels)).numpy()
     level = 1 / 255 / min(STD)
     gap = np.abs(got - want)

@@ -10,8 +10,8 @@ from typing import Any, Callable
 
 import numpy as np
 import pytest
-from conftest import Fake, wait_until
 
+from conftest import Fake, forget_daemons, wait_until
 from forebay.numpy import DataLoader
 from forebay.transforms import Resize
 
@@ -120,9 +120,7 @@ def test_batches_outlive_the_loader(folder: Path) -> None:
     assert labels.tolist() == [0] * 4
 
 
-def test_batches_dropped_on_many_threads_while_the_daemon_is_deaf_are_all_given_back(
-    folder: Path, fake: Fake
-) -> None:
+def test_batches_dropped_on_many_threads_while_the_daemon_is_deaf_are_all_given_back(folder: Path, fake: Fake) -> None:
     fake.misbehave({"deaf_ms": 300})
     with DataLoader(folder, batch_size=1, prefetch=20, max_leases=25) as loader:
         iterator = iter(loader)
@@ -137,3 +135,18 @@ def test_batches_dropped_on_many_threads_while_the_daemon_is_deaf_are_all_given_
         assert sum(1 for _ in loader) == 30
         assert loader.stats()["copies"] == 0
         assert loader.stats()["daemon"]["sessions"][0]["bad_releases"] == 0
+
+
+def test_a_batch_in_an_arena_of_its_own_is_right_and_goes_with_its_arena(folder: Path, fake: Fake) -> None:
+    with DataLoader(folder, batch_size=5, shuffle=True) as loader:
+        wanted = [images.copy() for images, _ in loader]
+    forget_daemons()
+    fake.misbehave({"one_off_at": 3})
+    with DataLoader(folder, batch_size=5, shuffle=True, rolling=False) as loader:
+        for images, x in zip((images for images, _ in loader), wanted):
+            assert np.array_equal(images, x)
+        del images
+        gc.collect()
+        session = loader.stats()["daemon"]["sessions"][0]
+        assert (session["one_offs_released"], session["bad_releases"]) == (1, 0)
+        assert Path("/proc/self/maps").read_text().count("fake-one-off") == 0

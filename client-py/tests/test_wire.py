@@ -15,9 +15,7 @@ GOLDEN: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("golden_
 
 
 def of_kind(kind: str) -> list[Any]:
-    return [
-        pytest.param(g, bytes.fromhex(g["hex"]), id=name) for name, g in GOLDEN.items() if g["kind"] == kind
-    ]
+    return [pytest.param(g, bytes.fromhex(g["hex"]), id=name) for name, g in GOLDEN.items() if g["kind"] == kind]
 
 
 @pytest.mark.parametrize(("golden", "data"), of_kind("ready"))

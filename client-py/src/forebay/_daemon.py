@@ -62,9 +62,7 @@ class Connection:
             },
         )
         if not _wire.VERSION_MIN <= int(hello.get("version", 0)) <= _wire.VERSION_MAX:
-            raise ProtocolError(
-                f"the daemon chose wire version {hello.get('version')}, which we do not speak"
-            )
+            raise ProtocolError(f"the daemon chose wire version {hello.get('version')}, which we do not speak")
         self.instance = str(hello.get("instance", ""))
         self.pid = int(hello.get("pid", 0))
         self._control_bytes_max = int(hello.get("control_bytes_max", 0)) or _wire.CONTROL_BYTES_MAX
@@ -285,11 +283,14 @@ class PrivateDaemon(Daemon):
         self._end_process(0.0)
         binary = find_binary()
         ours, theirs = socket_pair()
-        with theirs:
-            self._process = _start(binary, theirs.fileno())
         try:
+            with theirs:
+                self._process = _start(binary, theirs.fileno())
             return Connection(ours)
-        except ConnectionLostError as error:
+        except BaseException as error:
+            ours.close()
+            if not isinstance(error, ConnectionLostError) or self._process is None:
+                raise
             status = self._process.wait(_GOODBYE_SECONDS)
             raise DaemonError(
                 f"the daemon ended at its start with status {status}",
@@ -329,7 +330,11 @@ class NodeDaemon(Daemon):
         except OSError as error:
             sock.close()
             raise self._explained(error) from error
-        return Connection(sock)
+        try:
+            return Connection(sock)
+        except BaseException:
+            sock.close()
+            raise
 
     def _explained(self, error: OSError) -> DaemonError | DeniedError:
         cause = [error.strerror or str(error)]

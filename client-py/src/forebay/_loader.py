@@ -25,6 +25,7 @@ from ._session import Batch, Consumer, Session
 from ._spec import Data, Field, build
 from ._state import State
 from ._stats import LoaderStats, StatsReport
+from ._views import DatasetView, SamplerView
 from .errors import ForebayError, InvalidError, StateError
 
 B = TypeVar("B")
@@ -138,42 +139,6 @@ class BatchIterator(Generic[B]):
         session, self._session = getattr(self, "_session", None), None
         if session is not None:
             self._pool.put(session)
-
-
-class DatasetView:
-    """What a loader reads, for those who ask `loader.dataset`: its length and its classes."""
-
-    def __init__(self, loader: Loader[Any]) -> None:
-        self._loader = loader
-
-    def __len__(self) -> int:
-        return self._loader.job.rows
-
-    @property
-    def classes(self) -> list[str]:
-        """The class names; the index is the label."""
-        return list(self._loader.job.classes)
-
-    @property
-    def class_to_idx(self) -> dict[str, int]:
-        """The label of each class name."""
-        return {name: index for index, name in enumerate(self._loader.job.classes)}
-
-
-class SamplerView:
-    """Where trainers look for `set_epoch`: `loader.sampler`, `loader.batch_sampler.sampler`."""
-
-    def __init__(self, loader: Loader[Any]) -> None:
-        self._loader = loader
-
-    @property
-    def sampler(self) -> SamplerView:
-        """Itself."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Have the loader's next `iter()` start `epoch`."""
-        self._loader.set_epoch(epoch)
 
 
 class Loader(Generic[B]):
@@ -412,7 +377,7 @@ class Loader(Generic[B]):
 
     def _convert(self, batch: Batch) -> tuple[Any, Any]:
         """Give the batch as the user sees it, and its `valid`."""
-        declared = len(self.job.tensors)
+        declared = len(self._job.tensors) if self._job else 0
         named: dict[str, Any] = {}
         for spec, array in zip(batch.specs[:declared], batch.arrays):
             named[spec.name] = texts(array) if spec.dtype == "utf8" else self._tensor(array, spec)
@@ -498,9 +463,7 @@ def _numbers(value: Any) -> Any:
     """Turn the 64-bit integers of the JSON mapping, which are texts, into ints."""
     if isinstance(value, dict):
         return {
-            key: int(item)
-            if isinstance(item, str) and item.isdigit() and key not in _TEXT_STATS
-            else _numbers(item)
+            key: int(item) if isinstance(item, str) and item.isdigit() and key not in _TEXT_STATS else _numbers(item)
             for key, item in value.items()  # pyright: ignore[reportUnknownVariableType]
         }
     return [_numbers(item) for item in value] if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType]

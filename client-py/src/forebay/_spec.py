@@ -212,9 +212,7 @@ def build(
     return spec, is_tuple
 
 
-def _default_fields(
-    source: Source, transform: Sequence[Any] | None, dtype: str | None
-) -> Mapping[str, Field]:
+def _default_fields(source: Source, transform: Sequence[Any] | None, dtype: str | None) -> Mapping[str, Field]:
     if isinstance(source, Folder):
         return {"image": Image(transform=_as_list(transform), dtype=dtype), "label": Value()}
     if transform is None and dtype is None:

@@ -71,8 +71,7 @@ class StatsReport(dict[str, Any]):
         total = self["wait_seconds"] + self["trainer_seconds"]
         share = 100 * self["wait_seconds"] / total if total else 0.0
         causes = ", ".join(
-            f"{cause} {self[f'wait_{cause}_seconds']:.2f} s"
-            for cause in ("storage", "compute", "slot", "other")
+            f"{cause} {self[f'wait_{cause}_seconds']:.2f} s" for cause in ("storage", "compute", "slot", "other")
         )
         lines = [
             f"{self['batches']} batches, {self['rows']} rows, {self['bytes'] / 1e9:.2f} GB",

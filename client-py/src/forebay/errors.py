@@ -140,7 +140,5 @@ def from_wire(error: Mapping[str, Any]) -> ForebayError:
     )
 
 
-def _rebuild(
-    cls: type[ForebayError], message: str, causes: tuple[str, ...], hint: str, object: str
-) -> ForebayError:
+def _rebuild(cls: type[ForebayError], message: str, causes: tuple[str, ...], hint: str, object: str) -> ForebayError:
     return cls(message, causes=causes, hint=hint, object=object)

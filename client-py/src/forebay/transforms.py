@@ -156,8 +156,7 @@ def split_dtype(transforms: Sequence[Any]) -> tuple[list[dict[str, Any]], str | 
             kind = cast("type[object]", type(transform))
             raise InvalidError(
                 f"{kind.__module__}.{kind.__qualname__} is not one of forebay's transforms",
-                hint="import them from forebay.transforms: "
-                + ", ".join(sorted(set(__all__) - {"Transform"})),
+                hint="import them from forebay.transforms: " + ", ".join(sorted(set(__all__) - {"Transform"})),
             )
     return steps, dtype
 
@@ -174,15 +173,11 @@ def _number(owner: str, name: str, value: Any) -> float:
 
 
 def _size(owner: str, size: Any) -> tuple[int, ...]:
-    sides: tuple[Any, ...] = (
-        tuple(cast("Sequence[Any]", size)) if isinstance(size, (list, tuple)) else (size,)
-    )
+    sides: tuple[Any, ...] = tuple(cast("Sequence[Any]", size)) if isinstance(size, (list, tuple)) else (size,)
     if len(sides) not in (1, 2) or not all(
         isinstance(side, int) and not isinstance(side, bool) and 0 < side <= _SIDE_MAX for side in sides
     ):
-        raise InvalidError(
-            f"{owner}(size={size!r}): one or two whole numbers from 1 to {_SIDE_MAX} are needed"
-        )
+        raise InvalidError(f"{owner}(size={size!r}): one or two whole numbers from 1 to {_SIDE_MAX} are needed")
     return sides
 
 
@@ -196,9 +191,7 @@ def _range(owner: str, name: str, pair: Any, top: float) -> tuple[float, float]:
     except (TypeError, ValueError):
         raise InvalidError(f"{owner}({name}={pair!r}): two numbers are needed, (low, high)") from None
     if not 0 < low <= high <= top or high == float("inf"):
-        raise InvalidError(
-            f"{owner}({name}={pair!r}): 0 < low <= high{f' <= {top:g}' if top == 1 else ''} is needed"
-        )
+        raise InvalidError(f"{owner}({name}={pair!r}): 0 < low <= high{f' <= {top:g}' if top == 1 else ''} is needed")
     return low, high
 
 
@@ -208,7 +201,5 @@ def _channels(name: str, values: Any) -> tuple[float, ...]:
     except (TypeError, ValueError):
         raise InvalidError(f"Normalize({name}={values!r}): three numbers are needed") from None
     if len(channels) != 3 or any(value != value or abs(value) == float("inf") for value in channels):
-        raise InvalidError(
-            f"Normalize({name}={values!r}): three finite numbers are needed, one a channel (RGB)"
-        )
+        raise InvalidError(f"Normalize({name}={values!r}): three finite numbers are needed, one a channel (RGB)")
     return channels

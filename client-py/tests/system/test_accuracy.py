@@ -99,7 +99,7 @@ def with_forebay(train: Path, test: Path, seed: int) -> float:
 
 @pytest.mark.deadline(600)
 def test_accuracy_is_that_of_torchvisions_loader_within_noise(folders: tuple[Path, Path]) -> None:
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     theirs = [with_torchvision(*folders, seed) for seed in range(SEEDS)]
     ours = [with_forebay(*folders, seed) for seed in range(SEEDS)]
     print(f"accuracy over {SEEDS} seeds, {EPOCHS} epochs: torchvision {theirs}, forebay {ours}")

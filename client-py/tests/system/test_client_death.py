@@ -115,9 +115,7 @@ def test_forked_children_that_live_on_keep_no_private_daemon(folder: Path, litte
 
 
 @pytest.mark.deadline(180)
-def test_forked_children_that_live_on_keep_no_session_of_the_node(
-    folder: Path, node: Node, litter: Litter
-) -> None:
+def test_forked_children_that_live_on_keep_no_session_of_the_node(folder: Path, node: Node, litter: Litter) -> None:
     for _ in range(pick(2, 10)):
         with client("train_with_children", folder, environment={"FOREBAY_SOCKET": node.socket}) as trainer:
             told = trainer.line()

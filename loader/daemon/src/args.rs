@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::bench::options::{BENCH_HELP, BenchArgs};
+
 /// Shuffled batches from shared storage, decoded, in pinned shared memory, for every GPU of the node.
 #[derive(Parser, Debug)]
 #[command(name = "forebay", version, about, propagate_version = true, arg_required_else_help = true)]
@@ -31,6 +33,24 @@ pub enum Command {
     /// gets train/ and val/ with a folder a class each. Run again, it makes what is missing.
     #[command(after_help = "Example:\n  forebay synth /tmp/photos --classes 10 --images 2000")]
     Synth(SynthArgs),
+    /// Measure what this machine makes of a data set: each stage beside its ceiling, and what to change first.
+    #[command(after_help = BENCH_HELP)]
+    Bench(BenchArgs),
+    /// Show what a running daemon does: its sessions, their rates and waits.
+    Stats(OperateArgs),
+    /// Have a running daemon take no more sessions and exit when those open have ended.
+    Drain(OperateArgs),
+}
+
+/// Which daemon.
+#[derive(clap::Args, Debug)]
+pub struct OperateArgs {
+    /// The daemon's socket.
+    #[arg(long, env = "FOREBAY_SOCKET", default_value = "/run/forebay/forebay.sock")]
+    pub socket: PathBuf,
+    /// Print the reply as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `forebay synth`.

@@ -1,6 +1,7 @@
 //! The loader service: everything with an effect. `ARCHITECTURE.md` tells where things are.
 
 pub mod args;
+pub mod bench;
 mod buffer;
 pub mod catalog;
 pub mod config;
@@ -9,6 +10,7 @@ pub mod delivery;
 pub mod error;
 pub mod job;
 pub mod metrics;
+pub mod operate;
 pub mod prefetch;
 pub mod progress;
 pub mod run;

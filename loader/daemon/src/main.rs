@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use forebay::args::{Args, Command, ServeArgs, SynthArgs};
+use forebay::args::{Args, Command, OperateArgs, ServeArgs, SynthArgs};
+use forebay::bench::{self, options::BenchArgs};
 use forebay::config::Config;
 use forebay::error::{Fault, Kind};
+use forebay::operate;
 use forebay::progress::Bar;
 use forebay::run::{self, PrivateOptions};
 use forebay::synth::{SynthOptions, SynthSize, synth};
@@ -22,6 +24,9 @@ fn main() -> ExitCode {
     let done = match args.command {
         Command::Serve(serve) => serve_command(serve),
         Command::Synth(synth) => synth_command(synth),
+        Command::Bench(bench) => bench_command(&bench),
+        Command::Stats(operate) => stats_command(&operate),
+        Command::Drain(operate) => drain_command(&operate),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -47,12 +52,7 @@ fn serve_command(args: ServeArgs) -> anyhow::Result<()> {
         println!("{config:#?}");
         return Ok(());
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("control")
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
+    let runtime = control_runtime()?;
     let served = runtime.block_on(async {
         match args.private_fd {
             Some(socket) => {
@@ -82,5 +82,50 @@ fn synth_command(args: SynthArgs) -> anyhow::Result<()> {
         report.bytes as f64 / 1e6,
         report.drawn_images
     );
+    Ok(())
+}
+
+fn bench_command(args: &BenchArgs) -> anyhow::Result<()> {
+    let runtime = control_runtime()?;
+    let measured = {
+        let _context = runtime.enter();
+        bench::run(args)
+    };
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    let report = measured?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report).context("write the report")?);
+    } else {
+        print!("{report}");
+    }
+    Ok(())
+}
+
+fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("start the runtime")
+}
+
+fn stats_command(args: &OperateArgs) -> anyhow::Result<()> {
+    let stats = operate::stats(&args.socket)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&stats).context("write the reply")?);
+    } else {
+        print!("{}", operate::show(&stats));
+    }
+    Ok(())
+}
+
+fn drain_command(args: &OperateArgs) -> anyhow::Result<()> {
+    let reply = operate::drain(&args.socket)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&reply).context("write the reply")?);
+    } else {
+        println!("draining: {} sessions are open, the daemon exits when they have ended", reply.sessions);
+    }
     Ok(())
 }

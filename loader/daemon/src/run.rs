@@ -61,6 +61,9 @@ impl Daemon {
     }
 
     /// Serves one connected control socket until it ends. `gone` turns true when its process has ended.
+    ///
+    /// # Errors
+    /// What the reactor says of the socket.
     pub fn connect(
         &self,
         socket: OwnedFd,
@@ -104,9 +107,9 @@ pub async fn serve_private(config: Config, options: PrivateOptions) -> Result<()
         () = exited(parent) => tracing::debug!("the parent process ended"),
         () = ignored => {}
         _ = terms.recv() => {}
-        _ = drained(&mut draining, &daemon.service) => {}
+        () = drained(&mut draining, &daemon.service) => {}
         // The control socket may close while attached sessions go on: they end with their own sockets.
-        _ = async { let _ = connection.await; no_sessions(&daemon.service).await } => {}
+        () = async { let _ = connection.await; no_sessions(&daemon.service).await } => {}
     }
     tell.send_replace(true);
     Ok(())
@@ -129,8 +132,7 @@ pub async fn serve_node(config: Config) -> Result<(), Fault> {
     let operators = operator.as_deref().map(listen_stream).transpose()?;
     // Not before it is ours: what stands there may be another daemon's, or no socket at all.
     let _unlink_operator = operator.map(Unlink);
-    let grpc =
-        operators.map(|listener| tokio::spawn(grpc::serve(listener, Arc::clone(&daemon.service))));
+    let grpc = operators.map(|listener| tokio::spawn(grpc::serve(listener, Arc::clone(&daemon.service))));
     tracing::info!(socket = %socket.display(), "serving");
     let mut draining = daemon.service.draining();
     let mut interrupts = signals(SignalKind::interrupt())?;

@@ -117,7 +117,7 @@ impl Pool {
     /// Admits a batch: its samples start as the budget allows, in order. Never waits.
     pub fn admit(&self, session: u64, weight: u32, work: &Arc<BatchWork>, samples: Vec<SampleMut>) {
         if work.job.reads_a_row() == 0 {
-            samples.into_iter().for_each(|sample| self.make_without_reading(work, sample));
+            samples.into_iter().for_each(|sample| make_without_reading(work, sample));
             return;
         }
         self.gate.push(
@@ -156,17 +156,6 @@ impl Pool {
         let root = Arc::clone(snapshot.root().unwrap_or(&self.no_root));
         let limit_bytes = self.options.sample_bytes_max;
         self.engine.submit(Read { root, buf, extent: None, limit_bytes, tag: task });
-    }
-
-    fn make_without_reading(&self, work: &Arc<BatchWork>, mut sample: SampleMut) {
-        let planned = work.planned(sample.index());
-        let source = work.epoch.order.sample(planned.position);
-        for (index, field) in work.job.fields.iter().enumerate() {
-            if let FieldMaker::Value(value) = &field.maker {
-                value.write(&work.job.snapshot, source.0, sample.part_mut(index));
-            }
-        }
-        finish_sample(work, sample, planned.valid);
     }
 
     fn take_buffer(&self) -> ReadBuf {
@@ -238,19 +227,17 @@ impl Bench {
             let Read { buf, tag: Task { reserved, earlier, .. }, .. } = read;
             return pool.end(reserved, buf, earlier);
         }
-        match result {
-            Err(error) => Self::failed_read(pool, read, &error, options),
-            Ok(()) => {
-                pool.gate.settle(&mut read.tag.reserved, bytes);
-                let Read { buf, tag: mut task, .. } = read;
-                if task.earlier.len() + 1 < work.job.reads_a_row() {
-                    task.earlier.push(buf);
-                    let next = pool.take_buffer();
-                    return pool.read(task, next);
-                }
-                self.make(pool, task, buf);
-            }
+        if let Err(error) = result {
+            return Self::failed_read(pool, read, &error, options);
         }
+        pool.gate.settle(&mut read.tag.reserved, bytes);
+        let Read { buf, tag: mut task, .. } = read;
+        if task.earlier.len() + 1 < work.job.reads_a_row() {
+            task.earlier.push(buf);
+            let next = pool.take_buffer();
+            return pool.read(task, next);
+        }
+        self.make(pool, task, buf);
     }
 
     fn failed_read(pool: &Arc<Pool>, mut read: Read<Task>, error: &StorageError, options: PoolOptions) {
@@ -392,6 +379,18 @@ impl Bench {
             }
         }
     }
+}
+
+/// Makes a sample that is columns alone, at once.
+fn make_without_reading(work: &Arc<BatchWork>, mut sample: SampleMut) {
+    let planned = work.planned(sample.index());
+    let source = work.epoch.order.sample(planned.position);
+    for (index, field) in work.job.fields.iter().enumerate() {
+        if let FieldMaker::Value(value) = &field.maker {
+            value.write(&work.job.snapshot, source.0, sample.part_mut(index));
+        }
+    }
+    finish_sample(work, sample, planned.valid);
 }
 
 /// Writes the `valid` byte, counts, and commits: the last step of every sample.

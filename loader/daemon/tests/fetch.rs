@@ -59,8 +59,7 @@ async fn a_batch_by_its_key_is_the_batch_of_a_session() {
     let partition = Some(v1::Partition { rank: 1, size: 2, replica: String::new() });
     let cursor = Some(v1::Cursor { epoch: 4, position: 24 });
     let request = v1::OpenRequest { job: Some(reference), partition, cursor, rows: 6, ..Default::default() };
-    let (reply, _entry) =
-        daemon.service.open(Peer::Parent, String::new(), &request).await.expect("a session");
+    let (reply, _entry) = daemon.service.open(Peer::Parent, String::new(), &request).expect("a session");
     let mut session = daemon.service.sessions().take(reply.session).expect("parked");
     session.credit(1);
     let wake = session.wake();

@@ -130,7 +130,7 @@ impl Session {
             .iter()
             .map(|place| Part { offset_bytes: place.offset_bytes, stride_bytes: place.stride_bytes });
         let parts = parts.collect();
-        let flow = Flow::new(spec.cut.clone(), spec.cursor, spec.rolling);
+        let flow = Flow::new(spec.cut, spec.cursor, spec.rolling);
         let cancelled = Arc::new(AtomicBool::new(false));
         let (in_flight, slot_wait, idle, bad_in_epoch) = (VecDeque::new(), None, None, (0, 0));
         Ok(Self {

@@ -109,9 +109,8 @@ impl Node {
 
     /// Opens a session of the job that `spec` says in the proto's JSON mapping; ROOT and LINES are filled in.
     pub fn open(&self, spec: &str, open: &OpenAs) -> Session {
-        let lines: String = (0..self.files)
-            .map(|index| format!("{{\"path\":\"{index}.png\",\"label\":{index}}}\n"))
-            .collect();
+        let line = |index| format!("{{\"path\":\"{index}.png\",\"label\":{index}}}");
+        let lines = (0..self.files).map(line).collect::<Vec<_>>().join("\n");
         let spec: v1::JobSpec =
             serde_json::from_str(&spec.replace("LINES", "").replace("ROOT", "")).expect("a spec");
         let root = Some(self.root.path().to_owned());

@@ -115,7 +115,7 @@ fn has_word(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, _)| {
         let (before, after) = (line[..at].chars().next_back(), line[at + word.len()..].chars().next());
         let goes_on = before.is_some_and(is_name) && word.starts_with(is_name);
-        !goes_on && !(after.is_some_and(is_name) && word.ends_with(is_name))
+        !(goes_on || after.is_some_and(is_name) && word.ends_with(is_name))
     })
 }
 

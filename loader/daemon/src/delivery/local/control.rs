@@ -22,9 +22,6 @@ const ATTACH_WITHIN: Duration = Duration::from_secs(30);
 /// Sessions of one client.
 const SESSIONS_MAX: usize = 64;
 
-/// What a session holds as long as it is open: its place in the table and in its client's count.
-pub type Held = (Entry, Arc<()>);
-
 /// One client's connection.
 pub struct Control {
     service: Arc<Service>,
@@ -33,10 +30,10 @@ pub struct Control {
     gone: watch::Receiver<bool>,
     /// What Hello called the client; no other call comes before it.
     client: Option<String>,
+    /// Opened here and not ended, attached or not.
+    open_sessions: Arc<()>,
     /// Opened here and not attached yet.
-    parked: Vec<(u64, Held)>,
-    /// One more hold on it for each session that is open, attached or not.
-    open: Arc<()>,
+    parked: Vec<(u64, Entry)>,
     partial: Vec<u8>,
 }
 
@@ -49,8 +46,8 @@ impl Control {
             peer,
             gone,
             client: None,
+            open_sessions: Arc::new(()),
             parked: Vec::new(),
-            open: Arc::new(()),
             partial: Vec::new(),
         }
     }
@@ -143,7 +140,7 @@ impl Control {
         Ok(match call {
             Call::Hello(_) => unreachable!("answered above"),
             Call::Resolve(request) => reply::Result::Resolve(self.service.resolve(self.peer, request).await?),
-            Call::Open(request) => reply::Result::Open(self.open(&request, client).await?),
+            Call::Open(request) => reply::Result::Open(self.open(&request, client)?),
             Call::Stats(_) => reply::Result::Stats(self.service.stats(self.peer)?),
             Call::Drain(request) => reply::Result::Drain(self.service.drain(self.peer, &request)?),
             Call::Fetch(_) => {
@@ -154,16 +151,18 @@ impl Control {
         })
     }
 
-    async fn open(&mut self, request: &v1::OpenRequest, client: String) -> Result<v1::OpenReply, Fault> {
+    fn open(&mut self, request: &v1::OpenRequest, client: String) -> Result<v1::OpenReply, Fault> {
         let service = &self.service;
         self.parked.retain(|(session, _)| service.sessions().is_parked(*session));
-        if Arc::strong_count(&self.open) > SESSIONS_MAX {
+        // Every entry holds one count; the connection itself holds the first.
+        if Arc::strong_count(&self.open_sessions) > SESSIONS_MAX {
             return Err(Fault::invalid(format!("more than {SESSIONS_MAX} open sessions of one client"))
-                .hint("close iterators and loaders that are not in use"));
+                .hint("drop iterators that are not used any more, or share a loader"));
         }
-        let (reply, entry) = service.open(self.peer, client, request).await?;
+        let (reply, entry) = service.open(self.peer, client, request)?;
+        let entry = entry.counted(Arc::clone(&self.open_sessions));
         let (session, sessions) = (reply.session, Arc::clone(service.sessions()));
-        self.parked.push((session, (entry, Arc::clone(&self.open))));
+        self.parked.push((session, entry));
         tokio::spawn(async move {
             tokio::time::sleep(ATTACH_WITHIN).await;
             sessions.take(session);

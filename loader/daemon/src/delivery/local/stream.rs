@@ -5,14 +5,14 @@ use std::io;
 use forebay_plan::Cursor;
 use tokio::sync::watch;
 
-use super::control::Held;
 use super::record::{ClientRecord, RECORD_BYTES_MAX, write_arena, write_fault};
 use super::socket::SeqPacket;
 use crate::error::Fault;
+use crate::session::table::Entry;
 use crate::session::{EPOCH_MAX, Outgoing, Session};
 
 /// Runs a session on its socket until the client closes it, dies (`gone`) or breaks the protocol.
-pub async fn serve(mut session: Session, held: Held, socket: SeqPacket, mut gone: watch::Receiver<bool>) {
+pub async fn serve(mut session: Session, entry: Entry, socket: SeqPacket, mut gone: watch::Receiver<bool>) {
     let id = session.id();
     let ended = tokio::select! {
         ended = exchange(&mut session, &socket) => ended,
@@ -24,7 +24,7 @@ pub async fn serve(mut session: Session, held: Held, socket: SeqPacket, mut gone
     }
     // The arena's memory goes before the session is taken off the list that the budget is computed from.
     drop(session);
-    drop(held);
+    drop(entry);
 }
 
 async fn exchange(session: &mut Session, socket: &SeqPacket) -> io::Result<&'static str> {

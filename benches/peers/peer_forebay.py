@@ -1,0 +1,26 @@
+"""forebay through its Python client: `forebay.torch`, a private daemon, uint8 or normalised float32."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from settings import RATIO, SCALE, SIDE, Batch, Peer, Settings
+
+
+def batches(settings: Settings) -> Iterator[Batch]:
+    """Give epoch after epoch of one loader."""
+    from forebay.torch import DataLoader
+    from forebay.transforms import Normalize, RandomHorizontalFlip, RandomResizedCrop
+
+    transform = [RandomResizedCrop(SIDE, scale=SCALE, ratio=RATIO), RandomHorizontalFlip()]
+    if settings.dtype == "f32":
+        transform.append(Normalize())
+    loader = DataLoader(
+        settings.data, batch_size=settings.batch, shuffle=True, drop_last=True, transform=transform
+    )
+    while True:
+        for images, labels in loader:
+            yield Batch(images, labels)
+
+
+PEER = Peer("forebay", "channels_last, antialiased", batches)

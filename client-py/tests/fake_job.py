@@ -1,0 +1,160 @@
+"""What the fake daemon makes rows of: a spec over a folder, a list or records, and a pattern for each row."""
+
+from __future__ import annotations
+
+import array
+import csv
+import hashlib
+import json
+import random
+from pathlib import Path
+from typing import Any, Protocol
+
+SIZES = {"UINT8": 1, "BOOL": 1, "UTF8": 1, "INT32": 4, "FLOAT32": 4, "INT64": 8, "FLOAT64": 8}
+CODES = {"INT32": "i", "FLOAT32": "f", "INT64": "q", "FLOAT64": "d"}
+
+
+class Script(Protocol):
+    """How this instance misbehaves."""
+
+    def __getitem__(self, name: str) -> Any: ...
+
+
+class RefusedError(Exception):
+    def __init__(self, kind: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.error = {"kind": f"ERROR_KIND_{kind}", "message": message, "hint": hint, "causes": ["fake"]}
+
+
+class Job:
+    """A resolved spec: a list of samples (dicts) and what becomes of their columns."""
+
+    def __init__(self, spec: dict[str, Any], script: Script) -> None:
+        self.spec = spec
+        self.samples, self.classes = read_source(spec["sources"][0])
+        if not self.samples:
+            raise RefusedError("NOT_FOUND", "the data set is empty", "point it to a folder of class folders")
+        order = spec.get("order", {})
+        self.seed = int(order.get("seed", 0))
+        self.shuffled = order.get("sampler") == "SAMPLER_SHUFFLED"
+        self.fields = spec.get("fields") or [{"name": name, "column": name} for name in self.samples[0]]
+        self.tensors = [self.tensor(field) for field in self.fields]
+        self.snapshot = digest([self.samples])
+        self.order_digest = digest([self.snapshot, order])
+        self.content_digest = digest([self.snapshot, self.fields, spec.get("on_bad_sample"), script["content"]])
+        self.orders: dict[int, list[int]] = {}
+
+    def tensor(self, field: dict[str, Any]) -> dict[str, Any]:
+        column = field.get("column") or field["name"]
+        values = [sample.get(column) for sample in self.samples]
+        if values[0] is None:
+            raise RefusedError("NOT_FOUND", f"no column {column}")
+        name = field["name"]
+        if field.get("decode") == "DECODE_IMAGE" or (column in ("image", "path") and isinstance(values[0], str)):
+            side = [8, 8]
+            for transform in field.get("transforms", []):
+                for parameters in transform.values():
+                    side = (parameters["size"] * 2)[:2] if "size" in parameters else side
+            order = field.get("memory_order") or "MEMORY_ORDER_CHANNELS_LAST"
+            return {
+                "name": name,
+                "dtype": field.get("dtype", "DTYPE_UINT8"),
+                "dims": [3, *side],
+                "memoryOrder": order,
+                "image": True,
+            }
+        if isinstance(values[0], int):
+            return {"name": name, "dtype": field.get("dtype", "DTYPE_INT64"), "dims": []}
+        if isinstance(values[0], float):
+            return {"name": name, "dtype": field.get("dtype", "DTYPE_FLOAT32"), "dims": []}
+        if isinstance(values[0], list):
+            return {"name": name, "dtype": "DTYPE_FLOAT32", "dims": [len(values[0])]}
+        return {
+            "name": name,
+            "dtype": "DTYPE_UTF8",
+            "dims": [max(len(str(value).encode()) for value in values)],
+        }
+
+    def sample(self, epoch: int, row: int) -> int:
+        if epoch not in self.orders:
+            indices = list(range(len(self.samples)))
+            if self.shuffled:
+                random.Random(f"{self.seed}/{epoch}").shuffle(indices)
+            self.orders = {epoch: indices}
+        return self.orders[epoch][row]
+
+    def cell(self, epoch: int, row: int, index: int) -> bytes:
+        """One row of one tensor: a pure function of (seed, epoch, sample, field)."""
+        tensor, field = self.tensors[index], self.fields[index]
+        sample = self.sample(epoch, row)
+        length, kind = row_bytes(tensor), tensor["dtype"][6:]
+        if tensor.get("image"):
+            block = hashlib.blake2b(f"{self.seed}/{epoch}/{sample}/{tensor['name']}".encode()).digest()
+            if kind == "FLOAT32":
+                block = array.array("f", [byte / 255 for byte in block]).tobytes()
+            return (block * (length // len(block) + 1))[:length]
+        value = self.samples[sample][field.get("column") or field["name"]]
+        if kind == "UTF8":
+            return str(value).encode().ljust(length, b"\0")
+        values = value if isinstance(value, list) else [value]
+        return array.array(CODES[kind], [float(v) if CODES[kind] in "fd" else int(v) for v in values]).tobytes()
+
+    def reply(self) -> dict[str, Any]:
+        return {
+            "jobId": self.spec.get("job_id") or "job-" + self.order_digest[:8],
+            "snapshot": self.snapshot,
+            "orderDigest": self.order_digest,
+            "contentDigest": self.content_digest,
+            "rows": str(len(self.samples)),
+            "seed": str(self.seed),
+            "orderVersion": 1,
+            "tensors": [public(tensor) for tensor in self.tensors],
+            "classes": self.classes,
+        }
+
+
+def public(tensor: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in tensor.items() if key != "image"}
+
+
+def digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def row_bytes(tensor: dict[str, Any]) -> int:
+    size = SIZES[tensor["dtype"][6:]]
+    for dim in tensor["dims"]:
+        size *= dim
+    return size
+
+
+def read_source(source: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    if "folder" in source:
+        root = Path(source["folder"]["path"])
+        if not root.is_dir():
+            raise RefusedError("NOT_FOUND", f"list {root}", "check the path")
+        classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+        return [
+            {"image": str(path), "label": label}
+            for label, name in enumerate(classes)
+            for path in sorted((root / name).iterdir())
+        ], classes
+    if "list" in source:
+        path = Path(source["list"]["path"])
+        if not path.exists():
+            raise RefusedError("NOT_FOUND", f"open {path}", "check the path")
+        if source["list"]["format"] == "LIST_FORMAT_CSV":
+            return [{key: number(value) for key, value in row.items()} for row in csv.DictReader(path.open())], []
+        return [json.loads(line) for line in path.read_text().splitlines()], []
+    if "records" in source:
+        return [json.loads(line) for line in source["records"]["json_lines"].splitlines()], []
+    raise RefusedError("UNIMPLEMENTED", "this source is not served")
+
+
+def number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text

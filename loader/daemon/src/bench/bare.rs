@@ -1,0 +1,212 @@
+//! The ceiling: threads that open, read, close and decode the same rows in the same order, without a framework.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{CWD, Mode, OFlags};
+
+use super::pass::Pass;
+use super::progress::Progress;
+use super::rows::{Row, Rows};
+use super::usage::Mark;
+use crate::decode::{ImageDecoder, ImageLimits};
+use crate::error::{Fault, Kind};
+use crate::job::FieldMaker;
+use crate::storage::ByteBuf;
+use crate::transform::Scratch;
+
+/// Where a bare loop finds its files.
+#[derive(Clone)]
+pub enum Files {
+    /// Beneath a directory.
+    Disk(Arc<OwnedFd>),
+    /// In memory; each is copied into the thread's buffer, as the memory engine does.
+    Memory(Arc<HashMap<Vec<u8>, Arc<[u8]>>>),
+}
+
+/// A bare loop over the rows of a job.
+pub struct Bare {
+    /// Which rows.
+    pub rows: Rows,
+    /// Where their bytes are.
+    pub files: Files,
+    /// How many do it at once.
+    pub threads: usize,
+    /// Decode and transform, or only read.
+    pub decode: bool,
+    /// What an image may ask of us.
+    pub limits: ImageLimits,
+}
+
+/// What one thread has in hand.
+struct Worker {
+    rows: Rows,
+    decoder: ImageDecoder,
+    scratch: Scratch,
+    encoded: ByteBuf,
+    targets: Vec<Vec<u8>>,
+}
+
+impl Files {
+    /// The files beneath `root`.
+    ///
+    /// # Errors
+    /// Unavailable: it can't be opened.
+    pub fn disk(root: &Path) -> Result<Self, Fault> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::openat(CWD, root, flags, Mode::empty()).map_err(|errno| {
+            Fault::from_error(Kind::Unavailable, &errno).context(format!("open {}", root.display()))
+        })?;
+        Ok(Self::Disk(Arc::new(dir)))
+    }
+
+    /// Reads one file whole into `buf`.
+    ///
+    /// # Errors
+    /// Unavailable, naming the file.
+    pub fn read(&self, path: &[u8], buf: &mut ByteBuf) -> Result<(), Fault> {
+        self.fill(path, buf).map_err(|errno| {
+            Fault::from_error(Kind::Unavailable, &errno)
+                .context(format!("read {}", String::from_utf8_lossy(path)))
+        })
+    }
+
+    fn fill(&self, path: &[u8], buf: &mut ByteBuf) -> rustix::io::Result<()> {
+        match self {
+            Self::Memory(files) => {
+                let bytes = files.get(path).ok_or(rustix::io::Errno::NOENT)?;
+                room(buf, bytes.len())?.copy_from_slice(bytes);
+            }
+            Self::Disk(dir) => {
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+                let file = rustix::fs::openat(dir, path, flags, Mode::empty())?;
+                let target = room(buf, rustix::fs::fstat(&file)?.st_size as usize)?;
+                let mut done = 0;
+                while done < target.len() {
+                    match rustix::io::pread(&file, &mut target[done..], done as u64)? {
+                        0 => return Err(rustix::io::Errno::IO),
+                        count => done += count,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn room(buf: &mut ByteBuf, len_bytes: usize) -> rustix::io::Result<&mut [u8]> {
+    buf.overwrite(len_bytes).map_err(|_| rustix::io::Errno::NOMEM)
+}
+
+impl Bare {
+    /// Does the rows of `ours` again.
+    ///
+    /// # Errors
+    /// A file that can't be read; one that can't be decoded is passed over, as forebay substitutes it.
+    pub fn repeat(&self, ours: &Pass, progress: &Progress) -> Result<Pass, Fault> {
+        let (next, end) = (AtomicU64::new(ours.first_row), ours.first_row + ours.items);
+        let start = Mark::now();
+        let bytes: Result<u64, Fault> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.threads)
+                .map(|_| scope.spawn(|| self.work(&next, end, None, &|| progress.add(1))))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().expect("a bare loop does not panic")).sum()
+        });
+        let (wall, cpu) = start.elapsed();
+        let (first_row, items, encoded_bytes) = (ours.first_row, ours.items, bytes?);
+        Ok(Pass { first_row, items, wall, cpu, encoded_bytes, ..Pass::default() })
+    }
+
+    /// Reads every file of an epoch once, for at most `limit`; how many were read.
+    ///
+    /// # Errors
+    /// A file that can't be read.
+    pub fn warm(&self, limit: Duration, progress: &Progress) -> Result<u64, Fault> {
+        let (next, end) = (AtomicU64::new(0), self.rows.job.order.rows);
+        let (read, deadline) = (AtomicU64::new(0), Instant::now() + limit);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.threads)
+                .map(|_| {
+                    scope.spawn(|| {
+                        self.work(&next, end, Some(deadline), &|| {
+                            progress.add(1);
+                            read.fetch_add(1, Ordering::Relaxed);
+                        })
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .try_for_each(|thread| thread.join().expect("a bare loop does not panic").map(drop))
+        })?;
+        Ok(read.into_inner())
+    }
+
+    fn work(
+        &self,
+        next: &AtomicU64,
+        end: u64,
+        deadline: Option<Instant>,
+        done: &dyn Fn(),
+    ) -> Result<u64, Fault> {
+        let mut worker = Worker::new(self);
+        let mut bytes = 0;
+        loop {
+            let row = next.fetch_add(1, Ordering::Relaxed);
+            if row >= end || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(bytes);
+            }
+            worker.make(self, row)?;
+            bytes += worker.encoded.len() as u64;
+            done();
+        }
+    }
+}
+
+impl Worker {
+    fn new(bare: &Bare) -> Self {
+        let targets = bare
+            .rows
+            .job
+            .specs(false)
+            .iter()
+            .map(|spec| vec![0; spec.sample_bytes().expect("checked as the job was resolved") as usize])
+            .collect();
+        Self {
+            rows: bare.rows.clone(),
+            decoder: ImageDecoder::new(bare.limits),
+            scratch: Scratch::new(),
+            encoded: ByteBuf::default(),
+            targets,
+        }
+    }
+
+    fn make(&mut self, bare: &Bare, row: u64) -> Result<(), Fault> {
+        let row = self.rows.row(row);
+        bare.files.read(self.rows.path(row.sample), &mut self.encoded)?;
+        if bare.decode {
+            self.decode(&row);
+        }
+        Ok(())
+    }
+
+    fn decode(&mut self, row: &Row) {
+        let job = &self.rows.job;
+        for (field, target) in job.fields.iter().zip(&mut self.targets) {
+            match &field.maker {
+                FieldMaker::Value(value) => value.write(&job.snapshot, row.sample.0, target),
+                FieldMaker::Image { pipeline, .. } => {
+                    let mut draws = row.draws.clone();
+                    // A corrupt image costs what it costs; forebay counts it.
+                    let _ =
+                        pipeline.run(&self.encoded, &mut self.decoder, &mut self.scratch, &mut draws, target);
+                }
+            }
+        }
+        std::hint::black_box(&self.targets);
+    }
+}

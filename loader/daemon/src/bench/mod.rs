@@ -1,0 +1,222 @@
+//! `forebay bench`: what this machine makes of a data set, stage by stage, each beside its own ceiling.
+//!
+//! The whole path is the real one: the daemon of [`crate::run`] in this process, the real wire, a consumer that gives
+//! each batch back at once and touches none of its bytes.
+
+mod bare;
+pub mod consumer;
+mod decode;
+mod deliver;
+mod figures;
+pub mod options;
+mod pass;
+mod progress;
+mod read;
+pub mod report;
+mod rows;
+mod source;
+mod table;
+mod take;
+mod usage;
+mod verdict;
+mod wait;
+mod whole;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::error::Fault;
+use crate::run::Daemon;
+use crate::sys;
+use bare::{Bare, Files};
+use decode::Decoding;
+use deliver::Delivering;
+use options::{Amount, BenchArgs, Stage};
+use pass::{Round, rounds};
+use progress::Progress;
+use read::Reading;
+use report::{ConsumerReport, Data, Machine, Report, Settings, StageReport};
+use rows::Rows;
+use source::Source;
+use verdict::{Rates, Verdict, judge};
+use whole::Whole;
+
+/// The time of each stage, as a share of the whole path's.
+const READ_SHARE: f64 = 0.25;
+const DECODE_SHARE: f64 = 0.5;
+const DELIVER_SHARE: f64 = 0.1;
+
+/// Everything that stages are made from.
+struct Setup<'a> {
+    args: &'a BenchArgs,
+    config: Config,
+    source: Source,
+    progress: Progress,
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Found {
+    stages: Vec<StageReport>,
+    consumer: Option<ConsumerReport>,
+    substituted: u64,
+    peak_bytes: u64,
+}
+
+/// Measures. Blocks; must be called inside of a multi-threaded tokio runtime's context, and on none of its threads.
+///
+/// # Errors
+/// What is wrong with PATH, or what the daemon answers.
+pub fn run(args: &BenchArgs) -> Result<Report, Fault> {
+    let config = Config {
+        cpu_threads: args.threads.map_or_else(sys::cpus, |threads| threads as usize),
+        ..Config::default()
+    };
+    let source = source::open(args)?;
+    let setup = Setup { args, config, source, progress: Progress::start() };
+    let warmed = setup.warm()?;
+    let mut found = Found::default();
+    let wants = |stage: Stage| args.stage == Stage::All || args.stage == stage;
+    // The whole path first: its peak of memory must not hold what other stages keep.
+    if args.stage == Stage::All {
+        setup.whole(&mut found)?;
+    }
+    if wants(Stage::Read) {
+        setup.read(&mut found)?;
+    }
+    if wants(Stage::Decode) {
+        setup.decode(&mut found)?;
+    }
+    if wants(Stage::Deliver) {
+        setup.deliver(&mut found)?;
+    }
+    Ok(setup.report(found, warmed))
+}
+
+impl Setup<'_> {
+    fn root(&self) -> &Path {
+        let root = self.source.job.snapshot.root().expect("a path column has a root");
+        root.path()
+    }
+
+    fn rows(&self) -> Rows {
+        Rows::new(Arc::clone(&self.source.job), self.source.path_column)
+    }
+
+    fn bare(&self, decode: bool) -> Result<Bare, Fault> {
+        let options = self.config.pool_options();
+        Ok(Bare {
+            rows: self.rows(),
+            files: Files::disk(self.root())?,
+            threads: if decode { options.cpu_threads } else { self.config.read_threads },
+            decode,
+            limits: options.image_limits,
+        })
+    }
+
+    /// Reads what will be measured into the page cache; how many files.
+    fn warm(&self) -> Result<u64, Fault> {
+        if self.args.warmup <= 0.0 || self.args.stage == Stage::Deliver {
+            return Ok(0);
+        }
+        let limit = Duration::from_secs_f64(self.args.warmup);
+        self.progress.begin("reading the files once".to_owned(), Amount::Rows(self.source.job.order.rows));
+        self.bare(false)?.warm(limit, &self.progress)
+    }
+
+    fn measure(&self, stage: &mut dyn pass::Stage, share: f64) -> Result<Vec<Round>, Fault> {
+        rounds(stage, self.args.rounds, self.args.amount(share), &self.progress)
+    }
+
+    fn whole(&self, found: &mut Found) -> Result<(), Fault> {
+        let daemon = Daemon::start(self.config.clone())?;
+        let mut whole = Whole::open(&daemon, &self.source, self.args, self.bare(true)?)?;
+        let rounds = self.measure(&mut whole, 1.0)?;
+        found.substituted = whole.stats()?.sessions.iter().map(|session| session.substituted).sum();
+        found.consumer = Some(ConsumerReport::new(&rounds, self.args.consumers));
+        found.stages.push(StageReport::new("whole", &rounds));
+        found.peak_bytes = usage::peak_bytes();
+        Ok(())
+    }
+
+    fn read(&self, found: &mut Found) -> Result<(), Fault> {
+        let root = Arc::clone(self.source.job.snapshot.root().expect("a path column has a root"));
+        let mut reading = Reading::start(&self.config, self.rows(), root, self.bare(false)?)?;
+        let rounds = self.measure(&mut reading, READ_SHARE)?;
+        found.stages.push(StageReport::new("read", &rounds));
+        Ok(())
+    }
+
+    fn decode(&self, found: &mut Found) -> Result<(), Fault> {
+        let mut decoding = Decoding::start(&self.config, &self.source, self.root(), self.args)?;
+        let rounds = self.measure(&mut decoding, DECODE_SHARE)?;
+        found.stages.push(StageReport::new("decode", &rounds));
+        Ok(())
+    }
+
+    fn deliver(&self, found: &mut Found) -> Result<(), Fault> {
+        let daemon = Daemon::start(self.config.clone())?;
+        let mut delivering = Delivering::open(&daemon)?;
+        let rounds = self.measure(&mut delivering, DELIVER_SHARE)?;
+        if self.args.stage == Stage::Deliver {
+            found.consumer = Some(ConsumerReport::new(&rounds, 1));
+        }
+        found.stages.push(StageReport::new("deliver", &rounds));
+        Ok(())
+    }
+
+    fn report(self, found: Found, warmed: u64) -> Report {
+        let Found { mut stages, consumer, substituted, peak_bytes } = found;
+        // Measured first, told last: the sum of what stands above it.
+        if self.args.stage == Stage::All {
+            stages.rotate_left(1);
+        }
+        let (args, config) = (self.args, &self.config);
+        Report {
+            forebay: env!("CARGO_PKG_VERSION"),
+            machine: Machine { processors: sys::cpus(), memory_bytes: sys::memory_bytes() },
+            data: Data {
+                path: args.path.display().to_string(),
+                samples: self.source.job.order.rows,
+                warmed,
+                substituted,
+            },
+            settings: Settings {
+                stage: args.stage,
+                batch: args.batch,
+                threads: config.cpu_threads,
+                read_threads: config.read_threads,
+                transform: args.transform,
+                dtype: args.dtype,
+                consumers: args.consumers,
+                rounds: args.rounds,
+                seconds: args.rows.is_none().then_some(args.seconds),
+                rows: args.rows,
+                seed: args.seed,
+            },
+            verdict: verdict(&stages, args, config),
+            stages,
+            consumer,
+            peak_memory_bytes: if peak_bytes > 0 { peak_bytes } else { usage::peak_bytes() },
+        }
+    }
+}
+
+/// The verdict, where every stage was measured.
+fn verdict(stages: &[StageReport], args: &BenchArgs, config: &Config) -> Option<Verdict> {
+    let [read, decode, deliver, whole] = stages else { return None };
+    let rate = |stage: &StageReport| stage.forebay.per_second.median;
+    let cpu = |stage: &StageReport| stage.forebay.cpu_s_per_1000.median / 1000.0;
+    Some(judge(&Rates {
+        read: rate(read),
+        decode: rate(decode),
+        deliver_batches: rate(deliver),
+        whole: rate(whole),
+        cpu_s_per_sample: cpu(read) + cpu(decode),
+        batch: args.batch,
+        threads: config.cpu_threads,
+        processors: sys::cpus(),
+    }))
+}

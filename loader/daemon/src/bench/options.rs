@@ -1,0 +1,160 @@
+//! What `forebay bench` was asked for.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// Options of `forebay bench`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct BenchArgs {
+    /// A folder of class folders, or a .csv, .tsv, .jsonl or .parquet list with a path column.
+    pub path: PathBuf,
+    /// Measured seconds of the whole path; the bare loop beside it takes as long again.
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    pub seconds: f64,
+    /// Measure so many rows instead, rounded up to whole batches a round.
+    #[arg(long, value_name = "N", conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
+    pub rows: Option<u64>,
+    /// Rows of a batch.
+    #[arg(long, value_name = "ROWS", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub batch: u32,
+    /// Decode threads, of forebay and of the bare loop; default: the processors of this process.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+    /// Which part of the path; all is each part alone, and the whole.
+    #[arg(long, value_enum, default_value_t = Stage::All)]
+    pub stage: Stage,
+    /// train: RandomResizedCrop(224) and flip; eval: Resize(256) and CenterCrop(224).
+    #[arg(long, value_enum, default_value_t = Transform::Train)]
+    pub transform: Transform,
+    /// Of the images; float32 is normalised with ImageNet's mean and deviation.
+    #[arg(long, value_enum, default_value_t = Dtype::Uint8)]
+    pub dtype: Dtype,
+    /// Training processes that take batches at the same time, each its share of the rows.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub consumers: u32,
+    /// Rounds that forebay and the bare loop take in turns.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+    /// Read the files once before, for at most so many seconds, so that both sides find them in the page cache; 0: do not.
+    #[arg(long, value_name = "S", default_value = "20", value_parser = zero_or_seconds)]
+    pub warmup: f64,
+    /// Of the order and the crops.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Print the figures as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which part of the path is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Each part alone, then the whole path to the consumer.
+    All,
+    /// The storage engine alone.
+    Read,
+    /// From files in memory to finished slots, without a socket.
+    Decode,
+    /// The hand-over of batches that cost nothing to make.
+    Deliver,
+}
+
+/// What happens to the images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Transform {
+    /// RandomResizedCrop(224), RandomHorizontalFlip.
+    Train,
+    /// Resize(256), CenterCrop(224).
+    Eval,
+}
+
+/// What the images become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// 0 to 255.
+    Uint8,
+    /// Normalised.
+    Float32,
+}
+
+/// How much one pass measures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Amount {
+    /// Until the clock says so.
+    Seconds(f64),
+    /// Until so many rows are done.
+    Rows(u64),
+}
+
+impl BenchArgs {
+    /// What one round of a stage measures, where the stage gets `share` of the time of the whole path.
+    pub fn amount(&self, share: f64) -> Amount {
+        let rounds = self.rounds;
+        match self.rows {
+            Some(rows) => Amount::Rows(rows.div_ceil(u64::from(rounds))),
+            None => Amount::Seconds((self.seconds * share / f64::from(rounds)).max(0.05)),
+        }
+    }
+}
+
+/// What `forebay bench --help` ends with.
+pub const BENCH_HELP: &str = "\
+Each stage runs beside its own ceiling, in turns: reading beside bare open, pread and close; decoding and the whole
+path beside bare threads that do the same to the same rows into a private buffer. A ratio near 1 is the aim.
+
+Examples:
+  forebay bench /data/imagenet/train
+  forebay bench /data/train.parquet --batch 512 --dtype float32 --threads 8
+  forebay bench /data/photos --stage read --seconds 30 --json > read.json";
+
+fn seconds(text: &str) -> Result<f64, String> {
+    zero_or_seconds(text)
+        .and_then(|value| if value > 0.0 { Ok(value) } else { Err("must be above 0".to_owned()) })
+}
+
+fn zero_or_seconds(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('s').unwrap_or(text).parse::<f64>();
+    match number {
+        Ok(value) if (0.0..=86_400.0).contains(&value) => Ok(value),
+        _ => Err("give seconds, from 0 to 86400, as in 10 or 2.5".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        bench: BenchArgs,
+    }
+
+    fn parse(words: &[&str]) -> Result<BenchArgs, String> {
+        let words = ["bench", "/data"].iter().chain(words);
+        Line::try_parse_from(words).map(|line| line.bench).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn rows_and_seconds_are_shared_out_over_the_rounds() {
+        let rows = parse(&["--rows", "100", "--rounds", "3"]).expect("fine");
+        assert_eq!(rows.amount(0.25), Amount::Rows(34));
+        let seconds = parse(&["--seconds", "12s"]).expect("fine");
+        assert_eq!(seconds.amount(0.25), Amount::Seconds(1.0));
+    }
+
+    #[test]
+    fn wrong_values_are_named_with_what_is_right() {
+        assert!(parse(&["--stage", "decoded"]).expect_err("unknown").contains("decode, deliver"));
+        assert!(parse(&["--seconds", "0"]).expect_err("zero").contains("above 0"));
+        assert!(parse(&["--batch", "0"]).expect_err("zero").contains("1..="));
+        assert!(parse(&["--rows", "5", "--seconds", "5"]).is_err());
+    }
+}

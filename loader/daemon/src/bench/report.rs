@@ -1,0 +1,177 @@
+//! What a bench found, for people and for programs.
+
+use serde::Serialize;
+
+use super::figures::{
+    BatchTimes, Figures, Spread, batch_times, cpu_ratio, cpu_s_per_1000, figures, per_second, ratio,
+};
+use super::options::{Dtype, Stage, Transform};
+use super::pass::Round;
+use super::verdict::Verdict;
+use super::wait::WaitShares;
+
+/// Everything.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// This binary's version.
+    pub forebay: &'static str,
+    /// Where it ran.
+    pub machine: Machine,
+    /// On what.
+    pub data: Data,
+    /// How.
+    pub settings: Settings,
+    /// The stages, in the order of a sample's way.
+    pub stages: Vec<StageReport>,
+    /// What the consumers saw of the whole path.
+    pub consumer: Option<ConsumerReport>,
+    /// The most memory that was resident while the whole path, or the one stage, ran.
+    pub peak_memory_bytes: u64,
+    /// Which stage binds, where all were measured.
+    pub verdict: Option<Verdict>,
+}
+
+/// Where it ran.
+#[derive(Clone, Debug, Serialize)]
+pub struct Machine {
+    /// That this process may use.
+    pub processors: usize,
+    /// That it may hope for.
+    pub memory_bytes: u64,
+}
+
+/// On what.
+#[derive(Clone, Debug, Serialize)]
+pub struct Data {
+    /// As given.
+    pub path: String,
+    /// Samples in it.
+    pub samples: u64,
+    /// Of those, read into the page cache before.
+    pub warmed: u64,
+    /// Samples that another stood in for, because they were corrupt.
+    pub substituted: u64,
+}
+
+/// How.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "each is the option of the same name")]
+pub struct Settings {
+    pub stage: Stage,
+    pub batch: u32,
+    pub threads: usize,
+    pub read_threads: usize,
+    pub transform: Transform,
+    pub dtype: Dtype,
+    pub consumers: u32,
+    pub rounds: u32,
+    pub seconds: Option<f64>,
+    pub rows: Option<u64>,
+    pub seed: u64,
+}
+
+/// One stage.
+#[derive(Clone, Debug, Serialize)]
+pub struct StageReport {
+    /// `read`, `decode`, `deliver` or `whole`.
+    pub stage: &'static str,
+    /// What was measured, in words.
+    pub measures: &'static str,
+    /// What its ceiling does.
+    pub beside: &'static str,
+    /// `samples` or `batches`.
+    pub unit: &'static str,
+    /// So many of them in all rounds.
+    pub rows: u64,
+    /// Our side.
+    pub forebay: Figures,
+    /// The ceiling.
+    pub bare: Figures,
+    /// Our rate over the ceiling's, round by round.
+    pub ratio: Spread,
+    /// Our processor time over the ceiling's; below 1 is less.
+    pub cpu_ratio: Spread,
+    /// Every round.
+    pub rounds: Vec<RoundReport>,
+}
+
+/// One round of a stage.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[allow(missing_docs, reason = "side, then figure")]
+pub struct RoundReport {
+    pub rows: u64,
+    pub forebay_per_second: f64,
+    pub bare_per_second: f64,
+    pub forebay_cpu_s_per_1000: f64,
+    pub bare_cpu_s_per_1000: f64,
+}
+
+/// What consumers saw.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ConsumerReport {
+    /// Between one batch and the next.
+    pub batch_time: BatchTimes,
+    /// Where their time went.
+    pub wait: WaitShares,
+}
+
+impl StageReport {
+    /// The figures of a stage's rounds.
+    pub fn new(stage: &'static str, rounds: &[Round]) -> Self {
+        let (measures, beside, unit) = words(stage);
+        Self {
+            stage,
+            measures,
+            beside,
+            unit,
+            rows: rounds.iter().map(|round| round.forebay.items).sum(),
+            forebay: figures(&rounds.iter().map(|round| &round.forebay).collect::<Vec<_>>()),
+            bare: figures(&rounds.iter().map(|round| &round.bare).collect::<Vec<_>>()),
+            ratio: ratio(rounds),
+            cpu_ratio: cpu_ratio(rounds),
+            rounds: rounds.iter().map(RoundReport::new).collect(),
+        }
+    }
+}
+
+impl RoundReport {
+    fn new(round: &Round) -> Self {
+        Self {
+            rows: round.forebay.items,
+            forebay_per_second: per_second(&round.forebay),
+            bare_per_second: per_second(&round.bare),
+            forebay_cpu_s_per_1000: cpu_s_per_1000(&round.forebay),
+            bare_cpu_s_per_1000: cpu_s_per_1000(&round.bare),
+        }
+    }
+}
+
+impl ConsumerReport {
+    /// What `consumers` saw of a stage's rounds.
+    pub fn new(rounds: &[Round], consumers: u32) -> Self {
+        let mut waits = super::wait::Waits::default();
+        for round in rounds {
+            waits.merge(&round.forebay.waits);
+        }
+        let wall: std::time::Duration = rounds.iter().map(|round| round.forebay.wall).sum();
+        Self { batch_time: batch_times(rounds), wait: waits.shares(wall * consumers) }
+    }
+}
+
+/// What a stage measures, what stands beside it, and what is counted.
+fn words(stage: &str) -> (&'static str, &'static str, &'static str) {
+    match stage {
+        "read" => ("files through the storage engine, nobody looks at them", "open, pread, close", "samples"),
+        "decode" => (
+            "files in memory to finished slots: pool and session, no socket",
+            "decode in a private buffer",
+            "samples",
+        ),
+        "deliver" => (
+            "batches of one integer: admission, slot, records both ways",
+            "records of that size on a socket pair",
+            "batches",
+        ),
+        _ => ("files to batches at the consumer", "open, read, close, decode in a private buffer", "samples"),
+    }
+}

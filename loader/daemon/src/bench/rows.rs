@@ -1,0 +1,62 @@
+//! Which sample stands in which row, over as many epochs as a bench needs.
+
+use std::sync::Arc;
+
+use forebay_plan::{RowRng, SampleId};
+
+use crate::job::{EpochRows, Job};
+use crate::transform::RowDraws;
+
+/// Walks a job's rows; one a thread, since it remembers the epoch it is in.
+#[derive(Clone)]
+pub struct Rows {
+    /// What the rows are.
+    pub job: Arc<Job>,
+    path_column: usize,
+    epoch: Option<(u64, EpochRows)>,
+}
+
+/// One row.
+pub struct Row {
+    /// Its sample.
+    pub sample: SampleId,
+    /// What its transforms draw from.
+    pub draws: Draws,
+}
+
+impl Rows {
+    /// The rows of `job`, whose image paths are in column number `path_column`.
+    pub fn new(job: Arc<Job>, path_column: usize) -> Self {
+        Self { job, path_column, epoch: None }
+    }
+
+    /// Row number `row`, counted over all epochs.
+    pub fn row(&mut self, row: u64) -> Row {
+        let (number, position) = (row / self.job.order.rows, row % self.job.order.rows);
+        if self.epoch.as_ref().is_none_or(|(epoch, _)| *epoch != number) {
+            self.epoch = Some((number, self.job.epoch(number)));
+        }
+        let (_, epoch) = self.epoch.as_ref().expect("set above");
+        let draws = Draws(epoch.augment.rng(position, 0, 0));
+        Row { sample: epoch.order.sample(position), draws }
+    }
+
+    /// The path of a sample's image, relative to the source's root.
+    pub fn path(&self, sample: SampleId) -> &[u8] {
+        self.job.snapshot.columns()[self.path_column].path(sample.0)
+    }
+}
+
+/// The plan's generator as the transforms' source of draws.
+#[derive(Clone)]
+pub struct Draws(RowRng);
+
+impl RowDraws for Draws {
+    fn unit_f64(&mut self) -> f64 {
+        self.0.unit_f64()
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.0.below(n)
+    }
+}

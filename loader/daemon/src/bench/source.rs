@@ -1,0 +1,134 @@
+//! PATH and options -> a job, opened here and described for the daemon: both name the same rows.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use forebay_proto::v1::{self, transform::Op};
+
+use super::options::{BenchArgs, Dtype, Transform};
+use crate::catalog::{
+    self, CatalogError, CatalogErrorKind, CatalogLimits, Column, ColumnKind, Snapshot, SourceSpec,
+};
+use crate::error::{Fault, Kind};
+use crate::job::{self, Job};
+
+/// Pixels of the shorter side before `eval`'s crop, and of the result.
+const EVAL_SIDE: u32 = 256;
+const SIDE: u32 = 224;
+
+/// What is measured: the spec as it goes to the daemon, and the job that it means.
+pub struct Source {
+    /// For Resolve.
+    pub spec: v1::JobSpec,
+    /// For the bare loops and the stages without a daemon.
+    pub job: Arc<Job>,
+    /// The column of the images' paths.
+    pub path_column: usize,
+}
+
+/// Opens the data set at PATH.
+///
+/// # Errors
+/// NotFound or Invalid, naming the cure.
+pub fn open(args: &BenchArgs) -> Result<Source, Fault> {
+    let (local, origin) = origin(&args.path)?;
+    let snapshot = catalog::open(&local, &CatalogLimits::default()).map_err(|error| fault(&error))?;
+    let path_column = path_column(&snapshot, &args.path)?;
+    let spec = v1::JobSpec {
+        sources: vec![v1::Source { origin: Some(origin), ..Default::default() }],
+        fields: fields(&snapshot, path_column, args),
+        ..spec_of(args)
+    };
+    let job = Arc::new(job::resolve(&spec, Arc::new(snapshot))?);
+    Ok(Source { spec, job, path_column })
+}
+
+/// A job over `paths` alone, images only: for stages that keep their files in memory.
+///
+/// # Errors
+/// What is wrong with the paths.
+pub fn subset(args: &BenchArgs, root: &Path, paths: &[String]) -> Result<Arc<Job>, Fault> {
+    let lines: Vec<_> = paths.iter().map(|path| serde_json::json!({ "image": path }).to_string()).collect();
+    let columns = vec![catalog::ColumnSpec { name: "image".to_owned(), kind: ColumnKind::Path }];
+    let json_lines = lines.join("\n").into_bytes();
+    let local = SourceSpec::Records { root: Some(root.to_owned()), json_lines, columns };
+    let snapshot = catalog::open(&local, &CatalogLimits::default()).map_err(|error| fault(&error))?;
+    let spec = v1::JobSpec { fields: fields(&snapshot, 0, args), ..spec_of(args) };
+    job::resolve(&spec, Arc::new(snapshot)).map(Arc::new)
+}
+
+fn spec_of(args: &BenchArgs) -> v1::JobSpec {
+    let order = v1::Order { sampler: v1::Sampler::Shuffled.into(), seed: args.seed, version: 0 };
+    // A bad file among a million is no reason to measure nothing; substitutes are counted and reported.
+    let policy = v1::BadSamplePolicy::Substitute.into();
+    let on_bad_sample = Some(v1::OnBadSample { policy, budget_count: 0 });
+    v1::JobSpec { order: Some(order), on_bad_sample, ..Default::default() }
+}
+
+fn origin(given: &Path) -> Result<(SourceSpec, v1::source::Origin), Fault> {
+    let path = std::fs::canonicalize(given).map_err(|error| {
+        Fault::from_error(Kind::NotFound, &error)
+            .context(format!("open {}", given.display()))
+            .hint("check the spelling, and that it is mounted here")
+    })?;
+    let text = path.to_str().ok_or_else(|| {
+        Fault::invalid(format!("{} is not UTF-8", path.display())).hint("rename it, or link to it")
+    })?;
+    if path.is_dir() {
+        let folder = v1::Folder { path: text.to_owned(), extensions: Vec::new() };
+        let local = SourceSpec::Folder { root: path.clone(), extensions: None };
+        return Ok((local, v1::source::Origin::Folder(folder)));
+    }
+    let root: PathBuf = path.parent().unwrap_or(&path).to_owned();
+    let list = v1::List { path: text.to_owned(), ..Default::default() };
+    let local = SourceSpec::List { file: path, root, format: None, columns: Vec::new() };
+    Ok((local, v1::source::Origin::List(list)))
+}
+
+fn fault(error: &CatalogError) -> Fault {
+    let kind = match error.kind() {
+        CatalogErrorKind::Invalid => Kind::Invalid,
+        CatalogErrorKind::NotFound => Kind::NotFound,
+        CatalogErrorKind::Unavailable => Kind::Unavailable,
+    };
+    Fault::from_error(kind, error).maybe_hint(error.hint())
+}
+
+fn path_column(snapshot: &Snapshot, given: &Path) -> Result<usize, Fault> {
+    let found = snapshot.columns().iter().position(|column| column.kind() == ColumnKind::Path);
+    found.ok_or_else(|| {
+        let names: Vec<_> = snapshot.columns().iter().map(Column::name).collect();
+        Fault::invalid(format!("{} has no path column among {}", given.display(), names.join(", ")))
+            .hint("call the column of the files `image` or `path`, or end its name in `_path`")
+    })
+}
+
+/// The first path column as an image, and the other columns as they are.
+fn fields(snapshot: &Snapshot, path_column: usize, args: &BenchArgs) -> Vec<v1::Field> {
+    let kept = |(index, column): &(usize, &Column)| {
+        *index == path_column || column.kind() != ColumnKind::Path && column.name() != job::VALID
+    };
+    let field = |(index, column): (usize, &Column)| {
+        let name = column.name().to_owned();
+        let transforms = if index == path_column { transforms(args) } else { Vec::new() };
+        v1::Field { name, transforms, ..Default::default() }
+    };
+    snapshot.columns().iter().enumerate().filter(kept).map(field).collect()
+}
+
+fn transforms(args: &BenchArgs) -> Vec<v1::Transform> {
+    let mut ops = match args.transform {
+        Transform::Train => vec![
+            Op::RandomResizedCrop(v1::RandomResizedCrop { size: vec![SIDE], ..Default::default() }),
+            Op::RandomHorizontalFlip(v1::RandomHorizontalFlip::default()),
+        ],
+        Transform::Eval => vec![
+            Op::Resize(v1::Resize { size: vec![EVAL_SIDE] }),
+            Op::CenterCrop(v1::CenterCrop { size: vec![SIDE] }),
+        ],
+    };
+    if args.dtype == Dtype::Float32 {
+        ops.push(Op::Normalize(v1::Normalize::default()));
+    }
+    ops.into_iter().map(|op| v1::Transform { op: Some(op) }).collect()
+}

@@ -1,0 +1,131 @@
+//! `forebay bench` as a person runs it, on a handful of small images. Nothing here asserts a time.
+
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use common::Jpeg;
+use jpeg_encoder::SamplingFactor;
+use serde_json::Value;
+
+fn images(root: &Path, count: u32) {
+    for number in 0..count {
+        let class = root.join(["cat", "dog"][number as usize % 2]);
+        std::fs::create_dir_all(&class).expect("a folder");
+        let jpeg = Jpeg::rgb(40 + number, 30, SamplingFactor::F_2_2).encode();
+        std::fs::write(class.join(format!("{number}.jpg")), jpeg).expect("a file");
+    }
+}
+
+fn bench(path: &Path, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+    command.arg("bench").arg(path).args(words).output().expect("it runs")
+}
+
+fn report(path: &Path, words: &[&str]) -> Value {
+    let output = bench(path, words);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn error(path: &Path, words: &[&str]) -> String {
+    let output = bench(path, words);
+    assert!(!output.status.success() && output.stdout.is_empty());
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+fn stages(report: &Value) -> Vec<&str> {
+    let stages = report["stages"].as_array().expect("stages");
+    stages.iter().map(|stage| stage["stage"].as_str().expect("a name")).collect()
+}
+
+#[test]
+fn every_stage_measures_the_rows_that_were_asked_for() {
+    let dir = tempfile::tempdir().expect("a folder");
+    images(dir.path(), 12);
+    let words = ["--rows", "16", "--rounds", "2", "--batch", "4", "--threads", "2", "--json"];
+    let report = report(dir.path(), &words);
+    assert_eq!(stages(&report), ["read", "decode", "deliver", "whole"]);
+    for stage in report["stages"].as_array().expect("stages") {
+        assert_eq!(stage["rows"], 16, "{stage}");
+        assert_eq!(stage["rounds"].as_array().expect("rounds").len(), 2);
+        for key in ["measures", "beside", "unit", "ratio", "cpu_ratio"] {
+            assert!(!stage[key].is_null(), "{key} of {stage}");
+        }
+        for side in ["forebay", "bare"] {
+            assert!(stage[side]["per_second"]["median"].as_f64().expect("a rate") > 0.0, "{stage}");
+            assert!(stage[side]["cpu_s_per_1000"]["median"].is_number());
+        }
+    }
+    let whole = &report["stages"][3]["forebay"];
+    assert!(whole["encoded_gb_per_s"].as_f64() > Some(0.0) && whole["batch_gb_per_s"].as_f64() > Some(0.0));
+    assert!(report["consumer"]["batch_time"]["p99_us"].as_f64() > Some(0.0));
+    assert!(report["consumer"]["wait"]["compute"].is_number());
+    assert!(report["peak_memory_bytes"].as_u64() > Some(0));
+    assert!(
+        ["read", "decode", "deliver", "processors"]
+            .contains(&report["verdict"]["binds"].as_str().expect("one"))
+    );
+    assert_eq!((&report["data"]["samples"], &report["data"]["warmed"]), (&Value::from(12), &Value::from(12)));
+}
+
+#[test]
+fn one_stage_several_consumers_and_small_data_work_too() {
+    let dir = tempfile::tempdir().expect("a folder");
+    images(dir.path(), 3);
+    let read = report(dir.path(), &["--stage", "read", "--rows", "5", "--rounds", "1", "--json"]);
+    assert_eq!(stages(&read), ["read"]);
+    assert_eq!((&read["stages"][0]["rows"], &read["verdict"]), (&Value::from(5), &Value::Null));
+    let words =
+        ["--consumers", "2", "--rows", "6", "--rounds", "1", "--dtype", "float32", "--transform", "eval"];
+    let whole = report(dir.path(), &[&words[..], &["--json"]].concat());
+    assert!(whole["stages"][3]["rows"].as_u64() >= Some(6), "a batch of 256 holds all there is");
+}
+
+#[test]
+fn a_list_with_a_path_column_is_measured_as_a_folder_is() {
+    let dir = tempfile::tempdir().expect("a folder");
+    images(dir.path(), 2);
+    let list = dir.path().join("list.csv");
+    std::fs::write(&list, "path,score\ncat/0.jpg,1\ndog/1.jpg,2\n").expect("a file");
+    let report = report(&list, &["--stage", "decode", "--rows", "4", "--rounds", "1", "--json"]);
+    assert_eq!(
+        (&report["data"]["samples"], &report["stages"][0]["rows"]),
+        (&Value::from(2), &Value::from(4))
+    );
+    std::fs::write(&list, "score\n1\n2\n").expect("a file");
+    let error = error(&list, &["--rows", "1"]);
+    assert!(
+        error.contains("no path column among score") && error.contains("hint: call the column"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_table_names_what_binds_and_what_to_change() {
+    let dir = tempfile::tempdir().expect("a folder");
+    images(dir.path(), 4);
+    let output = bench(dir.path(), &["--rows", "4", "--rounds", "1", "--batch", "2"]);
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    for part in ["forebay / bare", "CPU s / 1000", "p50", "peak memory", " binds: at most", "change first: "]
+    {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(output.stderr.is_empty(), "progress is for terminals");
+}
+
+#[test]
+fn data_that_is_not_there_is_a_clear_error() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let missing = error(&dir.path().join("missing"), &[]);
+    assert!(
+        missing.contains("missing: No such file") && missing.contains("hint: check the spelling"),
+        "{missing}"
+    );
+    let empty = error(dir.path(), &[]);
+    assert!(empty.contains("hint: give a folder that holds one folder a class"), "{empty}");
+    let unknown = error(dir.path(), &["--stage", "decoded"]);
+    assert!(unknown.contains("possible values: all, read, decode, deliver"), "{unknown}");
+}
