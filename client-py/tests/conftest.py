@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,13 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FOREBAY_BINARY", str(FAKE))
     yield
+    forget_daemons()
+
+
+def forget_daemons() -> None:
+    """End all daemons, as if this process had never used one."""
     _daemon.shutdown()
+    _daemon._private = None
     _daemon._nodes.clear()
 
 
@@ -116,6 +122,14 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
 def folder(tmp_path: Path) -> Path:
     """30 small images in the classes a, b and c."""
     return write_folder(tmp_path / "data")
+
+
+def wait_until(check: Callable[[], Any], seconds: float = 10.0) -> bool:
+    """Wait for something that another process does in its own time."""
+    deadline = time.monotonic() + seconds
+    while not check() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return bool(check())
 
 
 def child_pids() -> set[int]:

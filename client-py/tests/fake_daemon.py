@@ -38,10 +38,12 @@ CODES = {"INT32": "i", "FLOAT32": "f", "INT64": "q", "FLOAT64": "d"}
 class Script:
     """What this instance does wrong. All are off unless named.
 
-    die_before / die_after: "hello" | "resolve" | "open" | "attach" | "arena"; die_after_batches: count;
+    die_before / die_after: "hello" | "resolve" | "open" | "attach" | "arena"; die_after_batches:
+    count;
     close_after_batches, rubbish_after_batches: count; delay_ms: before each batch; resolve_delay_ms;
     fault: {epoch, position, kind, fatal, times}; hello_version; fill: False leaves slots as they are;
-    deaf_ms: reads nothing from sessions for so long after the first batch; content: changes the content digest.
+    deaf_ms: reads nothing from sessions for so long after the first batch;
+    content: changes the content digest; one_off_at: the batch (from 1) that comes in an arena of its own.
     """
 
     def __init__(self) -> None:
@@ -68,7 +70,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     def __init__(self, kind: str, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.error = {"kind": f"ERROR_KIND_{kind}", "message": message, "hint": hint, "causes": ["fake"]}
@@ -81,7 +83,7 @@ class Job:
         self.spec = spec
         self.samples, self.classes = read_source(spec["sources"][0])
         if not self.samples:
-            raise Refused("NOT_FOUND", "the data set is empty", "point it to a folder of class folders")
+            raise RefusedError("NOT_FOUND", "the data set is empty", "point it to a folder of class folders")
         order = spec.get("order", {})
         self.seed = int(order.get("seed", 0))
         self.shuffled = order.get("sampler") == "SAMPLER_SHUFFLED"
@@ -89,16 +91,20 @@ class Job:
         self.tensors = [self.tensor(field) for field in self.fields]
         self.snapshot = digest([self.samples])
         self.order_digest = digest([self.snapshot, order])
-        self.content_digest = digest([self.snapshot, self.fields, spec.get("on_bad_sample"), script["content"]])
+        self.content_digest = digest(
+            [self.snapshot, self.fields, spec.get("on_bad_sample"), script["content"]]
+        )
         self.orders: dict[int, list[int]] = {}
 
     def tensor(self, field: dict[str, Any]) -> dict[str, Any]:
         column = field.get("column") or field["name"]
         values = [sample.get(column) for sample in self.samples]
         if values[0] is None:
-            raise Refused("NOT_FOUND", f"no column {column}")
+            raise RefusedError("NOT_FOUND", f"no column {column}")
         name = field["name"]
-        if field.get("decode") == "DECODE_IMAGE" or (column in ("image", "path") and isinstance(values[0], str)):
+        if field.get("decode") == "DECODE_IMAGE" or (
+            column in ("image", "path") and isinstance(values[0], str)
+        ):
             side = [8, 8]
             for transform in field.get("transforms", []):
                 for parameters in transform.values():
@@ -117,7 +123,11 @@ class Job:
             return {"name": name, "dtype": field.get("dtype", "DTYPE_FLOAT32"), "dims": []}
         if isinstance(values[0], list):
             return {"name": name, "dtype": "DTYPE_FLOAT32", "dims": [len(values[0])]}
-        return {"name": name, "dtype": "DTYPE_UTF8", "dims": [max(len(str(value).encode()) for value in values)]}
+        return {
+            "name": name,
+            "dtype": "DTYPE_UTF8",
+            "dims": [max(len(str(value).encode()) for value in values)],
+        }
 
     def sample(self, epoch: int, row: int) -> int:
         if epoch not in self.orders:
@@ -141,7 +151,9 @@ class Job:
         if kind == "UTF8":
             return str(value).encode().ljust(length, b"\0")
         values = value if isinstance(value, list) else [value]
-        return array.array(CODES[kind], [float(v) if CODES[kind] in "fd" else int(v) for v in values]).tobytes()
+        return array.array(
+            CODES[kind], [float(v) if CODES[kind] in "fd" else int(v) for v in values]
+        ).tobytes()
 
     def reply(self) -> dict[str, Any]:
         return {
@@ -176,7 +188,7 @@ def read_source(source: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]
     if "folder" in source:
         root = Path(source["folder"]["path"])
         if not root.is_dir():
-            raise Refused("NOT_FOUND", f"list {root}", "check the path")
+            raise RefusedError("NOT_FOUND", f"list {root}", "check the path")
         classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
         return [
             {"image": str(path), "label": label}
@@ -186,13 +198,15 @@ def read_source(source: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]
     if "list" in source:
         path = Path(source["list"]["path"])
         if not path.exists():
-            raise Refused("NOT_FOUND", f"open {path}", "check the path")
+            raise RefusedError("NOT_FOUND", f"open {path}", "check the path")
         if source["list"]["format"] == "LIST_FORMAT_CSV":
-            return [{key: number(value) for key, value in row.items()} for row in csv.DictReader(path.open())], []
+            return [
+                {key: number(value) for key, value in row.items()} for row in csv.DictReader(path.open())
+            ], []
         return [json.loads(line) for line in path.read_text().splitlines()], []
     if "records" in source:
         return [json.loads(line) for line in source["records"]["json_lines"].splitlines()], []
-    raise Refused("UNIMPLEMENTED", "this source is not served")
+    raise RefusedError("UNIMPLEMENTED", "this source is not served")
 
 
 def number(text: str) -> Any:
@@ -231,6 +245,7 @@ class Session:
         self.generations = [0] * self.slots
         self.leased: set[int] = set()
         self.credit = self.sequence = self.delivered = self.seeks = self.bad_releases = 0
+        self.one_offs_released = 0
         self.stopped = False
         self.pending: list[tuple[bytes, int | None]] = []
         self.deaf_until = 0.0
@@ -279,7 +294,14 @@ class Session:
 
     def release(self, release: _wire.Release) -> None:
         slot = release.slot
-        if release.arena != self.id or slot not in self.leased or self.generations[slot] != release.generation:
+        if release.arena == 1000 + self.id:
+            self.one_offs_released += 1
+            return
+        if (
+            release.arena != self.id
+            or slot not in self.leased
+            or self.generations[slot] != release.generation
+        ):
             self.bad_releases += 1
             return
         self.leased.remove(slot)
@@ -336,9 +358,22 @@ class Session:
         )  # fmt: skip
         self.pending.append((_wire.encode_ready(ready), None))
 
+    def one_off(self, data: bytes) -> int:
+        """Announce an arena for one batch that is made of `data`."""
+        memfd = os.memfd_create("fake-one-off", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+        os.write(memfd, data)
+        fcntl.fcntl(memfd, F_ADD_SEALS, SEALS)
+        record = _wire.encode_arena(_wire.ONE_OFF, self.sequence, 1000 + self.id, len(data), 1)
+        self.pending.append((record, memfd))
+        return 1000 + self.id
+
     def step(self) -> None:
         fault = self.script["fault"]
-        if fault and (fault["epoch"], fault["position"]) == (self.epoch, self.position) and fault["times"] > 0:
+        if (
+            fault
+            and (fault["epoch"], fault["position"]) == (self.epoch, self.position)
+            and fault["times"] > 0
+        ):
             fault["times"] -= 1
             error = {"kind": fault["kind"], "message": "decode", "object": "a/0.png", "hint": "mend it"}
             flags = _wire.FATAL if fault.get("fatal") else 0
@@ -368,12 +403,18 @@ class Session:
                 self.memory[base + offset : base + offset + length] = data
             tensors.append(_wire.Tensor(offset, length, (rows, *spec["dims"])))
             offset += -(-length // 64) * 64
+        arena, generation = self.id, self.generations[slot]
+        if self.script["one_off_at"] == self.delivered + 1:
+            arena = self.one_off(self.memory[base : base + self.slot_bytes])
+            self.release(_wire.Release(self.id, generation, slot))
+            slot = 0
         end = start + step
         is_last = self.steps(end) == 0
         following = (self.epoch + 1, 0) if is_last else (self.epoch, end)
         ready = _wire.Ready(
-            _wire.LAST if is_last else 0, self.sequence, self.id, slot, rows, self.generations[slot], self.epoch,
-            first, start, *following, sum(row < total for row in indices), 0, 10, 20, 0, tuple(tensors),
+            _wire.LAST if is_last else 0, self.sequence, arena, slot, rows, generation,
+            self.epoch, first, start, *following, sum(row < total for row in indices), 0, 10, 20, 0,
+            tuple(tensors),
         )  # fmt: skip
         self.pending.append((_wire.encode_ready(ready), None))
         self.credit -= 1
@@ -422,7 +463,7 @@ class Server:
         self.script.moment("die_before", call)
         try:
             reply = {call: getattr(self, call)(request[call])}
-        except Refused as refused:
+        except RefusedError as refused:
             reply = {"error": refused.error}
         for record in _wire.encode_control({"id": str(request["id"]), **reply}):
             try:
@@ -434,7 +475,7 @@ class Server:
     def hello(self, request: dict[str, Any]) -> dict[str, Any]:
         version = self.script["hello_version"] or 1
         if not request["version_min"] <= version <= request["version_max"]:
-            raise Refused("UNIMPLEMENTED", f"versions 1 to 1 are asked for and {version} is spoken")
+            raise RefusedError("UNIMPLEMENTED", f"versions 1 to 1 are asked for and {version} is spoken")
         return {"version": version, "daemon": "fake/0", "instance": str(os.getpid()), "pid": os.getpid()}
 
     def resolve(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -447,7 +488,7 @@ class Server:
     def open(self, request: dict[str, Any]) -> dict[str, Any]:
         job = self.jobs.get((request["job"]["order_digest"], request["job"]["content_digest"]))
         if job is None:
-            raise Refused("NOT_FOUND", "this job was not resolved here")
+            raise RefusedError("NOT_FOUND", "this job was not resolved here")
         self.opened += 1
         session = self.sessions[self.opened] = Session(self.opened, job, request, self.script)
         return session.reply()
@@ -461,11 +502,17 @@ class Server:
                 "slots": session.slots,
                 "seeks": session.seeks,
                 "badReleases": session.bad_releases,
+                "oneOffsReleased": session.one_offs_released,
             }
             for session in self.attached.values()
         ]
         cpu_us = int(time.process_time() * 1e6)
-        return {"instance": str(os.getpid()), "cpuUs": str(cpu_us), "opened": self.opened, "sessions": sessions}
+        return {
+            "instance": str(os.getpid()),
+            "cpuUs": str(cpu_us),
+            "opened": self.opened,
+            "sessions": sessions,
+        }
 
     def attach(self, identity: int, sock: socket.socket) -> None:
         session = self.sessions.pop(identity)
@@ -521,7 +568,9 @@ def main() -> None:
     if "--private-fd" in options:
         server.control(socket.socket(fileno=int(options["--private-fd"])), lambda: os._exit(0))
         if "--parent-pidfd" in options:
-            server.selector.register(int(options["--parent-pidfd"]), selectors.EVENT_READ, lambda: os._exit(0))
+            server.selector.register(
+                int(options["--parent-pidfd"]), selectors.EVENT_READ, lambda: os._exit(0)
+            )
     else:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         listener.bind(options["--socket"])

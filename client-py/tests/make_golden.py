@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one record a line
 """Write golden_wire.json: records by hand, with struct formats of its own, for both sides to be tested on."""
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ def tensor(offset: int, length: int, dims: list[int]) -> tuple[dict[str, Any], b
     return {"offset": offset, "len": length, "dims": dims}, data
 
 
-def ready(flags: int, sequence: int, tensors: list[tuple[dict[str, Any], bytes]], **fields: int) -> dict[str, Any]:
+def ready(
+    flags: int, sequence: int, tensors: list[tuple[dict[str, Any], bytes]], **fields: int
+) -> dict[str, Any]:
     names = ["arena", "slot", "rows", "generation", "epoch", "first_row", "position", "next_epoch"]
     names += ["next_position", "valid_rows", "slot_us", "storage_us", "compute_us", "queued_us"]
     assert list(fields) == names
@@ -22,7 +25,14 @@ def ready(flags: int, sequence: int, tensors: list[tuple[dict[str, Any], bytes]]
     body = struct.pack("<QIIQQQQQQIIIIII", *fields.values(), 0)
     data = head + body + b"".join(part for _, part in tensors)
     listed = [part for part, _ in tensors]
-    return {"kind": "ready", "flags": flags, "sequence": sequence, **fields, "tensors": listed, "hex": data.hex()}
+    return {
+        "kind": "ready",
+        "flags": flags,
+        "sequence": sequence,
+        **fields,
+        "tensors": listed,
+        "hex": data.hex(),
+    }
 
 
 def record(kind: str, data: bytes, **fields: Any) -> dict[str, Any]:

@@ -207,9 +207,12 @@ def test_a_state_with_fewer_rows_left_than_a_batch_goes_on_with_the_next_epoch(f
         assert loader.state_dict()["epoch"] == 1
 
 
-def test_lists_of_dicts_and_files_give_dicts_in_declared_order(daemon: str, folder: Path, tmp_path: Path) -> None:
+def test_lists_of_dicts_and_files_give_dicts_in_declared_order(
+    daemon: str, folder: Path, tmp_path: Path
+) -> None:
     rows = [
-        {"path": f"data/a/{i:03}.png", "n": i, "x": i / 2, "text": "é" * i, "v": [i, 1.5]} for i in range(1, 5)
+        {"path": f"data/a/{i:03}.png", "n": i, "x": i / 2, "text": "é" * i, "v": [i, 1.5]}
+        for i in range(1, 5)
     ]
     fields: Any = {
         "text": forebay.Value(),
@@ -249,7 +252,9 @@ def test_a_fault_comes_in_order_and_the_next_call_asks_again(folder: Path, fake:
         iterator = iter(loader)
         got = [batch_bytes(next(iterator)) for _ in range(2)]
         for _ in range(2):
-            with pytest.raises(CorruptError, match=r"decode: at epoch 0, row 8 \[a/0.png\]\nhint: mend it") as info:
+            with pytest.raises(
+                CorruptError, match=r"decode: at epoch 0, row 8 \[a/0.png\]\nhint: mend it"
+            ) as info:
                 next(iterator)
             assert info.value.object == "a/0.png"
         got += [batch_bytes(batch) for batch in iterator]
@@ -280,9 +285,9 @@ def test_a_state_of_another_job_is_refused_with_the_difference(daemon: str, fold
     with DataLoader(folder, batch_size=4, shuffle=True) as loader:
         state = loader.state_dict()
         loader.load_state_dict(state)
-    with DataLoader(folder, batch_size=4, shuffle=True, seed=1) as other:
-        with pytest.raises(StateError, match=r"(?s)seed 0 was saved, 1 is here.*hint: .*seed="):
-            other.load_state_dict(state)
+    difference = r"(?s)seed 0 was saved, 1 is here.*hint: .*seed="
+    with DataLoader(folder, shuffle=True, seed=1) as other, pytest.raises(StateError, match=difference):
+        other.load_state_dict(state)
     with DataLoader(folder, batch_size=4, shuffle=True, transform=[Resize(4)]) as other:
         with pytest.raises(StateError, match="allow_content_change=True"):
             other.load_state_dict(state)
@@ -296,9 +301,8 @@ def test_a_state_of_another_job_is_refused_with_the_difference(daemon: str, fold
         ({"position": 1000}, "row 1000 of an epoch of 30"),
         ({"seed": "0"}, "seed='0'"),
     ):
-        with DataLoader(folder, batch_size=4, shuffle=True) as loader:
-            with pytest.raises(StateError, match=message):
-                loader.load_state_dict({**state, **change})
+        with DataLoader(folder, shuffle=True) as loader, pytest.raises(StateError, match=message):
+            loader.load_state_dict({**state, **change})
     with pytest.raises(StateError, match=r"missing keys \['seed'\]"):
         loader.load_state_dict({key: value for key, value in state.items() if key != "seed"})
 

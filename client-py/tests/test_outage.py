@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -10,10 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Fake
+from conftest import Fake, forget_daemons
 from test_loader import batch_bytes, epochs
 
-from forebay.errors import ChangedError, DaemonError, DeniedError, ForebayError, ProtocolError
+from forebay.errors import ChangedError, DaemonError, DeniedError, ForebayError, NotFoundError, ProtocolError
 from forebay.numpy import DataLoader
 
 
@@ -25,14 +26,14 @@ def loader_of(folder: Path, **arguments: object) -> DataLoader:
 def wanted(folder: Path, alone: None) -> list[list[bytes]]:
     with loader_of(folder) as loader:
         made = epochs(loader, 3)
-    from forebay import _daemon
-
-    _daemon.shutdown()
+    forget_daemons()
     return made
 
 
 MOMENTS = [
-    {moment: call} for moment in ("die_before", "die_after") for call in ("resolve", "open", "attach", "arena")
+    {moment: call}
+    for moment in ("die_before", "die_after")
+    for call in ("resolve", "open", "attach", "arena")
 ]
 
 
@@ -55,10 +56,9 @@ def test_a_death_after_any_batch_changes_nothing(
 ) -> None:
     fake.misbehave({"die_after_batches": count})
     with loader_of(folder) as loader:
-        assert epochs(loader, 3) == wanted
-        assert loader.stats()["restarts"] >= 30 // (count + 3)
-    if count > 1:
-        assert 1 <= capfd.readouterr().err.count("going on at epoch") <= 3
+        assert epochs(loader, 2) == wanted[:2]
+        assert loader.stats()["restarts"] >= 20 // (count + 3)
+    assert capfd.readouterr().err.count("going on at epoch") == 1
 
 
 def test_a_daemon_killed_at_random_moments_changes_nothing(
@@ -72,10 +72,11 @@ def test_a_daemon_killed_at_random_moments_changes_nothing(
         stop = threading.Event()
 
         def kill() -> None:
-            while not stop.wait(random.uniform(0.05, 0.2)):
+            while not stop.wait(random.uniform(0.3, 1.2)):
                 pid = _daemon._private and _daemon._private.pid
                 if pid:
-                    os.kill(pid, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
 
         killer = threading.Thread(target=kill)
         killer.start()
@@ -85,7 +86,7 @@ def test_a_daemon_killed_at_random_moments_changes_nothing(
                 got.append([])
                 for batch in loader:
                     got[-1].append(batch_bytes(batch))
-                    time.sleep(0.02)
+                    time.sleep(0.06)
         finally:
             stop.set()
             killer.join()
@@ -93,7 +94,9 @@ def test_a_daemon_killed_at_random_moments_changes_nothing(
         assert loader.stats()["restarts"] > 0
 
 
-def test_several_loaders_go_on_with_one_new_daemon(folder: Path, fake: Fake, wanted: list[list[bytes]]) -> None:
+def test_several_loaders_go_on_with_one_new_daemon(
+    folder: Path, fake: Fake, wanted: list[list[bytes]]
+) -> None:
     fake.misbehave({"die_after_batches": 9}, {})
     with loader_of(folder) as one, loader_of(folder) as two:
         pairs = [(batch_bytes(a), batch_bytes(b)) for a, b in zip(one, two)]
@@ -154,18 +157,18 @@ def test_a_daemon_that_cannot_start_is_a_clear_error(
     with pytest.raises(ForebayError, match="7 is spoken"):
         len(loader_of(folder))
     monkeypatch.setenv("FOREBAY_BINARY", str(tmp_path / "none"))
-    with pytest.raises(DaemonError, match="not an executable file"):
+    with pytest.raises(NotFoundError, match="not an executable file"):
         len(loader_of(folder))
     (tmp_path / "broken").write_text("#!/nonexistent\n")
     (tmp_path / "broken").chmod(0o755)
     monkeypatch.setenv("FOREBAY_BINARY", str(tmp_path / "broken"))
-    with pytest.raises(DaemonError, match="start .*broken"):
+    with pytest.raises(NotFoundError, match=r"start .*broken"):
         len(loader_of(folder))
     monkeypatch.setenv("FOREBAY_BINARY", "")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("sysconfig.get_path", lambda *_: str(tmp_path))
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
-    with pytest.raises(DaemonError, match="pip install forebay"):
+    with pytest.raises(NotFoundError, match="pip install forebay"):
         len(loader_of(folder))
 
 
@@ -196,9 +199,13 @@ def test_a_node_daemon_that_stays_away_is_an_error_after_its_time(
             list(iterator)
 
 
-def test_a_socket_that_cannot_be_joined_names_cause_and_cure(folder: Path, fake: Fake, tmp_path: Path) -> None:
+def test_a_socket_that_cannot_be_joined_names_cause_and_cure(
+    folder: Path, fake: Fake, tmp_path: Path
+) -> None:
     missing = str(tmp_path / "missing.sock")
-    with pytest.raises(DaemonError, match=r"(?s)missing.sock: No such file.*hint: start it with `forebay serve`"):
+    with pytest.raises(
+        DaemonError, match=r"(?s)missing.sock: No such file.*hint: start it with `forebay serve`"
+    ):
         len(DataLoader(folder, daemon=missing))
     import socket
 

@@ -15,7 +15,9 @@ GOLDEN: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("golden_
 
 
 def of_kind(kind: str) -> list[Any]:
-    return [pytest.param(g, bytes.fromhex(g["hex"]), id=name) for name, g in GOLDEN.items() if g["kind"] == kind]
+    return [
+        pytest.param(g, bytes.fromhex(g["hex"]), id=name) for name, g in GOLDEN.items() if g["kind"] == kind
+    ]
 
 
 @pytest.mark.parametrize(("golden", "data"), of_kind("ready"))
@@ -32,7 +34,13 @@ def test_ready_is_read_and_written_byte_for_byte(golden: dict[str, Any], data: b
 @pytest.mark.parametrize(("golden", "data"), of_kind("fault"))
 def test_fault_is_read_and_written_byte_for_byte(golden: dict[str, Any], data: bytes) -> None:
     fault = _wire.decode_fault(data)
-    assert fault == (golden["flags"], golden["sequence"], golden["epoch"], golden["position"], golden["error"])
+    assert fault == (
+        golden["flags"],
+        golden["sequence"],
+        golden["epoch"],
+        golden["position"],
+        golden["error"],
+    )
     assert _wire.encode_fault(fault) == data
 
 

@@ -6,14 +6,14 @@ import os
 import sys
 
 from ._daemon import find_binary
-from .errors import DaemonError
+from .errors import NotFoundError
 
 
 def main() -> None:
     """Become the bundled binary."""
     try:
         binary = find_binary()
-    except DaemonError as error:
+    except NotFoundError as error:
         sys.exit(f"error: {error}")
     os.execv(binary, [binary, *sys.argv[1:]])
 

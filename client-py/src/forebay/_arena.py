@@ -14,11 +14,12 @@ import os
 import sys
 import weakref
 from collections import deque
+from functools import partial
 from typing import Any
 
 from . import _wire
 from ._socket import RecordSocket
-from .errors import ProtocolError
+from .errors import ConnectionLostError, ProtocolError
 
 # Python keeps a duplicate of the descriptor beside each mapping unless told otherwise (3.13).
 _NO_DESCRIPTOR: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
@@ -30,12 +31,13 @@ class Arena:
     It is never unmapped by hand: each ctypes array holds the mapping, which goes with the last of them.
     """
 
-    __slots__ = ("_mapping", "_slot", "slot_bytes", "slots")
+    __slots__ = ("_mapping", "_slot", "is_one_off", "slot_bytes", "slots")
 
     def __init__(self, announced: _wire.Arena, descriptor: int) -> None:
         """Map the memfd and close `descriptor`."""
         self.slot_bytes = announced.slot_bytes
         self.slots = announced.slots
+        self.is_one_off = bool(announced.flags & _wire.ONE_OFF)
         try:
             length = self.slot_bytes * self.slots
             if length == 0 or os.fstat(descriptor).st_size < length:
@@ -59,34 +61,44 @@ class Leases:
     `outbox` for `flush`, which the session's next call runs.
     """
 
-    __slots__ = ("__weakref__", "_records", "held", "outbox", "sequence")
+    __slots__ = ("__weakref__", "_records", "held", "interrupted", "outbox", "sequence")
 
     def __init__(self, records: RecordSocket) -> None:
         self._records = records
         self.sequence = 0
-        # A dict and a deque: adding and removing one entry is atomic.
-        self.held: dict[_wire.Release, None] = {}
+        # Each lease with the weak reference whose callback ends it. A dict and a deque: adding and removing
+        # one entry is atomic, and who removes a lease gives it back.
+        self.held: dict[_wire.Release, weakref.ref[ctypes.Array[ctypes.c_ubyte]]] = {}
         self.outbox: deque[_wire.Release] = deque()
+        # Python drops what is raised in a finalizer, Ctrl-C too: the session's next call raises it instead.
+        self.interrupted = False
 
     def lease(self, arena: Arena, ready: _wire.Ready) -> ctypes.Array[ctypes.c_ubyte]:
         """Give the slot of `ready`; it is released when the array and all that was made on it are gone."""
         owner = arena.slot(ready.slot)
         release = _wire.Release(ready.arena, ready.generation, ready.slot)
-        self.held[release] = None
-        # At exit the daemon sees our end anyway, and modules are half gone.
-        weakref.finalize(owner, self.give_back, release).atexit = False
+        # A bare reference, not weakref.finalize: a quarter of the cost, and nothing runs at interpreter exit.
+        self.held[release] = weakref.ref(owner, partial(self.give_back, release))
         return owner
 
-    def give_back(self, release: _wire.Release) -> None:
-        """Release one slot; safe in a finalizer, on any thread, in a forked child, at interpreter exit."""
+    def give_back(self, release: _wire.Release, _: object = None) -> None:
+        """End one lease; safe in a finalizer, on any thread, in a forked child, at interpreter exit."""
         try:
-            self.held.pop(release, None)
-            if not self._records.closed and not self._records.try_send(
-                _wire.encode_release(self.sequence, *release)
-            ):
+            if self.held.pop(release, None) is not None:
+                self.send(release)
+        except BaseException as error:
+            self.interrupted = self.interrupted or isinstance(error, KeyboardInterrupt)
+            self.outbox.append(release)  # perhaps once too often, which the daemon ignores
+
+    def send(self, release: _wire.Release) -> None:
+        """Send one release, or keep it for `flush`; a daemon that is gone needs none."""
+        if not self._records.closed:
+            try:
+                sent = self._records.try_send(_wire.encode_release(self.sequence, *release))
+            except ConnectionLostError:
+                return
+            if not sent:
                 self.outbox.append(release)
-        except Exception:
-            pass
 
     def flush(self) -> None:
         """Send what the finalizers could not. Under the session's lock."""
@@ -97,6 +109,12 @@ class Leases:
                 return
             for _ in some:
                 outbox.popleft()
+
+    def sweep(self) -> None:
+        """Give back what an interrupt at a finalizer's very start left behind."""
+        for release, owner in list(self.held.items()):
+            if owner() is None:
+                self.give_back(release)
 
     def close(self) -> None:
         """End the session's connection; finalizers to come do nothing."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
 from typing import Any, Union
 
 import numpy as np
@@ -16,6 +18,8 @@ from .errors import ProtocolError
 Array = npt.NDArray[Any]
 # The slot itself, or the ordinary memory it was copied to.
 Owner = Union["ctypes.Array[ctypes.c_ubyte]", Array]
+# Dims, dtype, offset in bytes.
+Place = tuple[tuple[int, ...], "np.dtype[Any]", int]
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "uint8": np.dtype(np.uint8),
@@ -29,26 +33,35 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 }
 
 
-def arrays(owner: Owner, length: int, ready: _wire.Ready, specs: Sequence[TensorSpec]) -> list[Array]:
-    """Make one array a tensor on `owner` (`length` bytes), each keeping it alive.
+def arrays(owner: Owner, places: Sequence[Place]) -> list[Array]:
+    """Make one array a tensor on `owner`, without a copy; each keeps it alive."""
+    buffer: Any = owner  # numpy's stubs do not know that ctypes arrays are buffers
+    return [np.ndarray(dims, dtype, buffer, offset) for dims, dtype, offset in places]
+
+
+@lru_cache(maxsize=64)
+def places(tensors: tuple[_wire.Tensor, ...], specs: tuple[TensorSpec, ...], length: int) -> list[Place]:
+    """Check where a batch's tensors lie within its `length` bytes; equal batches are checked once.
 
     Dims as the daemon gives them, but channels-last tensors come as they lie in memory: N, H, W, C.
     """
-    if len(ready.tensors) != len(specs):
-        raise ProtocolError(f"a batch of {len(ready.tensors)} tensors where {len(specs)} were declared")
-    buffer: Any = owner  # numpy's stubs do not know that ctypes arrays are buffers
-    made: list[Array] = []
-    for tensor, spec in zip(ready.tensors, specs):
+    if len(tensors) != len(specs):
+        raise ProtocolError(f"a batch of {len(tensors)} tensors where {len(specs)} were declared")
+    made: list[Place] = []
+    for tensor, spec in zip(tensors, specs):
         dims = tensor.dims
         if spec.channels_last and len(dims) == 4:
             dims = (dims[0], dims[2], dims[3], dims[1])
         dtype = _DTYPES.get(spec.dtype)
         if dtype is None:
             raise ProtocolError(f"tensor {spec.name} has dtype {spec.dtype}, which this client does not know")
-        array: Array = np.ndarray(dims, dtype, buffer, tensor.offset_bytes)  # checks the end of the buffer
-        if array.nbytes != tensor.len_bytes or tensor.offset_bytes + tensor.len_bytes > length:
+        if prod(dims) * dtype.itemsize != tensor.len_bytes or tensor.offset_bytes + tensor.len_bytes > length:
             raise ProtocolError(f"tensor {spec.name} has {tensor.len_bytes} bytes for dims {dims}")
-        made.append(array)
+        if tensor.offset_bytes % dtype.itemsize:
+            raise ProtocolError(
+                f"tensor {spec.name} starts at byte {tensor.offset_bytes}, which is unaligned"
+            )
+        made.append((dims, dtype, tensor.offset_bytes))
     return made
 
 

@@ -23,12 +23,19 @@ from ._fork import forget_in_child
 from ._notice import say
 from ._socket import RecordSocket, socket_pair
 from ._version import version
-from .errors import ConnectionLostError, DaemonError, DeniedError, InvalidError, ProtocolError, from_wire
+from .errors import (
+    ConnectionLostError,
+    DaemonError,
+    DeniedError,
+    InvalidError,
+    NotFoundError,
+    ProtocolError,
+    from_wire,
+)
 
 T = TypeVar("T")
 
 _RECONNECT_SECONDS = 60.0
-_BACKOFF_SECONDS_MAX = 2.0
 # A private child lost this often without one batch in between dies of what it is asked to do. (A death counts
 # once or twice: on the session's socket, and where that was seen first, on the control socket.)
 _LOSSES_MAX = 10
@@ -147,6 +154,8 @@ class Connection:
 class Daemon:
     """Gives a live connection, a new one when the last has died."""
 
+    backoff_seconds_max = 2.0
+
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._connection: Connection | None = None
@@ -238,11 +247,13 @@ class Outage:
                 hint="its last words are on stderr or in its log; `forebay doctor` checks the machine",
             ) from error
         if self.losses > 2:
-            time.sleep(min(0.005 * 2**self.losses, _BACKOFF_SECONDS_MAX))
+            time.sleep(min(0.005 * 2**self.losses, daemon.backoff_seconds_max))
 
 
 class PrivateDaemon(Daemon):
     """The bundled binary as a child of this process, gone whenever and however the process goes."""
+
+    backoff_seconds_max = 0.25
 
     def __init__(self) -> None:
         super().__init__()
@@ -274,11 +285,14 @@ class PrivateDaemon(Daemon):
         self._end_process(0.0)
         binary = find_binary()
         ours, theirs = socket_pair()
-        with theirs:
-            self._process = _start(binary, theirs.fileno())
         try:
+            with theirs:
+                self._process = _start(binary, theirs.fileno())
             return Connection(ours)
-        except ConnectionLostError as error:
+        except BaseException as error:
+            ours.close()
+            if not isinstance(error, ConnectionLostError) or self._process is None:
+                raise
             status = self._process.wait(_GOODBYE_SECONDS)
             raise DaemonError(
                 f"the daemon ended at its start with status {status}",
@@ -318,7 +332,11 @@ class NodeDaemon(Daemon):
         except OSError as error:
             sock.close()
             raise self._explained(error) from error
-        return Connection(sock)
+        try:
+            return Connection(sock)
+        except BaseException:
+            sock.close()
+            raise
 
     def _explained(self, error: OSError) -> DaemonError | DeniedError:
         cause = [error.strerror or str(error)]
@@ -360,7 +378,7 @@ def find_binary() -> str:
     chosen = os.environ.get("FOREBAY_BINARY", "")
     if chosen:
         if not os.access(chosen, os.X_OK) or os.path.isdir(chosen):
-            raise DaemonError(
+            raise NotFoundError(
                 f"FOREBAY_BINARY={chosen} is not an executable file",
                 hint="unset it to use the bundled one, or point it to a built `forebay`",
             )
@@ -369,7 +387,7 @@ def find_binary() -> str:
     folders += [sysconfig.get_path("scripts", f"{os.name}_user"), os.environ.get("PATH", os.defpath)]
     found = shutil.which("forebay", path=os.pathsep.join(folders))
     if found is None:
-        raise DaemonError(
+        raise NotFoundError(
             "the `forebay` command was not found beside Python nor on PATH",
             hint="`pip install forebay` brings it; or set FOREBAY_BINARY, or FOREBAY_SOCKET to join a daemon",
         )
@@ -407,7 +425,7 @@ def _start(binary: str, socket_fd: int) -> subprocess.Popen[bytes]:
             stdout=subprocess.DEVNULL,
         )
     except OSError as error:
-        raise DaemonError(
+        raise NotFoundError(
             f"start {binary}",
             causes=[error.strerror or str(error)],
             hint="is it built for this machine? FOREBAY_BINARY names another one",

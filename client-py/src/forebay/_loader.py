@@ -412,7 +412,7 @@ class Loader(Generic[B]):
 
     def _convert(self, batch: Batch) -> tuple[Any, Any]:
         """Give the batch as the user sees it, and its `valid`."""
-        declared = len(self.job.tensors)
+        declared = len(self._job.tensors) if self._job else 0
         named: dict[str, Any] = {}
         for spec, array in zip(batch.specs[:declared], batch.arrays):
             named[spec.name] = texts(array) if spec.dtype == "utf8" else self._tensor(array, spec)

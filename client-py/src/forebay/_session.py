@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from . import _wire
 from ._arena import Arena, Leases
-from ._batch import Array, arrays, copied
+from ._batch import Array, arrays, copied, places
 from ._daemon import Connection, Daemon, Outage
 from ._fork import forget_in_child
 from ._job import Cursor, Job, TensorSpec
@@ -289,6 +289,9 @@ class Session:
                 f"row {self._cursor.position}")  # fmt: skip
 
     def _take(self, channel: _Channel) -> Batch:
+        if channel.leases.interrupted:
+            channel.leases.interrupted = False
+            raise KeyboardInterrupt
         records = channel.records
         while True:
             data = records.receive(channel.flush)
@@ -329,17 +332,19 @@ class Session:
         arena = channel.arenas.get(ready.arena)
         if arena is None:
             raise self._broken(channel, f"a batch in arena {ready.arena}, which was not announced")
-        if arena.slots == 1 and len(channel.arenas) > 1:
-            self._forget_one_off(channel, ready.arena)
+        if arena.is_one_off:
+            del channel.arenas[ready.arena]  # it goes with its one batch
         try:
+            where = places(ready.tensors, channel.specs, arena.slot_bytes)
             owner = channel.leases.lease(arena, ready)
-            if len(channel.leases.held) <= channel.max_leases:
-                return arrays(owner, arena.slot_bytes, ready, channel.specs)
-            copy = copied(owner, ready)
-            self._count_copy(channel)
-            return arrays(copy, copy.nbytes, ready, channel.specs)
-        except (ProtocolError, TypeError, ValueError) as error:
-            raise self._broken(channel, str(error)) from error
+        except ProtocolError as error:
+            raise self._broken(channel, error.message) from error
+        if len(channel.leases.held) > channel.max_leases:
+            channel.leases.sweep()
+            if len(channel.leases.held) > channel.max_leases:
+                self._count_copy(channel)
+                return arrays(copied(owner, ready), where)
+        return arrays(owner, where)
 
     def _count_copy(self, channel: _Channel) -> None:
         if not self._stats.copies:
@@ -351,18 +356,13 @@ class Session:
 
     def _release_unseen(self, channel: _Channel, ready: _wire.Ready) -> None:
         if not ready.flags & _wire.EMPTY:
-            channel.leases.give_back(_wire.Release(ready.arena, ready.generation, ready.slot))
+            channel.leases.send(_wire.Release(ready.arena, ready.generation, ready.slot))
 
     def _map(self, channel: _Channel, announced: _wire.Arena) -> None:
         descriptors = channel.records.descriptors
         if len(descriptors) != 1:
             raise self._broken(channel, f"an ARENA with {len(descriptors)} descriptors")
         channel.arenas[announced.arena] = Arena(announced, descriptors.pop())
-
-    def _forget_one_off(self, channel: _Channel, arena: int) -> None:
-        """Leave a one-off arena to its batch; the session's own comes first and stays."""
-        if arena != next(iter(channel.arenas)):
-            del channel.arenas[arena]
 
     def _fault(self, channel: _Channel, fault: _wire.Fault) -> None:
         """Raise what the daemon says, unless it was said before our SEEK."""

@@ -11,6 +11,7 @@ import contextlib
 import os
 import select
 import socket
+import weakref
 from collections.abc import Callable
 
 from .errors import ConnectionLostError, ProtocolError
@@ -31,7 +32,7 @@ def socket_pair() -> tuple[socket.socket, socket.socket]:
 class RecordSocket:
     """Owns `sock` and the one buffer its records are received into."""
 
-    __slots__ = ("_buffer", "_poll", "_view", "closed", "descriptors", "sock")
+    __slots__ = ("__weakref__", "_buffer", "_poll", "_view", "closed", "descriptors", "sock")
 
     def __init__(self, sock: socket.socket, record_bytes_max: int) -> None:
         sock.setblocking(False)
@@ -41,6 +42,9 @@ class RecordSocket:
         self._buffer = bytearray(record_bytes_max)
         self._view = memoryview(self._buffer)
         self._poll = select.poll()
+        # Not __del__: in a cycle of garbage the socket could go first, and warn that nobody closed it.
+        weakref.finalize(self, sock.close)
+        weakref.finalize(self, _close_all, self.descriptors)
 
     def send(self, record: bytes, descriptor: int | None = None) -> None:
         """Send one record, waiting while the peer's queue is full (11 records, `net.unix.max_dgram_qlen`)."""
@@ -108,10 +112,6 @@ class RecordSocket:
         self.closed = True
         self.sock.close()
 
-    def __del__(self) -> None:
-        self.close_descriptors()
-        self.sock.close()
-
     def _wait(self, events: int) -> None:
         self._poll.register(self.sock, events)
         self._poll.poll(_LOOK_AGAIN_MS)
@@ -125,5 +125,9 @@ class RecordSocket:
 
     def close_descriptors(self) -> None:
         """Close what came beside a record and nobody wants."""
-        while self.descriptors:
-            os.close(self.descriptors.pop())
+        _close_all(self.descriptors)
+
+
+def _close_all(descriptors: list[int]) -> None:
+    while descriptors:
+        os.close(descriptors.pop())

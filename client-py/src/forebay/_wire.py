@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple, Union, cast
 
 from .errors import ProtocolError
@@ -208,11 +209,16 @@ def decode_ready(data: Buffer) -> Ready:
     (_, flags, count, *fields, _) = _READY.unpack_from(data)
     if len(data) != _READY.size + count * _TENSOR.size:
         raise ProtocolError(f"a READY of {count} tensors has {len(data)} bytes")
-    tensors = tuple(
-        Tensor(entry[0], entry[1], entry[4 : 4 + entry[2]])
-        for entry in _TENSOR.iter_unpack(memoryview(data)[_READY.size :])
+    return Ready._make((flags, *fields, _tensors(bytes(data[_READY.size :]))))
+
+
+@lru_cache(maxsize=64)
+def _tensors(entries: bytes) -> tuple[Tensor, ...]:
+    """Read the tensor entries; those of all batches of a size are equal, and read once."""
+    return tuple(
+        Tensor(offset, size, tuple(dims[:ndim]))
+        for offset, size, ndim, _, *dims in _TENSOR.iter_unpack(entries)
     )
-    return Ready._make((flags, *fields, tensors))
 
 
 def decode_fault(data: Buffer) -> Fault:

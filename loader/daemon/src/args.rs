@@ -30,6 +30,34 @@ pub enum Command {
     /// Measure what this machine makes of a data set: each stage beside its ceiling, and what to change first.
     #[command(after_help = BENCH_HELP)]
     Bench(BenchArgs),
+    /// Make a data set of natural-looking photographs in class folders, to try things on.
+    ///
+    /// Sizes and bytes per pixel are ImageNet's; the same options give the same bytes on every machine. The folder
+    /// gets train/ and val/ with a folder a class each. Run again, it makes what is missing.
+    #[command(after_help = "Example:\n  forebay synth /tmp/photos --classes 10 --images 2000")]
+    Synth(SynthArgs),
+}
+
+/// Options of `forebay synth`.
+#[derive(clap::Args, Debug)]
+pub struct SynthArgs {
+    /// A new or empty folder.
+    pub dir: PathBuf,
+    /// Classes, 1 to 1000.
+    #[arg(long, default_value_t = 10)]
+    pub classes: u32,
+    /// Pictures in all; every fifth of a class goes to val/.
+    #[arg(long, default_value_t = 2000)]
+    pub images: u32,
+    /// Another seed, other pictures.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// photo: as ImageNet's; tiny: at most 64 pixels a side.
+    #[arg(long, value_parser = ["photo", "tiny"], default_value = "photo")]
+    pub size: String,
+    /// Threads that draw. Absent: one a core.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
 }
 
 /// Options of `forebay serve`.

@@ -239,6 +239,18 @@ mod tests {
     }
 
     #[test]
+    fn the_node_examples_are_configurations() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/nodes");
+        let files: Vec<_> =
+            std::fs::read_dir(folder).expect("examples").map(|entry| entry.expect("a file").path()).collect();
+        assert!(files.len() >= 3);
+        for file in files {
+            let config = Config::read(&file).unwrap_or_else(|fault| panic!("{fault}"));
+            assert!(!config.roots.is_empty() && config.arena_budget.0 > 0, "{}", file.display());
+        }
+    }
+
+    #[test]
     fn an_unknown_key_names_itself() {
         assert!(message("cpu_thread = 3").contains("cpu_thread"));
         assert!(message("[[root]]\npath = \"/d\"\nalow = {}").contains("alow"));

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod bench;
+mod buffer;
 pub mod catalog;
 pub mod config;
 pub mod decode;
@@ -10,10 +11,12 @@ pub mod error;
 pub mod job;
 pub mod metrics;
 pub mod prefetch;
+pub mod progress;
 pub mod run;
 pub mod server;
 pub mod session;
 pub mod storage;
+pub mod synth;
 pub mod sys;
 pub mod transform;
 pub mod workers;

@@ -4,11 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use forebay::args::{Args, Command, ServeArgs};
+use forebay::args::{Args, Command, ServeArgs, SynthArgs};
 use forebay::bench::{self, options::BenchArgs};
 use forebay::config::Config;
-use forebay::error::Fault;
+use forebay::error::{Fault, Kind};
+use forebay::progress::Bar;
 use forebay::run::{self, PrivateOptions};
+use forebay::synth::{SynthOptions, SynthSize, synth};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
     let done = match args.command {
         Command::Serve(serve) => serve_command(serve),
         Command::Bench(bench) => bench_command(&bench),
+        Command::Synth(synth) => synth_command(synth),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -83,4 +86,23 @@ fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .context("start the runtime")
+}
+
+fn synth_command(args: SynthArgs) -> anyhow::Result<()> {
+    let SynthArgs { dir, classes, images, seed, size, threads } = args;
+    let size = if size == "tiny" { SynthSize::Tiny } else { SynthSize::Photo };
+    let options = SynthOptions { directory: dir, classes, images, seed, size, threads };
+    let mut bar = Bar::new("drawing", "pictures");
+    let made = synth(&options, |done, total| bar.show(done as u64, total as u64));
+    bar.clear();
+    let report = made.map_err(|error| Fault::from_error(Kind::Invalid, &error).hint(error.hint()))?;
+    println!(
+        "{}: {} pictures to train on, {} held back, {:.1} MB; {} drawn now",
+        options.directory.display(),
+        report.train_images,
+        report.val_images,
+        report.bytes as f64 / 1e6,
+        report.drawn_images
+    );
+    Ok(())
 }

@@ -33,9 +33,9 @@ pub struct BatchWork {
     pub counters: Arc<Counters>,
     /// When it got its slot.
     pub admitted: Instant,
-    /// Microseconds from `admitted` to the last read's end, and to the last sample's.
-    pub read_us: AtomicU64,
-    /// As `read_us`, for the whole.
+    /// What the decode threads had worked by then, see [`crate::workers::Pool::busy_us`].
+    pub busy_before_us: u64,
+    /// Microseconds from `admitted` until its last sample was in place.
     pub done_us: AtomicU64,
     /// Rows with `valid = 0`.
     pub invalid_rows: AtomicU32,
@@ -116,33 +116,33 @@ pub struct ReadBudget {
     pub reads: u32,
 }
 
-/// The queue before the storage engine.
-pub struct Gate {
+/// The queue before the storage engine, of things that wait for read bytes.
+pub struct Gate<T> {
     budget: ReadBudget,
-    state: Mutex<State>,
+    state: Mutex<State<T>>,
 }
 
-struct State {
-    queues: Vec<Queue>,
+struct State<T> {
+    queues: Vec<Queue<T>>,
     bytes: u64,
     reads: u32,
     /// What the next read is taken to need: a moving average, because sizes are not known before.
     expected_bytes: u64,
 }
 
-struct Queue {
+struct Queue<T> {
     session: u64,
     weight: u32,
     /// Work done, divided by weight: the least goes next.
     pass: u64,
-    waiting: VecDeque<Admitted>,
+    waiting: VecDeque<T>,
 }
 
 /// Bytes of the budget that one task holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reserved(u64);
 
-impl Gate {
+impl<T> Gate<T> {
     /// An empty queue.
     pub fn new(budget: ReadBudget) -> Self {
         let state = State { queues: Vec::new(), bytes: 0, reads: 0, expected_bytes: 128 << 10 };
@@ -150,14 +150,14 @@ impl Gate {
     }
 
     /// Puts a batch's samples at the end of their session's queue.
-    pub fn push(&self, session: u64, weight: u32, samples: impl Iterator<Item = Admitted>) {
+    pub fn push(&self, session: u64, weight: u32, samples: impl Iterator<Item = T>) {
         let mut state = self.lock();
         let index = state.queue_of(session, weight);
         state.queues[index].waiting.extend(samples);
     }
 
     /// Takes the sample that may start reading now, if the budget has room for one.
-    pub fn next(&self) -> Option<(Admitted, Reserved)> {
+    pub fn next(&self) -> Option<(T, Reserved)> {
         let mut state = self.lock();
         let full = state.bytes + state.expected_bytes > self.budget.bytes || state.reads >= self.budget.reads;
         if full && state.reads > 0 {
@@ -193,19 +193,19 @@ impl Gate {
 
     /// Drops what a session still has waiting; its slots become free.
     pub fn forget(&self, session: u64) {
-        let dropped: Vec<Queue> = {
+        let dropped: Vec<Queue<T>> = {
             let mut state = self.lock();
             state.queues.extract_if(.., |queue| queue.session == session).collect()
         };
         drop(dropped);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State<T>> {
         self.state.lock().expect("no thread panics with the lock")
     }
 }
 
-impl State {
+impl<T> State<T> {
     fn queue_of(&mut self, session: u64, weight: u32) -> usize {
         if let Some(index) = self.queues.iter().position(|queue| queue.session == session) {
             let least = self.least_pass();
@@ -228,5 +228,89 @@ impl State {
             .map(|queue| queue.pass)
             .min()
             .unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: u64 = 1 << 10;
+
+    fn gate(bytes: u64, reads: u32) -> Gate<(u64, u32)> {
+        Gate::new(ReadBudget { bytes, reads })
+    }
+
+    fn fill(gate: &Gate<(u64, u32)>, session: u64, weight: u32, count: u32) {
+        gate.push(session, weight, (0..count).map(|index| (session, index)));
+    }
+
+    #[test]
+    fn a_session_is_served_in_plan_order() {
+        let gate = gate(1 << 30, 1000);
+        fill(&gate, 1, 1, 3);
+        fill(&gate, 1, 1, 2);
+        let order: Vec<_> = std::iter::from_fn(|| gate.next()).map(|(item, _)| item.1).collect();
+        assert_eq!(order, [0, 1, 2, 0, 1]);
+    }
+
+    #[test]
+    fn sessions_share_by_weight() {
+        let gate = gate(1 << 40, 1_000_000);
+        fill(&gate, 1, 1, 400);
+        fill(&gate, 2, 3, 400);
+        let first: Vec<_> = (0..400).filter_map(|_| gate.next()).map(|(item, _)| item.0).collect();
+        let light = first.iter().filter(|session| **session == 1).count();
+        assert!((98..=102).contains(&light), "{light} of 400 went to weight 1 beside weight 3");
+    }
+
+    #[test]
+    fn one_that_was_idle_does_not_make_up_for_its_rest() {
+        let gate = gate(1 << 40, 1_000_000);
+        fill(&gate, 1, 1, 1);
+        fill(&gate, 2, 1, 500);
+        assert_eq!((0..301).filter_map(|_| gate.next()).count(), 301);
+        fill(&gate, 1, 1, 100);
+        let first: Vec<_> = (0..100).filter_map(|_| gate.next()).map(|(item, _)| item.0).collect();
+        let back = first.iter().filter(|session| **session == 1).count();
+        assert!((49..=51).contains(&back), "{back} of 100");
+    }
+
+    #[test]
+    fn bytes_and_reads_in_flight_stay_inside_the_budget() {
+        let gate = gate(1024 * KIB, 5);
+        fill(&gate, 1, 1, 100);
+        let taken: Vec<_> = std::iter::from_fn(|| gate.next()).collect();
+        assert_eq!(taken.len(), 5, "by reads");
+        let mut held: Vec<_> = taken.into_iter().map(|(_, reserved)| reserved).collect();
+        held.iter_mut().for_each(|reserved| gate.settle(reserved, 500 * KIB));
+        held.drain(..3).for_each(|reserved| gate.finish(reserved));
+        assert!(
+            gate.next().is_none(),
+            "by bytes: 1000 KiB are held and the next is taken to need more than 24"
+        );
+        held.drain(..).for_each(|reserved| gate.finish(reserved));
+        assert!(gate.next().is_some());
+    }
+
+    #[test]
+    fn one_read_is_always_let_through_however_large() {
+        let gate = gate(1, 1);
+        fill(&gate, 1, 1, 2);
+        let (_, mut reserved) = gate.next().expect("the reserve of the head");
+        gate.settle(&mut reserved, 1 << 40);
+        assert!(gate.next().is_none());
+        gate.finish(reserved);
+        assert!(gate.next().is_some());
+    }
+
+    #[test]
+    fn a_session_that_is_forgotten_leaves_nothing_behind() {
+        let gate = gate(1 << 30, 1000);
+        fill(&gate, 1, 1, 9);
+        fill(&gate, 2, 1, 1);
+        gate.forget(1);
+        assert_eq!(gate.next().map(|(item, _)| item), Some((2, 0)));
+        assert!(gate.next().is_none());
     }
 }

@@ -20,7 +20,7 @@ use crate::error::{Fault, Kind};
 use crate::server::{Peer, Service, grpc};
 use crate::storage::ThreadsEngine;
 use crate::sys;
-use crate::workers::{Pool, Threads};
+use crate::workers::Pool;
 
 /// How a daemon of one training process is told about it.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,6 @@ pub struct PrivateOptions {
 pub struct Daemon {
     /// The calls.
     pub service: Arc<Service>,
-    _threads: Threads,
 }
 
 impl Daemon {
@@ -51,17 +50,20 @@ impl Daemon {
             Fault::from_error(Kind::Unavailable, &error).context("start the storage engine")
         })?;
         let timer = tokio::runtime::Handle::current();
-        let (pool, threads) = Pool::start(Arc::new(engine), &completed, config.pool_options(), timer)?;
+        let pool = Pool::start(Arc::new(engine), &completed, config.pool_options(), timer)?;
         tracing::info!(
             engine = pool.engine_name(),
             read_threads,
             cpu_threads = pool.cpu_threads(),
             "started"
         );
-        Ok(Self { service: Service::new(config, pool), _threads: threads })
+        Ok(Self { service: Service::new(config, pool) })
     }
 
     /// Serves one connected control socket until it ends. `gone` turns true when its process has ended.
+    ///
+    /// # Errors
+    /// What the reactor says of the socket.
     pub fn connect(
         &self,
         socket: OwnedFd,
@@ -105,9 +107,9 @@ pub async fn serve_private(config: Config, options: PrivateOptions) -> Result<()
         () = exited(parent) => tracing::debug!("the parent process ended"),
         () = ignored => {}
         _ = terms.recv() => {}
-        _ = drained(&mut draining, &daemon.service) => {}
+        () = drained(&mut draining, &daemon.service) => {}
         // The control socket may close while attached sessions go on: they end with their own sockets.
-        _ = async { let _ = connection.await; no_sessions(&daemon.service).await } => {}
+        () = async { let _ = connection.await; no_sessions(&daemon.service).await } => {}
     }
     tell.send_replace(true);
     Ok(())
@@ -129,7 +131,7 @@ pub async fn serve_node(config: Config) -> Result<(), Fault> {
     let daemon = Arc::new(Daemon::start(config)?);
     let _unlink_operator = operator.as_ref().map(|path| Unlink(path.clone()));
     let grpc = match &operator {
-        Some(path) => Some(tokio::spawn(serve_grpc(listen_stream(path)?, Arc::clone(&daemon.service)))),
+        Some(path) => Some(tokio::spawn(grpc::serve(listen_stream(path)?, Arc::clone(&daemon.service)))),
         None => None,
     };
     tracing::info!(socket = %socket.display(), "serving");
@@ -182,15 +184,6 @@ fn welcome(daemon: &Daemon, socket: OwnedFd) -> io::Result<()> {
         }
     });
     Ok(())
-}
-
-async fn serve_grpc(listener: tokio::net::UnixListener, service: Arc<Service>) {
-    use forebay_proto::v1::forebay_server::ForebayServer;
-    let incoming = tokio_stream::wrappers::UnixListenerStream::new(listener);
-    let server = tonic::transport::Server::builder().add_service(ForebayServer::new(grpc::Grpc(service)));
-    if let Err(error) = server.serve_with_incoming(incoming).await {
-        tracing::error!(%error, "the operators' socket failed");
-    }
 }
 
 /// Waits until the process behind a pidfd has ended; for ever where there is none.

@@ -2,9 +2,8 @@
 //! again helps.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use forebay_arena::SampleMut;
@@ -56,21 +55,18 @@ pub struct PoolOptions {
 
 /// The decode threads, the storage engine before them and the gate before that.
 pub struct Pool {
-    gate: Gate,
+    gate: Gate<Admitted>,
     engine: Arc<dyn Engine<Task>>,
     options: PoolOptions,
     buffers: Mutex<Vec<ReadBuf>>,
     timer: tokio::runtime::Handle,
     no_root: Arc<Root>,
-}
-
-/// Keeps the decode threads; dropping it ends them once the engine has given everything back.
-pub struct Threads {
-    handles: Vec<JoinHandle<()>>,
+    busy_us: AtomicU64,
 }
 
 impl Pool {
-    /// Starts the decode threads on what `engine` completes.
+    /// Starts the decode threads on what `engine` completes. They end by themselves when the pool is gone and the engine
+    /// has given everything back; nobody waits for them, since a read may hang in a dead file system.
     ///
     /// # Errors
     /// Unavailable: no thread could be started.
@@ -79,21 +75,28 @@ impl Pool {
         completed: &flume::Receiver<Done<Task>>,
         options: PoolOptions,
         timer: tokio::runtime::Handle,
-    ) -> Result<(Arc<Self>, Threads), Fault> {
+    ) -> Result<Arc<Self>, Fault> {
         let gate = Gate::new(options.budget);
         let no_root = Root::unbacked("no files");
-        let pool = Arc::new(Self { gate, engine, options, buffers: Mutex::new(Vec::new()), timer, no_root });
-        let mut handles = Vec::new();
+        let pool = Arc::new(Self {
+            gate,
+            engine,
+            options,
+            buffers: Mutex::new(Vec::new()),
+            timer,
+            no_root,
+            busy_us: AtomicU64::new(0),
+        });
         for index in 0..options.cpu_threads.max(1) {
             let (pool, completed) = (Arc::downgrade(&pool), completed.clone());
             let name = format!("decode-{index}");
             let thread =
                 std::thread::Builder::new().name(name).spawn(move || decode_loop(&pool, &completed, options));
-            handles.push(thread.map_err(|error| {
+            thread.map_err(|error| {
                 Fault::from_error(Kind::Unavailable, &error).context("start a decode thread")
-            })?);
+            })?;
         }
-        Ok((pool, Threads { handles }))
+        Ok(pool)
     }
 
     /// The storage engine's name.
@@ -106,10 +109,15 @@ impl Pool {
         self.options.cpu_threads.max(1)
     }
 
+    /// What the decode threads have worked since the start, summed over them, microseconds.
+    pub fn busy_us(&self) -> u64 {
+        self.busy_us.load(Ordering::Relaxed)
+    }
+
     /// Admits a batch: its samples start as the budget allows, in order. Never waits.
     pub fn admit(&self, session: u64, weight: u32, work: &Arc<BatchWork>, samples: Vec<SampleMut>) {
         if work.job.reads_a_row() == 0 {
-            samples.into_iter().for_each(|sample| self.make_without_reading(work, sample));
+            samples.into_iter().for_each(|sample| make_without_reading(work, sample));
             return;
         }
         self.gate.push(
@@ -150,17 +158,6 @@ impl Pool {
         self.engine.submit(Read { root, buf, extent: None, limit_bytes, tag: task });
     }
 
-    fn make_without_reading(&self, work: &Arc<BatchWork>, mut sample: SampleMut) {
-        let planned = work.planned(sample.index());
-        let source = work.epoch.order.sample(planned.position);
-        for (index, field) in work.job.fields.iter().enumerate() {
-            if let FieldMaker::Value(value) = &field.maker {
-                value.write(&work.job.snapshot, source.0, sample.part_mut(index));
-            }
-        }
-        finish_sample(work, sample, planned.valid);
-    }
-
     fn take_buffer(&self) -> ReadBuf {
         self.buffers.lock().expect("no thread panics with the lock").pop().unwrap_or_default()
     }
@@ -195,15 +192,6 @@ impl Pool {
     }
 }
 
-impl Drop for Threads {
-    fn drop(&mut self) {
-        let own = std::thread::current().id();
-        for handle in self.handles.drain(..).filter(|handle| handle.thread().id() != own) {
-            let _ = handle.join();
-        }
-    }
-}
-
 fn nth_path_column(job: &Job, nth: usize) -> usize {
     job.fields
         .iter()
@@ -235,24 +223,21 @@ impl Bench {
         add(&work.counters.reads, 1);
         add(&work.counters.read_bytes, bytes);
         add(&work.counters.read_us, read_time.as_micros() as u64);
-        work.read_us.fetch_max(work.elapsed_us(), Ordering::Relaxed);
         if work.is_cancelled() {
             let Read { buf, tag: Task { reserved, earlier, .. }, .. } = read;
             return pool.end(reserved, buf, earlier);
         }
-        match result {
-            Err(error) => Self::failed_read(pool, read, &error, options),
-            Ok(()) => {
-                pool.gate.settle(&mut read.tag.reserved, bytes);
-                let Read { buf, tag: mut task, .. } = read;
-                if task.earlier.len() + 1 < work.job.reads_a_row() {
-                    task.earlier.push(buf);
-                    let next = pool.take_buffer();
-                    return pool.read(task, next);
-                }
-                self.make(pool, task, buf);
-            }
+        if let Err(error) = result {
+            return Self::failed_read(pool, read, &error, options);
         }
+        pool.gate.settle(&mut read.tag.reserved, bytes);
+        let Read { buf, tag: mut task, .. } = read;
+        if task.earlier.len() + 1 < work.job.reads_a_row() {
+            task.earlier.push(buf);
+            let next = pool.take_buffer();
+            return pool.read(task, next);
+        }
+        self.make(pool, task, buf);
     }
 
     fn failed_read(pool: &Arc<Pool>, mut read: Read<Task>, error: &StorageError, options: PoolOptions) {
@@ -298,6 +283,7 @@ impl Bench {
         let made = catch_unwind(AssertUnwindSafe(|| self.fields(&mut task, &buf)));
         let took = started.elapsed();
         metrics::sample_made(took);
+        add(&pool.busy_us, took.as_micros() as u64);
         add(&task.work.counters.decode_us, took.as_micros() as u64);
         match made {
             Ok(Ok(())) => {
@@ -393,6 +379,18 @@ impl Bench {
             }
         }
     }
+}
+
+/// Makes a sample that is columns alone, at once.
+fn make_without_reading(work: &Arc<BatchWork>, mut sample: SampleMut) {
+    let planned = work.planned(sample.index());
+    let source = work.epoch.order.sample(planned.position);
+    for (index, field) in work.job.fields.iter().enumerate() {
+        if let FieldMaker::Value(value) = &field.maker {
+            value.write(&work.job.snapshot, source.0, sample.part_mut(index));
+        }
+    }
+    finish_sample(work, sample, planned.valid);
 }
 
 /// Writes the `valid` byte, counts, and commits: the last step of every sample.

@@ -106,7 +106,7 @@ pub(super) fn parse_f64(text: &str) -> Option<f64> {
 pub(super) fn narrow(value: f64) -> Result<f32, CellFault> {
     let narrowed = value as f32;
     if narrowed.is_infinite() && value.is_finite() {
-        return Err(CellFault::TooLarge { value: value.to_string() });
+        return Err(CellFault::TooLarge { value: format!("{value:e}") });
     }
     Ok(narrowed)
 }

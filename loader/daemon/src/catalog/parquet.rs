@@ -32,7 +32,11 @@ pub(super) fn load(file: &Path, naming: &Naming, loading: &Loading<'_>) -> Resul
         path: naming.source.clone(),
         source,
     })?;
-    let outcome = catch_unwind(AssertUnwindSafe(|| Tables::open(opened, naming, loading)?.load()));
+    guarded(naming, || Tables::open(opened, naming, loading)?.load())
+}
+
+fn guarded<T>(naming: &Naming, parse: impl FnOnce() -> Result<T, CatalogError>) -> Result<T, CatalogError> {
+    let outcome = catch_unwind(AssertUnwindSafe(parse));
     outcome.unwrap_or_else(|panic| Err(damaged(naming, &panic_text(panic.as_ref()))))
 }
 
@@ -131,4 +135,19 @@ impl<'a> Tables<'a> {
 
 fn not_readable(naming: &Naming, source: ParquetError) -> CatalogError {
     CatalogError::Parquet { file: naming.source.clone(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fault::Unit;
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_parser_is_a_damaged_file() {
+        let naming = Naming { source: "l.parquet".to_owned(), unit: Unit::Row };
+        let error =
+            guarded(&naming, || -> Result<(), CatalogError> { panic!("index out of range") }).unwrap_err();
+        assert_eq!(error.to_string(), "l.parquet is damaged: index out of range");
+        assert!(error.hint().is_some());
+    }
 }

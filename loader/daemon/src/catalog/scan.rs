@@ -116,6 +116,7 @@ impl Scan<'_> {
             let file = self.root.path().display().to_string();
             return Err(CatalogError::TooManyRows { file, rows_max: self.rows_max });
         }
+        names.shrink();
         let mut order: Vec<u32> = (0..found as u32).collect();
         order.sort_unstable_by(|&a, &b| python_order(names.get(a as usize), names.get(b as usize)));
         let listing = (found > 0).then_some(Listing { class: job.class, dir: job.dir, names, order });

@@ -182,11 +182,3 @@ impl ImageDecoder {
         self.jpeg.warnings()
     }
 }
-
-/// The first `len_bytes` of `buffer`, grown where it is shorter and never shrunk.
-fn grown(buffer: &mut Vec<u8>, len_bytes: usize) -> &mut [u8] {
-    if buffer.len() < len_bytes {
-        buffer.resize(len_bytes, 0);
-    }
-    &mut buffer[..len_bytes]
-}

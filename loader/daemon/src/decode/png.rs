@@ -10,7 +10,8 @@ use image::codecs::png::PngDecoder;
 use image::error::{ImageError, LimitErrorKind};
 use image::{ColorType, ImageDecoder as _, Limits};
 
-use super::{DecodeError, ImageFormat, ImageInfo, ImageLimits, Pixels, Rect, grown};
+use super::{DecodeError, ImageFormat, ImageInfo, ImageLimits, Pixels, Rect};
+use crate::buffer::grown;
 
 const PNG: &str = "PNG";
 
@@ -65,7 +66,7 @@ fn library_limits(pixels: usize) -> Limits {
 
 /// `stored` holds native-endian samples.
 fn to_rgb8(color: ColorType, stored: &[u8], rgb: &mut [u8]) -> Result<(), DecodeError> {
-    let high = if cfg!(target_endian = "little") { 1 } else { 0 };
+    let high = usize::from(cfg!(target_endian = "little"));
     // Bytes a pixel, and where red, green and blue lie in it.
     let (stride, at) = match color {
         ColorType::L8 => (1, [0, 0, 0]),

@@ -56,12 +56,12 @@ impl ValueMaker {
     pub fn write(&self, snapshot: &Snapshot, sample: u64, target: &mut [u8]) {
         match (self.shape, &snapshot.columns()[self.column]) {
             (Shape::Int, column) => {
-                put(self.dtype, column.int(sample) as f64, Some(column.int(sample)), target)
+                put(self.dtype, column.int(sample) as f64, Some(column.int(sample)), target);
             }
             (Shape::Float, column) => put(self.dtype, f64::from(column.float(sample)), None, target),
             (Shape::Vector, column) => self.write_all(column.vector(sample).iter().copied(), target),
             (Shape::MultiHot, column) if self.dtype == DType::U8 || self.dtype == DType::Bool => {
-                column.multi_hot(sample, target)
+                column.multi_hot(sample, target);
             }
             (Shape::MultiHot, column) => {
                 let mut flags = vec![0; target.len() / self.dtype.size_bytes() as usize];

@@ -54,7 +54,7 @@ impl Service {
             cancelled: Arc::default(),
             counters: Arc::new(Counters::default()),
             admitted: Instant::now(),
-            read_us: 0.into(),
+            busy_before_us: 0,
             done_us: 0.into(),
             invalid_rows: 0.into(),
             left: rows.into(),

@@ -3,7 +3,8 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use forebay_proto::v1::{self, forebay_server::Forebay};
+use forebay_proto::v1;
+use forebay_proto::v1::forebay_server::{Forebay, ForebayServer};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::StreamExt as _;
@@ -16,6 +17,15 @@ use crate::error::{Fault, Kind};
 
 /// The service as tonic serves it.
 pub struct Grpc(pub Arc<Service>);
+
+/// Serves operators on a Unix socket until the task is dropped.
+pub async fn serve(listener: tokio::net::UnixListener, service: Arc<Service>) {
+    let incoming = tokio_stream::wrappers::UnixListenerStream::new(listener);
+    let server = tonic::transport::Server::builder().add_service(ForebayServer::new(Grpc(service)));
+    if let Err(error) = server.serve_with_incoming(incoming).await {
+        tracing::error!(%error, "the operators' socket failed");
+    }
+}
 
 type Batches = Pin<Box<dyn Stream<Item = Result<v1::FetchReply, Status>> + Send>>;
 

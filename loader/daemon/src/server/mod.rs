@@ -223,7 +223,7 @@ impl Service {
     ///
     /// # Errors
     /// Invalid, NotFound (resolve first), Unavailable (draining, or no memory left).
-    pub async fn open(
+    pub fn open(
         &self,
         peer: Peer,
         client: String,
@@ -288,7 +288,7 @@ impl Service {
         }
         match request.delivery() {
             v1::Delivery::Unspecified | v1::Delivery::Local => {}
-            other => return Err(Fault::unimplemented(format!("delivery {}", other.as_str_name()))),
+            v1::Delivery::Remote => return Err(Fault::unimplemented("delivery REMOTE")),
         }
         let partition = request.partition.clone().unwrap_or_default();
         let plan = |error: forebay_plan::PlanError| Fault::invalid(error.to_string());

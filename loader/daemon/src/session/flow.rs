@@ -99,3 +99,60 @@ impl Flow {
         &self.cut
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use forebay_plan::{Partition, Tail};
+
+    use super::*;
+
+    fn flow(rows: u64, batch: u32, tail: Tail, rolling: bool) -> Flow {
+        let part = Partition::new(0, 1).expect("one rank");
+        Flow::new(
+            Cut::new(rows, part, batch, tail).expect("a cut"),
+            Cursor { epoch: 0, position: 0 },
+            rolling,
+        )
+    }
+
+    fn cursors(flow: &mut Flow, count: usize) -> Vec<(u64, u64)> {
+        let step = |step| match step {
+            Step::Batch(plan) => (plan.cursor.epoch, plan.cursor.position),
+            Step::Empty(cursor) => (cursor.epoch, u64::MAX),
+        };
+        std::iter::from_fn(|| flow.plan()).take(count).map(step).collect()
+    }
+
+    #[test]
+    fn a_stream_stops_behind_its_epoch_unless_it_rolls() {
+        assert_eq!(cursors(&mut flow(5, 2, Tail::Partial, false), 9), [(0, 0), (0, 2), (0, 4)]);
+        assert_eq!(
+            cursors(&mut flow(5, 2, Tail::Partial, true), 5),
+            [(0, 0), (0, 2), (0, 4), (1, 0), (1, 2)]
+        );
+    }
+
+    #[test]
+    fn an_epoch_without_a_step_is_said_once_and_never_loops() {
+        assert_eq!(cursors(&mut flow(5, 8, Tail::Drop, true), 9), [(0, u64::MAX)]);
+    }
+
+    #[test]
+    fn seek_replaces_cursor_and_credit_and_keeps_count() {
+        let mut flow = flow(5, 2, Tail::Partial, false);
+        flow.credit(7);
+        let there = Cursor { epoch: 3, position: 2 };
+        assert_eq!(flow.seek(5, there, 2), Err(SequenceError { given: 5, expected: 1 }));
+        flow.seek(1, there, 1).expect("the next sequence");
+        assert_eq!((cursors(&mut flow, 9), flow.sequence()), (vec![(3, 2), (3, 4)], 1));
+        flow.sent();
+        assert!(!flow.may_send());
+    }
+
+    #[test]
+    fn a_fault_stops_the_stream_until_a_seek() {
+        let mut flow = flow(5, 2, Tail::Partial, true);
+        flow.stop();
+        assert!(flow.plan().is_none() && !flow.has_next());
+    }
+}

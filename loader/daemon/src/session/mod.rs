@@ -98,6 +98,8 @@ struct Batch {
     work: Arc<BatchWork>,
     slot_us: u32,
     ready_at: Option<Instant>,
+    /// What the decode threads worked, on anything, while this batch was made.
+    busy_us: u64,
 }
 
 enum BatchState {
@@ -125,7 +127,7 @@ impl Session {
             .iter()
             .map(|place| Part { offset_bytes: place.offset_bytes, stride_bytes: place.stride_bytes });
         let parts = parts.collect();
-        let flow = Flow::new(spec.cut.clone(), spec.cursor, spec.rolling);
+        let flow = Flow::new(spec.cut, spec.cursor, spec.rolling);
         let cancelled = Arc::new(AtomicBool::new(false));
         let (in_flight, slot_wait, idle, bad_in_epoch) = (VecDeque::new(), None, None, (0, 0));
         Ok(Self {
@@ -227,7 +229,7 @@ impl Session {
             cancelled: Arc::clone(&self.cancelled),
             counters: Arc::clone(&self.counters),
             admitted: Instant::now(),
-            read_us: 0.into(),
+            busy_before_us: self.pool.busy_us(),
             done_us: 0.into(),
             invalid_rows: 0.into(),
             left: plan.rows.into(),
@@ -238,6 +240,7 @@ impl Session {
             work: Arc::clone(&work),
             slot_us: clamp_us(slot_us),
             ready_at: None,
+            busy_us: 0,
         };
         self.in_flight.push_back(InFlight { step: Step::Batch(plan), batch: Some(batch) });
         self.pool.admit(self.spec.id, self.spec.weight, &work, samples);
@@ -245,7 +248,7 @@ impl Session {
 
     fn seal(&mut self) {
         for batch in self.in_flight.iter_mut().filter_map(|entry| entry.batch.as_mut()) {
-            batch.seal();
+            batch.seal(&self.pool);
         }
     }
 
@@ -269,7 +272,7 @@ impl Session {
     }
 
     fn finish(&mut self, plan: &BatchPlan, batch: Batch) -> Outgoing {
-        let Batch { state, work, slot_us, ready_at } = batch;
+        let Batch { state, work, slot_us, ready_at, busy_us } = batch;
         let outcome = std::mem::take(&mut *work.outcome.lock().expect("no thread panics with the lock"));
         self.note_bad(plan.cursor.epoch, &outcome);
         let fault = outcome.fault.map(|(_, fault)| fault).or_else(|| self.over_budget());
@@ -286,8 +289,10 @@ impl Session {
         let lease = slot.lease();
         self.flow.sent();
         let queued_us = clamp_us(ready_at.map_or(0, |at| at.elapsed().as_micros() as u64));
-        let read_us = work.read_us.load(Ordering::Relaxed);
+        // Reads wait for decoding where that is slower, so the time until the last read says nothing. What the decode
+        // threads worked says it: the rest of the time they stood and waited for bytes.
         let done_us = work.done_us.load(Ordering::Relaxed);
+        let compute_us = done_us.min(busy_us / self.pool.cpu_threads() as u64);
         let valid_rows = plan.rows - work.invalid_rows.load(Ordering::Relaxed);
         let (tensors, bytes) = self.tensors(plan.rows);
         self.count(plan, valid_rows, bytes);
@@ -305,8 +310,8 @@ impl Session {
             next_position: plan.next.position,
             valid_rows,
             slot_us,
-            storage_us: clamp_us(read_us),
-            compute_us: clamp_us(done_us.saturating_sub(read_us)),
+            storage_us: clamp_us(done_us - compute_us),
+            compute_us: clamp_us(compute_us),
             queued_us,
             tensors,
         })
@@ -400,7 +405,7 @@ impl Session {
 }
 
 impl Batch {
-    fn seal(&mut self) {
+    fn seal(&mut self, pool: &Pool) {
         if !matches!(&self.state, BatchState::Filling(_)) {
             return;
         }
@@ -420,6 +425,7 @@ impl Batch {
         };
         if !matches!(&self.state, BatchState::Filling(_)) {
             self.ready_at = Some(Instant::now());
+            self.busy_us = pool.busy_us().saturating_sub(self.work.busy_before_us);
         }
     }
 }

@@ -30,6 +30,17 @@ pub struct Listed {
 pub struct Entry {
     table: Arc<SessionTable>,
     id: u64,
+    /// Counts its client's sessions.
+    count: Option<Arc<()>>,
+}
+
+impl Entry {
+    /// Holds one of `count` for as long as the session is listed.
+    #[must_use]
+    pub fn counted(mut self, count: Arc<()>) -> Self {
+        self.count = Some(count);
+        self
+    }
 }
 
 impl SessionTable {
@@ -42,7 +53,7 @@ impl SessionTable {
     pub fn list(self: &Arc<Self>, listed: Listed) -> Entry {
         let id = listed.spec.id;
         self.open.lock().expect("no thread panics with the lock").insert(id, Arc::new(listed));
-        Entry { table: Arc::clone(self), id }
+        Entry { table: Arc::clone(self), id, count: None }
     }
 
     /// Keeps a session until its socket comes.
@@ -103,6 +114,7 @@ impl Listed {
 
 impl Drop for Entry {
     fn drop(&mut self) {
+        drop(self.count.take());
         self.table.open.lock().expect("no thread panics with the lock").remove(&self.id);
     }
 }

@@ -77,8 +77,10 @@ impl Root {
     /// The same root with the kernel's help left out, so that tests reach the walk.
     #[cfg(test)]
     pub(super) fn open_walking(path: &Path) -> Arc<Self> {
-        let root = Self::open(path).unwrap();
-        let (Backing::Kernel(dir) | Backing::Walk(dir)) = Arc::into_inner(root).unwrap().backing else {
+        let root = Self::open(path).expect("a test's folder opens");
+        let (Backing::Kernel(dir) | Backing::Walk(dir)) =
+            Arc::into_inner(root).expect("nobody else has it").backing
+        else {
             unreachable!("an opened root has a directory")
         };
         Arc::new(Self { path: path.to_owned(), backing: Backing::Walk(dir) })

@@ -29,7 +29,7 @@ impl Layout {
 }
 
 /// H, W, C; an element has `N` bytes.
-#[inline(always)]
+#[inline]
 fn pixels<const N: usize>(
     rgb: &[u8],
     width: usize,
@@ -53,7 +53,7 @@ fn pixels<const N: usize>(
 }
 
 /// C, H, W; an element has `N` bytes.
-#[inline(always)]
+#[inline]
 fn planes<const N: usize>(
     rgb: &[u8],
     width: usize,

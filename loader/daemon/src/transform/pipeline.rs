@@ -1,15 +1,14 @@
 //! A list of operations, checked once, and the path of one sample through it: header, draw, decode the needed part,
 //! resize, write.
 
-use fast_image_resize::Resizer;
-
 use super::draw::{Draw, RowDraws};
 use super::layout::Layout;
 use super::normalize::Tables;
-use super::resize::{ResizeSize, resize};
+use super::resize::{ResizeSize, Resizing};
 use super::window::Window;
 use super::{ImageOp, OutputOrder, OutputType, SampleError, TransformError};
 use super::{center_crop, flip, random_resized_crop};
+use crate::buffer::grown;
 use crate::decode::{ImageDecoder, ImageInfo, Rect};
 
 /// Longest side of a result, in pixels: what batches are made of, not posters.
@@ -36,7 +35,7 @@ pub struct ImagePipeline {
 /// What a worker thread keeps between samples.
 #[derive(Default)]
 pub struct Scratch {
-    resizer: Resizer,
+    resizing: Resizing,
     visible: Vec<u8>,
     padded: Vec<u8>,
 }
@@ -163,12 +162,12 @@ impl ImagePipeline {
         let source = decoder.decode_region(encoded, window.need(draw))?;
         let is_padded = window.is_padded(self.height, self.width);
         if self.writes_rgb8() && !draw.flip && !is_padded {
-            resize(&mut scratch.resizer, &source, &window, target);
+            scratch.resizing.run(&source, &window, target);
             return Ok(());
         }
         let visible_bytes = window.x.len as usize * window.y.len as usize * 3;
         let visible = grown(&mut scratch.visible, visible_bytes);
-        resize(&mut scratch.resizer, &source, &window, visible);
+        scratch.resizing.run(&source, &window, visible);
         let rgb = if is_padded {
             let padded = grown(&mut scratch.padded, self.rgb_bytes());
             pad(visible, &window, self.width as usize, padded);
@@ -194,13 +193,6 @@ fn pad(visible: &[u8], window: &Window, width: usize, padded: &mut [u8]) {
     for (from, row) in visible.chunks_exact(len).zip(rows) {
         row[left..left + len].copy_from_slice(from);
     }
-}
-
-fn grown(buffer: &mut Vec<u8>, len_bytes: usize) -> &mut [u8] {
-    if buffer.len() < len_bytes {
-        buffer.resize(len_bytes, 0);
-    }
-    &mut buffer[..len_bytes]
 }
 
 /// Each operation has its stage; stages only rise.

@@ -22,6 +22,14 @@ pub(super) struct Side {
     pub span: f64,
 }
 
+impl Side {
+    /// Every visible pixel is one pixel of the source.
+    #[expect(clippy::float_cmp, reason = "both are whole numbers exactly where nothing is scaled")]
+    pub fn is_unscaled(&self) -> bool {
+        self.span == f64::from(self.len) && self.from.fract() == 0.0
+    }
+}
+
 /// `start` is where the result, `out_len` long, begins in the resized image.
 fn side(crop_len: u32, resized_len: u32, start: i64, out_len: u32) -> Side {
     let first = start.max(0);

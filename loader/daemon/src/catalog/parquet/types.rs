@@ -48,11 +48,15 @@ pub(super) fn is_text(column: &ColumnDescriptor) -> bool {
     converted || matches!(column.logical_type_ref(), Some(LogicalType::String | LogicalType::Enum))
 }
 
+/// The type as the file has it, such as `lists of INT64 (Timestamp)`.
 pub(super) fn type_name(column: &ColumnDescriptor) -> String {
     let list = if column.max_rep_level() > 0 { "lists of " } else { "" };
-    match (column.logical_type_ref(), column.converted_type()) {
-        (Some(logical), _) => format!("{list}{:?} ({logical:?})", column.physical_type()),
-        (None, ConvertedType::NONE) => format!("{list}{:?}", column.physical_type()),
-        (None, converted) => format!("{list}{:?} ({converted:?})", column.physical_type()),
-    }
+    let physical = column.physical_type();
+    let logical = match (column.logical_type_ref(), column.converted_type()) {
+        (Some(logical), _) => format!("{logical:?}"),
+        (None, ConvertedType::NONE) => return format!("{list}{physical}"),
+        (None, converted) => converted.to_string(),
+    };
+    let name = logical.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default();
+    format!("{list}{physical} ({name})")
 }

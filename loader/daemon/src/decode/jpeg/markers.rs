@@ -1,6 +1,6 @@
 //! Reads a JPEG's markers: its header, how many scans it has, and whether it reaches its end.
 //!
-//! The whole file is walked (about 10 us for 110 KB: `memchr` for 0xFF through the entropy-coded data), so that
+//! The whole file is walked (estimated at 10 us for 110 KB: `memchr` for 0xFF through the entropy-coded data), so that
 //! a cut file is known as cut even when the wanted part lies above the cut; see
 //! docs/decisions/0003-a-verdict-is-crop-independent.md. Marker numbers: ITU-T T.81, table B.1.
 

@@ -8,7 +8,8 @@ mod turbo;
 mod zune;
 
 use self::markers::{Frame, Walk};
-use super::{DecodeError, ImageFormat, ImageInfo, ImageLimits, Pixels, Rect, grown};
+use super::{DecodeError, ImageFormat, ImageInfo, ImageLimits, Pixels, Rect};
+use crate::buffer::grown;
 
 #[cfg(feature = "turbo")]
 use self::turbo::Turbo as Chosen;

@@ -10,7 +10,8 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::markers::Walk;
 use super::{Backend, JPEG};
-use crate::decode::{DecodeError, Rect, grown};
+use crate::buffer::grown;
+use crate::decode::{DecodeError, Rect};
 
 /// Holds the whole decoded image, of which the wanted rows are then copied.
 pub(super) struct Zune {
@@ -18,7 +19,7 @@ pub(super) struct Zune {
 }
 
 impl Zune {
-    fn decode_whole(&mut self, encoded: &[u8], walk: &Walk, strict: bool) -> Result<(), DecodeError> {
+    fn decode_whole(&mut self, encoded: &[u8], walk: &Walk) -> Result<(), DecodeError> {
         let (width, height) = (walk.frame.width as usize, walk.frame.height as usize);
         if walk.frame.components == 4 {
             let feature = "four colours, in a build without libjpeg-turbo,";
@@ -27,8 +28,7 @@ impl Zune {
         let options = DecoderOptions::new_fast()
             .jpeg_set_out_colorspace(ColorSpace::RGB)
             .set_max_width(width)
-            .set_max_height(height)
-            .set_strict_mode(strict);
+            .set_max_height(height);
         let corrupt = |error: String| DecodeError::Corrupt { format: JPEG, detail: error };
         let mut decoder = JpegDecoder::new_with_options(ZCursor::new(encoded), options);
         decoder.decode_headers().map_err(|e| corrupt(e.to_string()))?;
@@ -52,7 +52,7 @@ impl Backend for Zune {
         _scans_max: u32,
         out: &mut [u8],
     ) -> Result<u64, DecodeError> {
-        self.decode_whole(encoded, walk, false)?;
+        self.decode_whole(encoded, walk)?;
         let stride = walk.frame.width as usize * 3;
         let row_bytes = cover.width as usize * 3;
         let rows = self.whole.chunks_exact(stride).skip(cover.top as usize);
@@ -63,13 +63,15 @@ impl Backend for Zune {
         Ok(0)
     }
 
+    /// zune-jpeg fills missing rows without a word, even in its strict mode: a file without its end marker counts as
+    /// cut.
     fn ends_early(
         &mut self,
-        encoded: &[u8],
-        walk: &Walk,
+        _encoded: &[u8],
+        _walk: &Walk,
         _scans_max: u32,
         _row: &mut [u8],
     ) -> Result<bool, DecodeError> {
-        Ok(self.decode_whole(encoded, walk, true).is_err())
+        Ok(true)
     }
 }

@@ -30,6 +30,8 @@ pub struct Control {
     gone: watch::Receiver<bool>,
     /// What Hello called the client; no other call comes before it.
     client: Option<String>,
+    /// Opened here and not ended, attached or not.
+    open_sessions: Arc<()>,
     /// Opened here and not attached yet.
     parked: Vec<(u64, Entry)>,
     partial: Vec<u8>,
@@ -44,6 +46,7 @@ impl Control {
             peer,
             gone,
             client: None,
+            open_sessions: Arc::new(()),
             parked: Vec::new(),
             partial: Vec::new(),
         }
@@ -137,7 +140,7 @@ impl Control {
         Ok(match call {
             Call::Hello(_) => unreachable!("answered above"),
             Call::Resolve(request) => reply::Result::Resolve(self.service.resolve(self.peer, request).await?),
-            Call::Open(request) => reply::Result::Open(self.open(&request, client).await?),
+            Call::Open(request) => reply::Result::Open(self.open(&request, client)?),
             Call::Stats(_) => reply::Result::Stats(self.service.stats(self.peer)?),
             Call::Drain(request) => reply::Result::Drain(self.service.drain(self.peer, &request)?),
             Call::Fetch(_) => {
@@ -148,13 +151,16 @@ impl Control {
         })
     }
 
-    async fn open(&mut self, request: &v1::OpenRequest, client: String) -> Result<v1::OpenReply, Fault> {
+    fn open(&mut self, request: &v1::OpenRequest, client: String) -> Result<v1::OpenReply, Fault> {
         let service = &self.service;
         self.parked.retain(|(session, _)| service.sessions().is_parked(*session));
-        if self.parked.len() >= SESSIONS_MAX {
-            return Err(Fault::invalid(format!("more than {SESSIONS_MAX} sessions that are not attached")));
+        // Every entry holds one count; the connection itself holds the first.
+        if Arc::strong_count(&self.open_sessions) > SESSIONS_MAX {
+            return Err(Fault::invalid(format!("more than {SESSIONS_MAX} open sessions of one client"))
+                .hint("drop iterators that are not used any more, or share a loader"));
         }
-        let (reply, entry) = service.open(self.peer, client, request).await?;
+        let (reply, entry) = service.open(self.peer, client, request)?;
+        let entry = entry.counted(Arc::clone(&self.open_sessions));
         let (session, sessions) = (reply.session, Arc::clone(service.sessions()));
         self.parked.push((session, entry));
         tokio::spawn(async move {

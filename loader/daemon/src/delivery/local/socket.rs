@@ -47,7 +47,7 @@ impl SeqPacket {
             let mut guard = self.fd.readable().await?;
             match receive_now(self.fd.get_ref(), buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    guard.clear_ready_matching(Ready::READABLE)
+                    guard.clear_ready_matching(Ready::READABLE);
                 }
                 other => return other,
             }
@@ -63,7 +63,7 @@ impl SeqPacket {
             let mut guard = self.fd.writable().await?;
             match send_now(self.fd.get_ref(), record, pass) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    guard.clear_ready_matching(Ready::WRITABLE)
+                    guard.clear_ready_matching(Ready::WRITABLE);
                 }
                 other => return other,
             }

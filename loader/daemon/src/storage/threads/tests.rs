@@ -69,3 +69,59 @@ fn a_receiver_that_went_away_stops_nothing() {
     drop((completions, done));
     (0..100).for_each(|tag| engine.submit(read_of(&Root::unbacked("gone"), "x", tag)));
 }
+
+/// Bare open, read and close of every path, split between two threads, into as many buffers as the engine has reads in
+/// flight: one buffer would stay in the processor's cache. The ceiling of the test below.
+fn bare(dir: &Path, paths: &[String]) {
+    let read_all = |part: &[String]| {
+        let mut buffers = vec![vec![0; 64 << 10]; 32];
+        for (turn, path) in part.iter().enumerate() {
+            let file = fs::File::open(dir.join(path)).unwrap();
+            std::os::unix::fs::FileExt::read_at(&file, &mut buffers[turn % 32], 0).unwrap();
+        }
+    };
+    let (left, right) = paths.split_at(paths.len() / 2);
+    thread::scope(|scope| {
+        scope.spawn(|| read_all(left));
+        read_all(right);
+    });
+}
+
+fn through_the_engine(root: &Arc<Root>, paths: &[String]) {
+    let (done, completions) = flume::unbounded();
+    let engine = ThreadsEngine::new(TWO, &done).unwrap();
+    let mut submitted = paths.iter();
+    submitted.by_ref().take(64).for_each(|path| engine.submit(read_of(root, path, 0)));
+    for _ in paths {
+        let mut read = completions.recv().map(|done| done.result.map(|()| done.read)).unwrap().unwrap();
+        if let Some(path) = submitted.next() {
+            read.buf.set_path(path.as_bytes());
+            engine.submit(read);
+        }
+    }
+}
+
+/// Run with `--release -- --ignored --nocapture`.
+#[test]
+#[ignore = "writes a gigabyte"]
+fn how_close_to_a_bare_loop_are_warm_small_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths: Vec<_> = (0..20_000).map(|n| format!("{}", (n * 7919) % 20_000)).collect();
+    for path in &paths {
+        fs::write(dir.path().join(path), vec![1; 50 << 10]).unwrap();
+    }
+    let root = Root::open(dir.path()).unwrap();
+    for _ in 0..4 {
+        let start = Instant::now();
+        bare(dir.path(), &paths);
+        let (bare_s, start) = (start.elapsed().as_secs_f64(), Instant::now());
+        through_the_engine(&root, &paths);
+        let engine_s = start.elapsed().as_secs_f64();
+        println!(
+            "bare {:.0} files/s, engine {:.0} files/s, ratio {:.2}",
+            20_000.0 / bare_s,
+            20_000.0 / engine_s,
+            bare_s / engine_s
+        );
+    }
+}

@@ -1,0 +1,305 @@
+"""Forks, spawns, threads, interrupts and exits: right data, no deadlock, nothing left behind."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Fake, child_pids, forget_daemons, wait_until
+from test_loader import batch_bytes, epochs
+
+from forebay.numpy import DataLoader
+
+SOURCE = str(Path(__file__).resolve().parent.parent / "src")
+
+
+def in_fork(work: Any) -> str:
+    """Run `work()` in a forked child and give what it returned, or its exception, as text."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            text = str(work())
+        except BaseException as error:
+            text = f"{type(error).__name__}: {error}"
+        os.write(writer, text.encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return text
+
+
+def run(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": SOURCE, "PYTHONWARNINGS": "error", **environment}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment, timeout=60
+    )
+
+
+def test_a_forked_child_has_a_daemon_of_its_own_and_the_parent_goes_on(daemon: str, folder: Path) -> None:
+    with DataLoader(folder, batch_size=4, shuffle=True) as loader:
+        wanted = epochs(loader, 2)
+        loader.set_epoch(0)
+        iterator = iter(loader)
+        got = [batch_bytes(next(iterator)) for _ in range(3)]
+        assert in_fork(lambda: "InvalidError" if iterator is None else next(iterator)).startswith(
+            "InvalidError: this iterator cannot go on: it belongs to process"
+        )
+        assert in_fork(lambda: epochs(loader, 1) == wanted[1:]) == "True"
+        assert in_fork(lambda: (gc.collect(), loader.close(), len(loader))[2]) == "8"
+        got += [batch_bytes(batch) for batch in iterator]
+        assert got == wanted[0]
+
+
+def test_batches_dropped_in_a_forked_child_stay_the_parents(folder: Path) -> None:
+    with DataLoader(folder, batch_size=2, prefetch=1, max_leases=3, rolling=False) as loader:
+        iterator = iter(loader)
+        held = [next(iterator)]
+        wanted = held[0][0].copy()
+        in_fork(lambda: (held.clear(), gc.collect()))
+        list(iterator)
+        assert np.array_equal(held[0][0], wanted)
+        assert wait_until(lambda: loader.stats()["daemon"]["sessions"][0]["slots_leased"] == 1)
+
+
+def work_in_spawned(folder: str, queue: Any) -> None:
+    with DataLoader(folder, batch_size=4, shuffle=True) as loader:
+        queue.put(epochs(loader, 1))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing_children_load_the_same_rows(daemon: str, folder: Path, method: str) -> None:
+    with DataLoader(folder, batch_size=4, shuffle=True) as loader:
+        wanted = epochs(loader, 1)
+        context = multiprocessing.get_context(method)
+        queue = context.Queue()
+        child = context.Process(target=work_in_spawned, args=(str(folder), queue))
+        child.start()
+        assert queue.get(timeout=30) == wanted
+        child.join(10)
+        assert child.exitcode == 0
+
+
+def test_threads_share_an_iterator_and_each_batch_comes_once(daemon: str, folder: Path) -> None:
+    with DataLoader(folder, batch_size=1, shuffle=True) as loader:
+        wanted = sorted(epochs(loader, 1)[0])
+        loader.set_epoch(0)
+        iterator, got = iter(loader), []
+
+        def take() -> None:
+            for batch in iterator:
+                got.append(batch_bytes(batch))
+
+        threads = [threading.Thread(target=take) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert sorted(got) == wanted
+
+
+def test_loaders_on_threads_share_one_daemon(daemon: str, folder: Path) -> None:
+    before = child_pids()
+    results: dict[int, Any] = {}
+
+    def load(seed: int) -> None:
+        with DataLoader(folder, batch_size=4, shuffle=True, seed=seed) as loader:
+            results[seed] = (epochs(loader, 2), child_pids() - before)
+
+    threads = [threading.Thread(target=load, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(results) == 4
+    assert len(set.union(*(pids for _, pids in results.values()))) == 1
+
+
+def interrupt_soon(seconds: float) -> threading.Timer:
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    return timer
+
+
+def test_an_interrupt_of_a_wait_leaves_the_iterator_usable(folder: Path, fake: Fake) -> None:
+    with DataLoader(folder, batch_size=4, shuffle=True) as loader:
+        wanted = epochs(loader, 1)[0]
+    forget_daemons()
+    fake.misbehave({"delay_ms": 150})
+    with DataLoader(folder, batch_size=4, shuffle=True, prefetch=1) as loader:
+        iterator, got, interrupts = iter(loader), [], 0
+        while len(got) < len(wanted):
+            timer = interrupt_soon(0.05) if interrupts < 4 else None
+            try:
+                got.append(batch_bytes(next(iterator)))
+                if timer:
+                    timer.join()
+                    time.sleep(0.01)
+            except KeyboardInterrupt:
+                interrupts += 1
+        assert got == wanted
+        assert interrupts == 4
+        assert loader.stats()["restarts"] == 0
+    assert fake.starts == 1
+
+
+def resolve_for_ever(loader: DataLoader) -> None:
+    while True:
+        loader._job = None
+        len(loader)
+
+
+def test_an_interrupt_of_a_request_leaves_the_daemon_usable(folder: Path, fake: Fake) -> None:
+    fake.misbehave({"resolve_delay_ms": 300})
+    with DataLoader(folder, batch_size=4) as loader:
+        interrupt_soon(0.25)
+        with pytest.raises(KeyboardInterrupt):
+            resolve_for_ever(loader)
+        assert len(list(loader)) == 8
+    assert fake.starts == 1
+
+
+def test_interrupts_at_any_moment_lose_and_double_nothing(folder: Path, fake: Fake) -> None:
+    with DataLoader(folder, batch_size=1, shuffle=True) as loader:
+        wanted = [part for epoch in epochs(loader, 4) for part in epoch]
+        loader.set_epoch(0)
+        stop = threading.Event()
+
+        def interrupt() -> None:
+            while not stop.wait(0.001):
+                os.kill(os.getpid(), signal.SIGINT)
+
+        # What a handler may do at any moment: raise. It counts on the flag, so that the test itself is safe.
+        armed = [False]
+
+        def handler(*_: object) -> None:
+            if armed[0]:
+                armed[0] = False
+                raise KeyboardInterrupt
+
+        previous = signal.signal(signal.SIGINT, handler)
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        got: list[bytes] = []
+        interrupts = 0
+        try:
+            for _ in range(4):
+                iterator = iter(loader)
+                while True:
+                    before, batch = loader.state_dict(), None
+                    try:
+                        armed[0] = True
+                        batch = next(iterator, None)
+                        armed[0] = False
+                    except KeyboardInterrupt:
+                        interrupts += 1
+                        if batch is None and loader.state_dict() == before:
+                            continue
+                        # The batch was delivered, and the interrupt came before its name was bound.
+                        assert batch is not None or loader.state_dict() != before
+                        got.append(batch_bytes(batch) if batch is not None else wanted[len(got)])
+                        continue
+                    if batch is None:
+                        break
+                    got.append(batch_bytes(batch))
+        finally:
+            armed[0] = False
+            stop.set()
+            thread.join()
+            signal.signal(signal.SIGINT, previous)
+        assert interrupts > 0
+        assert got == wanted
+
+
+EXIT = """
+import sys
+import forebay.numpy
+loader = forebay.numpy.DataLoader(sys.argv[1], batch_size=4)
+iterator = iter(loader)
+batch = next(iterator)
+view = batch[0][1:]
+from forebay import _daemon
+print(_daemon._private.pid, flush=True)
+"""
+
+
+@pytest.mark.parametrize("end", ["", "raise KeyError(1)", "sys.exit(3)", "import os; os._exit(0)",
+    "import os; os.kill(os.getpid(), 9)", "import gc; del loader; gc.collect()",
+    "import threading; threading.Thread(target=lambda: list(iterator)).start()",
+    "import os; os.fork() or __import__('time').sleep(0.2)"])  # fmt: skip
+def test_the_daemon_goes_with_its_parent_however_it_ends(daemon: str, folder: Path, end: str) -> None:
+    done = run(EXIT + end, str(folder))
+    pid = int(done.stdout.split()[0])
+    assert "Exception ignored" not in done.stderr
+    assert "Warning" not in done.stderr
+    assert wait_until(lambda: not Path(f"/proc/{pid}").exists() or is_zombie(pid))
+
+
+def is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_descriptors_and_mappings_stay_flat(daemon: str, folder: Path) -> None:
+    def count() -> tuple[int, int]:
+        gc.collect()
+        maps = Path("/proc/self/maps").read_text()
+        return len(os.listdir("/proc/self/fd")), maps.count("memfd")
+
+    with DataLoader(folder, batch_size=4) as loader:
+        list(loader)
+        start = count()
+        for _ in range(20):
+            one, two = iter(loader), iter(loader)
+            next(one), next(two)
+            del one, two
+        assert count() == start
+    loader.close()
+    del loader
+    assert count()[1] == 0
+
+
+def test_importing_forebay_imports_no_framework() -> None:
+    code = """
+import sys, forebay, forebay.transforms
+names = ("numpy", "torch", "subprocess", "multiprocessing", "asyncio")
+print([name for name in names if name in sys.modules])
+"""
+    done = run(code)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_the_module_runs_the_binary(tmp_path: Path) -> None:
+    binary = tmp_path / "forebay"
+    binary.write_text("#!/bin/sh\necho ran $*\n")
+    binary.chmod(0o755)
+    environment = {**os.environ, "PYTHONPATH": SOURCE, "FOREBAY_BINARY": str(binary)}
+    command = [sys.executable, "-m", "forebay", "bench", "x"]
+    assert subprocess.run(command, capture_output=True, text=True, env=environment).stdout == "ran bench x\n"
+
+
+def test_the_partition_is_printed_once(folder: Path) -> None:
+    code = """
+import sys, forebay.numpy
+for _ in range(2):
+    loader = forebay.numpy.DataLoader(sys.argv[1], batch_size=4)
+    for _ in range(2):
+        for _ in loader:
+            pass
+"""
+    done = run(code, str(folder), RANK="1", WORLD_SIZE="2", MASTER_ADDR="localhost", SLURM_PROCID="7")
+    assert done.stderr == "forebay: rank 1 of 2 (torchrun's RANK and WORLD_SIZE)\n"

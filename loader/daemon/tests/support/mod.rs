@@ -1,0 +1,223 @@
+//! A pool over files in memory, and sessions without a socket, for tests.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::io::Cursor as IoCursor;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay::catalog::{self, CatalogLimits, SourceSpec};
+use forebay::decode::ImageLimits;
+use forebay::delivery::local::record::{Ready, Release};
+use forebay::error::Fault;
+use forebay::job::{self, Policy};
+use forebay::prefetch::ReadBudget;
+use forebay::session::{Counters, Outgoing, Session, SessionSpec};
+use forebay::storage::{Engine, Faults, FaultyEngine, MemoryEngine, RetryPolicy};
+use forebay::workers::{Pool, PoolOptions};
+use forebay_plan::{Cursor, Cut, Digest, DigestBuilder, Partition, Tail};
+use forebay_proto::v1;
+
+/// A tiny image that differs by `index`.
+pub fn png(index: usize) -> Vec<u8> {
+    let pixel = |x, y| image::Rgb([(index * 7) as u8, (x * 16) as u8, (y * 16) as u8]);
+    let mut out = IoCursor::new(Vec::new());
+    image::RgbImage::from_fn(16, 12, pixel)
+        .write_to(&mut out, image::ImageFormat::Png)
+        .expect("memory takes it");
+    out.into_inner()
+}
+
+/// A daemon's inside over `n.png`, each labelled `n`.
+pub struct Node {
+    pub pool: Arc<Pool>,
+    root: tempfile::TempDir,
+    files: usize,
+}
+
+/// What a test opens a session with.
+pub struct OpenAs {
+    pub rows: u32,
+    pub cursor: Cursor,
+    pub partition: (u32, u32),
+    pub tail: Tail,
+    pub depth: u32,
+    pub max_leases: u32,
+    pub rolling: bool,
+}
+
+impl Default for OpenAs {
+    fn default() -> Self {
+        let cursor = Cursor { epoch: 0, position: 0 };
+        Self {
+            rows: 8,
+            cursor,
+            partition: (0, 1),
+            tail: Tail::Partial,
+            depth: 2,
+            max_leases: 2,
+            rolling: false,
+        }
+    }
+}
+
+impl Node {
+    pub fn new(files: usize, cpu_threads: usize, faults: Faults) -> Self {
+        Self::with(files, cpu_threads, faults, |_| ())
+    }
+
+    /// As `new`, with the bytes of some files changed.
+    pub fn with(
+        files: usize,
+        cpu_threads: usize,
+        faults: Faults,
+        change: impl FnOnce(&mut [Vec<u8>]),
+    ) -> Self {
+        let mut bytes: Vec<_> = (0..files).map(png).collect();
+        change(&mut bytes);
+        Self::over(bytes.into_iter().map(Some).collect(), cpu_threads, faults)
+    }
+
+    /// As `new`, without file number `missing`.
+    pub fn without(files: usize, cpu_threads: usize, missing: usize) -> Self {
+        let bytes = (0..files).map(|index| (index != missing).then(|| png(index)));
+        Self::over(bytes.collect(), cpu_threads, Faults::default())
+    }
+
+    fn over(bytes: Vec<Option<Vec<u8>>>, cpu_threads: usize, faults: Faults) -> Self {
+        let (done, completed) = flume::unbounded();
+        let files = bytes.len();
+        let stored =
+            bytes.into_iter().enumerate().filter_map(|(index, bytes)| Some((format!("{index}.png"), bytes?)));
+        let memory: Arc<dyn Engine<_>> = Arc::new(MemoryEngine::new(stored, done.clone()));
+        let engine = FaultyEngine::new(memory, faults, done).expect("a thread");
+        let options = PoolOptions {
+            cpu_threads,
+            budget: ReadBudget { bytes: 1 << 16, reads: 8 },
+            sample_bytes_max: 1 << 20,
+            retry: RetryPolicy {
+                deadline: Duration::from_millis(300),
+                backoff: Duration::from_millis(1),
+                backoff_max: Duration::from_millis(4),
+            },
+            image_limits: ImageLimits::default(),
+        };
+        let timer = tokio::runtime::Handle::current();
+        let pool = Pool::start(Arc::new(engine), &completed, options, timer).expect("threads");
+        Self { pool, root: tempfile::tempdir().expect("a folder"), files }
+    }
+
+    /// Opens a session of the job that `spec` says in the proto's JSON mapping; ROOT and LINES are filled in.
+    pub fn open(&self, spec: &str, open: &OpenAs) -> Session {
+        let line = |index| format!("{{\"path\":\"{index}.png\",\"label\":{index}}}");
+        let lines = (0..self.files).map(line).collect::<Vec<_>>().join("\n");
+        let spec: v1::JobSpec =
+            serde_json::from_str(&spec.replace("LINES", "").replace("ROOT", "")).expect("a spec");
+        let root = Some(self.root.path().to_owned());
+        let source = SourceSpec::Records { root, json_lines: lines.into_bytes(), columns: Vec::new() };
+        let snapshot = catalog::open(&source, &CatalogLimits::default()).expect("a snapshot");
+        let job = Arc::new(job::resolve(&spec, Arc::new(snapshot)).expect("a job"));
+        let partition = Partition::new(open.partition.0, open.partition.1).expect("a partition");
+        let cut = Cut::new(job.order.rows, partition, open.rows, open.tail).expect("a cut");
+        let has_valid = open.tail != Tail::Drop || job.bad_sample.policy == Policy::Mask;
+        let layout = Arc::new(job.layout(open.rows, has_valid).expect("a layout"));
+        let spec = SessionSpec {
+            id: 1 + open.rows as u64,
+            job,
+            cut,
+            cursor: open.cursor,
+            layout,
+            has_valid,
+            depth: open.depth,
+            max_leases: open.max_leases,
+            weight: 1,
+            rolling: open.rolling,
+            client: String::new(),
+            partition: v1::Partition::default(),
+        };
+        Session::new(spec, Arc::clone(&self.pool), Arc::new(Counters::default())).expect("an arena")
+    }
+}
+
+/// A batch as a client would copy it.
+pub struct Copied {
+    pub images: Vec<u8>,
+    pub labels: Vec<i64>,
+    pub valid: Vec<u8>,
+    pub valid_rows: u32,
+}
+
+/// The next record, waiting for it. The test's credit must be there.
+pub async fn next(session: &mut Session) -> Outgoing {
+    let wake = session.wake();
+    loop {
+        if let Some(outgoing) = session.advance() {
+            return outgoing;
+        }
+        tokio::time::timeout(Duration::from_secs(60), wake.notified()).await.expect("the session goes on");
+    }
+}
+
+/// Takes a whole epoch, giving every slot back.
+pub async fn epoch(session: &mut Session) -> Vec<Copied> {
+    session.credit(1 << 20);
+    drain(session).await
+}
+
+/// Takes batches to the end of the epoch.
+pub async fn drain(session: &mut Session) -> Vec<Copied> {
+    let mut batches = Vec::new();
+    loop {
+        match next(session).await {
+            Outgoing::Ready(ready) => {
+                batches.push(copy(session, &ready));
+                release(session, &ready);
+                if ready.flags & forebay::delivery::local::record::FLAG_LAST != 0 {
+                    return batches;
+                }
+            }
+            Outgoing::Fault { fault, .. } => panic!("{fault}"),
+        }
+    }
+}
+
+/// The error that the stream ends with.
+pub async fn fault(session: &mut Session) -> Fault {
+    session.credit(1 << 20);
+    loop {
+        match next(session).await {
+            Outgoing::Ready(ready) => release(session, &ready),
+            Outgoing::Fault { fault, .. } => return fault,
+        }
+    }
+}
+
+/// Gives a slot back.
+pub fn release(session: &mut Session, ready: &Ready) {
+    session.release(&[Release { arena: ready.arena, generation: ready.generation, slot: ready.slot }]);
+}
+
+fn copy(session: &Session, ready: &Ready) -> Copied {
+    let file = std::fs::File::from(session.arena().fd().try_clone_to_owned().expect("a descriptor"));
+    let start = session.arena().geometry().slot_bytes * u64::from(ready.slot);
+    let read = |index: usize| {
+        let tensor = &ready.tensors[index];
+        let mut bytes = vec![0; tensor.len_bytes as usize];
+        file.read_exact_at(&mut bytes, start + tensor.offset_bytes).expect("the arena's bytes");
+        bytes
+    };
+    let labels =
+        read(1).chunks_exact(8).map(|bytes| i64::from_ne_bytes(bytes.try_into().expect("8 bytes"))).collect();
+    let valid = if ready.tensors.len() > 2 { read(2) } else { Vec::new() };
+    Copied { images: read(0), labels, valid, valid_rows: ready.valid_rows }
+}
+
+/// One name for the bytes of many batches.
+pub fn digest_of(batches: &[Copied]) -> Digest {
+    let labels =
+        |batch: &Copied| batch.labels.iter().flat_map(|label| label.to_le_bytes()).collect::<Vec<_>>();
+    let add = |builder: DigestBuilder, batch: &Copied| {
+        builder.field("images", &batch.images).field("labels", &labels(batch))
+    };
+    batches.iter().fold(DigestBuilder::new("test"), add).finish()
+}
