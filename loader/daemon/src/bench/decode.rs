@@ -29,11 +29,10 @@ const KEPT_BYTES_MAX: usize = 256 << 20;
 /// Files by path.
 type Kept = HashMap<Vec<u8>, Arc<[u8]>>;
 
-/// A session that nobody is connected to. The order of the fields is the order in which they must go.
+/// A session that nobody is connected to.
 pub struct Decoding {
     session: Session,
     counters: Arc<Counters>,
-    _pool: Arc<Pool>,
     runtime: Handle,
     slots: u32,
     epoch_rows: u64,
@@ -57,7 +56,7 @@ impl Decoding {
         let counters = Arc::new(Counters::default());
         let spec = session_spec(config, &job, args)?;
         let (slots, epoch_rows, depth) = (spec.depth + spec.max_leases, job.order.rows, spec.depth);
-        let mut session = Session::new(spec, Arc::clone(&pool), Arc::clone(&counters))?;
+        let mut session = Session::new(spec, pool, Arc::clone(&counters))?;
         session.credit(depth);
         let bare = Bare {
             rows: Rows::new(job, 0),
@@ -66,7 +65,7 @@ impl Decoding {
             decode: true,
             limits: options.image_limits,
         };
-        Ok(Self { session, counters, _pool: pool, runtime, slots, epoch_rows, bare })
+        Ok(Self { session, counters, runtime, slots, epoch_rows, bare })
     }
 
     /// Waits for a batch and gives it back.
