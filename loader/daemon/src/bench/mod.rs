@@ -43,7 +43,7 @@ use source::Source;
 use verdict::{Rates, Verdict, judge};
 use whole::Whole;
 
-/// The time of each stage, as a share of the whole path's.
+/// The time of each stage, as a share of the whole path's, where all are measured.
 const READ_SHARE: f64 = 0.25;
 const DECODE_SHARE: f64 = 0.5;
 const DELIVER_SHARE: f64 = 0.1;
@@ -127,6 +127,7 @@ impl Setup<'_> {
     }
 
     fn measure(&self, stage: &mut dyn pass::Stage, share: f64) -> Result<Vec<Round>, Fault> {
+        let share = if self.args.stage == Stage::All { share } else { 1.0 };
         rounds(stage, self.args.rounds, self.args.amount(share), &self.progress)
     }
 

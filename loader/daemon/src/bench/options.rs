@@ -10,7 +10,7 @@ use serde::Serialize;
 pub struct BenchArgs {
     /// A folder of class folders, or a .csv, .tsv, .jsonl or .parquet list with a path column.
     pub path: PathBuf,
-    /// Measured seconds of the whole path; the bare loop beside it takes as long again.
+    /// Measured seconds of the whole path, or of the one stage; the bare loop beside it takes as long again.
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     pub seconds: f64,
     /// Measure so many rows instead, rounded up to whole batches a round.
