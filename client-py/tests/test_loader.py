@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import forebay
-from conftest import Fake, write_folder
+from conftest import CROP, Fake, write_folder
 from forebay.errors import CorruptError, InvalidError, NotFoundError, StateError
 from forebay.numpy import DataLoader
 from forebay.transforms import Normalize, RandomResizedCrop, Resize
@@ -27,7 +27,7 @@ def epochs(loader: DataLoader, count: int) -> list[list[bytes]]:
 
 def test_every_sample_comes_once_an_epoch_in_another_order(daemon: str, tmp_path: Path) -> None:
     data = write_folder(tmp_path / "data", per_class=7)
-    with DataLoader(data, batch_size=4, shuffle=True) as loader:
+    with DataLoader(data, batch_size=4, shuffle=True, transform=CROP) as loader:
         seen = []
         for _ in range(3):
             labels = np.concatenate([labels for _, labels in loader])
@@ -56,7 +56,7 @@ def test_shapes_dtypes_and_layouts(daemon: str, folder: Path) -> None:
 
 
 def test_set_epoch_overrides_the_next_iter_only(daemon: str, folder: Path) -> None:
-    with DataLoader(folder, batch_size=4, shuffle=True) as loader:
+    with DataLoader(folder, batch_size=4, shuffle=True, transform=CROP) as loader:
         wanted = epochs(loader, 6)
         loader.sampler.set_epoch(4)
         assert epochs(loader, 2) == wanted[4:]
@@ -65,7 +65,7 @@ def test_set_epoch_overrides_the_next_iter_only(daemon: str, folder: Path) -> No
 
 
 def test_break_and_a_new_for_go_on_to_a_new_epoch(daemon: str, folder: Path) -> None:
-    with DataLoader(folder, batch_size=4, shuffle=True) as loader:
+    with DataLoader(folder, batch_size=4, shuffle=True, transform=CROP) as loader:
         wanted = epochs(loader, 3)
         loader.set_epoch(0)
         for _ in loader:
@@ -78,7 +78,7 @@ def test_break_and_a_new_for_go_on_to_a_new_epoch(daemon: str, folder: Path) -> 
 
 @pytest.mark.parametrize("rolling", [True, False])
 def test_a_session_is_kept_over_epochs_and_breaks(folder: Path, rolling: bool) -> None:
-    with DataLoader(folder, batch_size=4, rolling=rolling) as loader:
+    with DataLoader(folder, batch_size=4, rolling=rolling, transform=CROP) as loader:
         epochs(loader, 3)
         daemon = loader.stats()["daemon"]
         assert daemon["opened"] == 1
@@ -108,7 +108,7 @@ def test_resuming_at_every_position_continues_the_same_sequence(daemon: str, fol
 
 
 def test_a_state_serves_the_first_iter_only_and_then_comes_the_next_epoch(daemon: str, folder: Path) -> None:
-    with DataLoader(folder, batch_size=6, shuffle=True) as loader:
+    with DataLoader(folder, batch_size=6, shuffle=True, transform=CROP) as loader:
         wanted = epochs(loader, 3)
         loader.set_epoch(1)
         iterator = iter(loader)
@@ -121,7 +121,7 @@ def test_a_state_serves_the_first_iter_only_and_then_comes_the_next_epoch(daemon
 
 
 def test_set_epoch_of_the_loaded_epoch_keeps_the_row(folder: Path) -> None:
-    with DataLoader(folder, batch_size=6) as loader:
+    with DataLoader(folder, batch_size=6, transform=CROP) as loader:
         next(iter(loader))
         state = loader.state_dict()
         loader.load_state_dict(state)
@@ -133,7 +133,7 @@ def test_set_epoch_of_the_loaded_epoch_keeps_the_row(folder: Path) -> None:
 
 
 def test_the_state_is_the_newest_iterators(folder: Path) -> None:
-    with DataLoader(folder, batch_size=10) as loader:
+    with DataLoader(folder, batch_size=10, transform=CROP) as loader:
         old = iter(loader)
         next(old)
         new = iter(loader)
@@ -178,7 +178,7 @@ FIELDS = {"label": forebay.Value()}
 ])  # fmt: skip
 def test_tails(daemon: str, tmp_path: Path, tail: str, sizes: list[int], valid: list[int]) -> None:
     data = write_folder(tmp_path / "data", per_class=9)
-    with DataLoader(data, batch_size=8, tail=tail, with_valid=True) as loader:
+    with DataLoader(data, batch_size=8, tail=tail, with_valid=True, transform=CROP) as loader:
         got = [(len(labels), int(mask.sum())) for _, labels, mask in loader]
         assert got == list(zip(sizes, valid))
         assert len(loader) == len(sizes)
@@ -186,7 +186,7 @@ def test_tails(daemon: str, tmp_path: Path, tail: str, sizes: list[int], valid: 
 
 
 def test_an_epoch_without_a_batch_ends_at_once_and_says_so(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with DataLoader(folder, batch_size=31, drop_last=True) as loader:
+    with DataLoader(folder, batch_size=31, drop_last=True, transform=CROP) as loader:
         assert list(loader) == []
         assert len(loader) == 0
         assert loader.state_dict()["epoch"] == 1
@@ -194,11 +194,11 @@ def test_an_epoch_without_a_batch_ends_at_once_and_says_so(folder: Path, capfd: 
 
 
 def test_a_state_with_fewer_rows_left_than_a_batch_goes_on_with_the_next_epoch(folder: Path) -> None:
-    with DataLoader(folder, batch_size=14, drop_last=True) as loader:
+    with DataLoader(folder, batch_size=14, drop_last=True, transform=CROP) as loader:
         next(iterator := iter(loader))
         state = {**loader.state_dict(), "position": 28}
         del iterator
-    with DataLoader(folder, batch_size=4, drop_last=True) as loader:
+    with DataLoader(folder, batch_size=4, drop_last=True, transform=CROP) as loader:
         loader.load_state_dict(state)
         iterator = iter(loader)
         next(iterator)
@@ -241,7 +241,7 @@ def test_a_csv_without_fields_gives_all_columns(daemon: str, tmp_path: Path) -> 
 
 def test_a_fault_comes_in_order_and_the_next_call_asks_again(folder: Path, fake: Fake) -> None:
     fake.misbehave({"fault": {"epoch": 0, "position": 8, "kind": "ERROR_KIND_CORRUPT", "times": 2}})
-    with DataLoader(folder, batch_size=4, shuffle=True, seed=5) as loader:
+    with DataLoader(folder, batch_size=4, shuffle=True, seed=5, transform=CROP) as loader:
         iterator = iter(loader)
         got = [batch_bytes(next(iterator)) for _ in range(2)]
         for _ in range(2):
@@ -256,7 +256,7 @@ def test_a_fault_comes_in_order_and_the_next_call_asks_again(folder: Path, fake:
 def test_a_fatal_fault_ends_the_session_and_the_next_call_opens_another(folder: Path, fake: Fake) -> None:
     fault = {"epoch": 0, "position": 8, "kind": "ERROR_KIND_INTERNAL", "times": 1, "fatal": True}
     fake.misbehave({"fault": fault})
-    with DataLoader(folder, batch_size=4) as loader:
+    with DataLoader(folder, batch_size=4, transform=CROP) as loader:
         iterator = iter(loader)
         next(iterator), next(iterator)
         with pytest.raises(forebay.ForebayError):
@@ -273,13 +273,13 @@ def test_errors_of_the_daemon_name_cause_and_cure(daemon: str, tmp_path: Path) -
 
 
 def test_a_state_of_another_job_is_refused_with_the_difference(daemon: str, folder: Path) -> None:
-    with DataLoader(folder, batch_size=4, shuffle=True) as loader:
+    with DataLoader(folder, batch_size=4, shuffle=True, transform=CROP) as loader:
         state = loader.state_dict()
         loader.load_state_dict(state)
     difference = r"(?s)seed 0 was saved, 1 is here.*hint: .*seed="
-    with DataLoader(folder, shuffle=True, seed=1) as other, pytest.raises(StateError, match=difference):
+    with DataLoader(folder, shuffle=True, seed=1, transform=CROP) as other, pytest.raises(StateError, match=difference):
         other.load_state_dict(state)
-    with DataLoader(folder, batch_size=4, shuffle=True, transform=[Resize(4)]) as other:
+    with DataLoader(folder, batch_size=4, shuffle=True, transform=[Resize((4, 4))]) as other:
         with pytest.raises(StateError, match="allow_content_change=True"):
             other.load_state_dict(state)
         other.load_state_dict(state, allow_content_change=True)
@@ -292,14 +292,14 @@ def test_a_state_of_another_job_is_refused_with_the_difference(daemon: str, fold
         ({"position": 1000}, "row 1000 of an epoch of 30"),
         ({"seed": "0"}, "seed='0'"),
     ):
-        with DataLoader(folder, shuffle=True) as loader, pytest.raises(StateError, match=message):
+        with DataLoader(folder, shuffle=True, transform=CROP) as loader, pytest.raises(StateError, match=message):
             loader.load_state_dict({**state, **change})
     with pytest.raises(StateError, match=r"missing keys \['seed'\]"):
         loader.load_state_dict({key: value for key, value in state.items() if key != "seed"})
 
 
 def test_a_closed_loader_says_so(folder: Path) -> None:
-    with DataLoader(folder, batch_size=4) as loader:
+    with DataLoader(folder, batch_size=4, transform=CROP) as loader:
         iterator = iter(loader)
         next(iterator)
     with pytest.raises(InvalidError, match="its loader was closed"):

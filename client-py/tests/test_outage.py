@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Fake, forget_daemons
+from conftest import CROP, Fake, forget_daemons
 from forebay.errors import ChangedError, DaemonError, DeniedError, ForebayError, NotFoundError, ProtocolError
 from forebay.numpy import DataLoader
 from test_loader import batch_bytes, epochs
 
 
 def loader_of(folder: Path, **arguments: object) -> DataLoader:
-    return DataLoader(folder, batch_size=3, shuffle=True, prefetch=3, **arguments)  # type: ignore[arg-type]
+    return DataLoader(folder, batch_size=3, shuffle=True, prefetch=3, transform=CROP, **arguments)  # type: ignore[arg-type]
 
 
 @pytest.fixture

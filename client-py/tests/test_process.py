@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import Fake, child_pids, forget_daemons, wait_until
+from conftest import CROP, Fake, child_pids, forget_daemons, wait_until
 from forebay.numpy import DataLoader
 from test_loader import batch_bytes, epochs
 
@@ -49,7 +49,7 @@ def run(code: str, *arguments: str, **environment: str) -> subprocess.CompletedP
 
 
 def test_a_forked_child_has_a_daemon_of_its_own_and_the_parent_goes_on(daemon: str, folder: Path) -> None:
-    with DataLoader(folder, batch_size=4, shuffle=True) as loader:
+    with DataLoader(folder, batch_size=4, shuffle=True, transform=CROP) as loader:
         wanted = epochs(loader, 2)
         loader.set_epoch(0)
         iterator = iter(loader)
@@ -64,7 +64,7 @@ def test_a_forked_child_has_a_daemon_of_its_own_and_the_parent_goes_on(daemon: s
 
 
 def test_batches_dropped_in_a_forked_child_stay_the_parents(folder: Path) -> None:
-    with DataLoader(folder, batch_size=2, prefetch=1, max_leases=3, rolling=False) as loader:
+    with DataLoader(folder, batch_size=2, prefetch=1, max_leases=3, rolling=False, transform=CROP) as loader:
         iterator = iter(loader)
         held = [next(iterator)]
         wanted = held[0][0].copy()
@@ -74,18 +74,19 @@ def test_batches_dropped_in_a_forked_child_stay_the_parents(folder: Path) -> Non
         assert wait_until(lambda: loader.stats()["daemon"]["sessions"][0]["slots_leased"] == 1)
 
 
-def work_in_spawned(folder: str, queue: Any) -> None:
-    with DataLoader(folder, batch_size=4, shuffle=True) as loader:
+def work_in_spawned(folder: str, queue: Any, binary: str) -> None:
+    os.environ["FOREBAY_BINARY"] = binary  # a fork server keeps the environment of its first test
+    with DataLoader(folder, batch_size=4, shuffle=True, transform=CROP) as loader:
         queue.put(epochs(loader, 1))
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_multiprocessing_children_load_the_same_rows(daemon: str, folder: Path, method: str) -> None:
-    with DataLoader(folder, batch_size=4, shuffle=True) as loader:
+    with DataLoader(folder, batch_size=4, shuffle=True, transform=CROP) as loader:
         wanted = epochs(loader, 1)
         context = multiprocessing.get_context(method)
         queue = context.Queue()
-        child = context.Process(target=work_in_spawned, args=(str(folder), queue))
+        child = context.Process(target=work_in_spawned, args=(str(folder), queue, os.environ["FOREBAY_BINARY"]))
         child.start()
         assert queue.get(timeout=30) == wanted
         child.join(10)
@@ -93,7 +94,7 @@ def test_multiprocessing_children_load_the_same_rows(daemon: str, folder: Path, 
 
 
 def test_threads_share_an_iterator_and_each_batch_comes_once(daemon: str, folder: Path) -> None:
-    with DataLoader(folder, batch_size=1, shuffle=True) as loader:
+    with DataLoader(folder, batch_size=1, shuffle=True, transform=CROP) as loader:
         wanted = sorted(epochs(loader, 1)[0])
         loader.set_epoch(0)
         iterator, got = iter(loader), []
@@ -115,7 +116,7 @@ def test_loaders_on_threads_share_one_daemon(daemon: str, folder: Path) -> None:
     results: dict[int, Any] = {}
 
     def load(seed: int) -> None:
-        with DataLoader(folder, batch_size=4, shuffle=True, seed=seed) as loader:
+        with DataLoader(folder, batch_size=4, shuffle=True, seed=seed, transform=CROP) as loader:
             results[seed] = (epochs(loader, 2), child_pids() - before)
 
     threads = [threading.Thread(target=load, args=(seed,)) for seed in range(4)]
@@ -134,11 +135,11 @@ def interrupt_soon(seconds: float) -> threading.Timer:
 
 
 def test_an_interrupt_of_a_wait_leaves_the_iterator_usable(folder: Path, fake: Fake) -> None:
-    with DataLoader(folder, batch_size=4, shuffle=True) as loader:
+    with DataLoader(folder, batch_size=4, shuffle=True, transform=CROP) as loader:
         wanted = epochs(loader, 1)[0]
     forget_daemons()
     fake.misbehave({"delay_ms": 150})
-    with DataLoader(folder, batch_size=4, shuffle=True, prefetch=1) as loader:
+    with DataLoader(folder, batch_size=4, shuffle=True, prefetch=1, transform=CROP) as loader:
         iterator, got, interrupts = iter(loader), [], 0
         while len(got) < len(wanted):
             timer = interrupt_soon(0.05) if interrupts < 4 else None
@@ -163,7 +164,7 @@ def resolve_for_ever(loader: DataLoader) -> None:
 
 def test_an_interrupt_of_a_request_leaves_the_daemon_usable(folder: Path, fake: Fake) -> None:
     fake.misbehave({"resolve_delay_ms": 300})
-    with DataLoader(folder, batch_size=4) as loader:
+    with DataLoader(folder, batch_size=4, transform=CROP) as loader:
         interrupt_soon(0.25)
         with pytest.raises(KeyboardInterrupt):
             resolve_for_ever(loader)
@@ -172,7 +173,7 @@ def test_an_interrupt_of_a_request_leaves_the_daemon_usable(folder: Path, fake: 
 
 
 def test_interrupts_at_any_moment_lose_and_double_nothing(folder: Path, fake: Fake) -> None:
-    with DataLoader(folder, batch_size=1, shuffle=True) as loader:
+    with DataLoader(folder, batch_size=1, shuffle=True, transform=CROP) as loader:
         wanted = [part for epoch in epochs(loader, 4) for part in epoch]
         loader.set_epoch(0)
         stop = threading.Event()
@@ -226,7 +227,8 @@ def test_interrupts_at_any_moment_lose_and_double_nothing(folder: Path, fake: Fa
 EXIT = """
 import sys
 import forebay.numpy
-loader = forebay.numpy.DataLoader(sys.argv[1], batch_size=4)
+from forebay.transforms import CenterCrop
+loader = forebay.numpy.DataLoader(sys.argv[1], batch_size=4, transform=[CenterCrop(16)])
 iterator = iter(loader)
 batch = next(iterator)
 view = batch[0][1:]
@@ -260,7 +262,7 @@ def test_descriptors_and_mappings_stay_flat(daemon: str, folder: Path) -> None:
         maps = Path("/proc/self/maps").read_text()
         return len(os.listdir("/proc/self/fd")), maps.count("memfd")
 
-    with DataLoader(folder, batch_size=4) as loader:
+    with DataLoader(folder, batch_size=4, transform=CROP) as loader:
         list(loader)
         start = count()
         for _ in range(20):
@@ -295,8 +297,9 @@ def test_the_module_runs_the_binary(tmp_path: Path) -> None:
 def test_the_partition_is_printed_once(folder: Path) -> None:
     code = """
 import sys, forebay.numpy
+from forebay.transforms import CenterCrop
 for _ in range(2):
-    loader = forebay.numpy.DataLoader(sys.argv[1], batch_size=4)
+    loader = forebay.numpy.DataLoader(sys.argv[1], batch_size=4, transform=[CenterCrop(16)])
     for _ in range(2):
         for _ in loader:
             pass

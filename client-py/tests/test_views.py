@@ -11,7 +11,7 @@ from typing import Any, Callable
 import numpy as np
 import pytest
 
-from conftest import Fake, forget_daemons, wait_until
+from conftest import CROP, Fake, forget_daemons, wait_until
 from forebay.numpy import DataLoader
 from forebay.transforms import Resize
 
@@ -55,7 +55,7 @@ def test_a_view_keeps_the_slot_and_its_end_frees_it(name: str, folder: Path) -> 
 
 
 def test_one_batch_gives_its_slot_back_once_after_its_last_tensor(folder: Path) -> None:
-    with DataLoader(folder, batch_size=2, prefetch=1, rolling=False) as loader:
+    with DataLoader(folder, batch_size=2, prefetch=1, rolling=False, transform=CROP) as loader:
         iterator = iter(loader)
         images, labels = next(iterator)
         assert wait_until(lambda: leased(loader) == 2)  # ours, and one in flight
@@ -68,7 +68,7 @@ def test_one_batch_gives_its_slot_back_once_after_its_last_tensor(folder: Path) 
 
 
 def test_in_place_operations_are_harmless(daemon: str, folder: Path) -> None:
-    with DataLoader(folder, batch_size=5, shuffle=True) as loader:
+    with DataLoader(folder, batch_size=5, shuffle=True, transform=CROP) as loader:
         wanted = [(x.copy(), y.copy()) for x, y in loader]
         loader.set_epoch(0)
         for (images, labels), (x, y) in zip(loader, wanted):
@@ -79,7 +79,7 @@ def test_in_place_operations_are_harmless(daemon: str, folder: Path) -> None:
 
 
 def test_a_list_of_all_batches_is_right(daemon: str, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with DataLoader(folder, batch_size=2, shuffle=True, prefetch=2, max_leases=4) as loader:
+    with DataLoader(folder, batch_size=2, shuffle=True, prefetch=2, max_leases=4, transform=CROP) as loader:
         wanted = [images.copy() for images, _ in loader]
         loader.set_epoch(0)
         held = list(loader)
@@ -90,7 +90,7 @@ def test_a_list_of_all_batches_is_right(daemon: str, folder: Path, capfd: pytest
 
 
 def test_a_hundred_held_batches_are_right_and_copied(folder: Path) -> None:
-    with DataLoader(folder, batch_size=1, shuffle=True, max_leases=3) as loader:
+    with DataLoader(folder, batch_size=1, shuffle=True, max_leases=3, transform=CROP) as loader:
         held: list[tuple[Any, Any]] = []
         while len(held) < 100:
             held.extend(loader)
@@ -101,7 +101,7 @@ def test_a_hundred_held_batches_are_right_and_copied(folder: Path) -> None:
 
 
 def test_zip_of_a_loader_with_itself_pairs_two_epochs(daemon: str, folder: Path) -> None:
-    with DataLoader(folder, batch_size=4, shuffle=True) as loader:
+    with DataLoader(folder, batch_size=4, shuffle=True, transform=CROP) as loader:
         epochs = [[y.tolist() for _, y in loader] for _ in range(2)]
         loader.set_epoch(0)
         pairs = [(y0.tolist(), y1.tolist()) for (_, y0), (_, y1) in zip(loader, loader)]
@@ -109,7 +109,7 @@ def test_zip_of_a_loader_with_itself_pairs_two_epochs(daemon: str, folder: Path)
 
 
 def test_batches_outlive_the_loader(folder: Path) -> None:
-    loader = DataLoader(folder, batch_size=4)
+    loader = DataLoader(folder, batch_size=4, transform=CROP)
     images, labels = next(iter(loader))
     wanted = images.copy()
     loader.close()
@@ -122,7 +122,7 @@ def test_batches_outlive_the_loader(folder: Path) -> None:
 
 def test_batches_dropped_on_many_threads_while_the_daemon_is_deaf_are_all_given_back(folder: Path, fake: Fake) -> None:
     fake.misbehave({"deaf_ms": 300})
-    with DataLoader(folder, batch_size=1, prefetch=20, max_leases=25) as loader:
+    with DataLoader(folder, batch_size=1, prefetch=20, max_leases=25, transform=CROP) as loader:
         iterator = iter(loader)
         held = [[next(iterator)] for _ in range(20)]
         threads = [threading.Thread(target=batch.clear) for batch in held]
@@ -138,11 +138,11 @@ def test_batches_dropped_on_many_threads_while_the_daemon_is_deaf_are_all_given_
 
 
 def test_a_batch_in_an_arena_of_its_own_is_right_and_goes_with_its_arena(folder: Path, fake: Fake) -> None:
-    with DataLoader(folder, batch_size=5, shuffle=True) as loader:
+    with DataLoader(folder, batch_size=5, shuffle=True, transform=CROP) as loader:
         wanted = [images.copy() for images, _ in loader]
     forget_daemons()
     fake.misbehave({"one_off_at": 3})
-    with DataLoader(folder, batch_size=5, shuffle=True, rolling=False) as loader:
+    with DataLoader(folder, batch_size=5, shuffle=True, rolling=False, transform=CROP) as loader:
         for images, x in zip((images for images, _ in loader), wanted):
             assert np.array_equal(images, x)
         del images
