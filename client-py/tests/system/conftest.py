@@ -27,9 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip where there is no daemon to test."""
     for item in items:
         if not REAL and Path(__file__).parent in item.path.parents:
-            item.add_marker(
-                pytest.mark.skip(reason="no binary: FOREBAY_BINARY names none, nor is one on PATH")
-            )
+            item.add_marker(pytest.mark.skip(reason="no binary: FOREBAY_BINARY names none, nor is one on PATH"))
 
 
 @pytest.fixture(autouse=True)

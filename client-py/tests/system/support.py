@@ -203,9 +203,7 @@ class Node:
 
 def serve(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `forebay serve`, which is expected to end by itself."""
-    return subprocess.run(
-        [REAL, "serve", *arguments], capture_output=True, text=True, timeout=20, check=False
-    )
+    return subprocess.run([REAL, "serve", *arguments], capture_output=True, text=True, timeout=20, check=False)
 
 
 # Clients in processes of their own

@@ -75,9 +75,7 @@ def with_torchvision(train: Path, test: Path, seed: int) -> float:
     whole = t.Compose([t.Resize((SIDE, SIDE)), t.ToTensor(), normalize])
     order = torch.Generator().manual_seed(seed)
     loaders = (
-        torch.utils.data.DataLoader(
-            ImageFolder(train, crop), 64, shuffle=True, generator=order, drop_last=True
-        ),
+        torch.utils.data.DataLoader(ImageFolder(train, crop), 64, shuffle=True, generator=order, drop_last=True),
         torch.utils.data.DataLoader(ImageFolder(test, whole), 64),
     )
     return accuracy(*loaders, seed)

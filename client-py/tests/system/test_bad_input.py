@@ -218,9 +218,7 @@ def test_a_folder_that_the_user_may_not_read(folder: Path, nobodys_binary: str) 
     ("depth = \n", ["line 1"]),
     ("", ["[[root]]", "path ="]),
 ])  # fmt: skip
-def test_a_wrong_configuration_names_the_key_and_the_cure(
-    tmp_path: Path, text: str, words: list[str]
-) -> None:
+def test_a_wrong_configuration_names_the_key_and_the_cure(tmp_path: Path, text: str, words: list[str]) -> None:
     config = tmp_path / "node.toml"
     config.write_text(f'socket = "{tmp_path}/s"\n{text}' if "line 1" not in words else text)
     done = serve("--config", str(config))
@@ -293,9 +291,7 @@ def test_a_live_operators_socket_is_left_to_its_daemon(tmp_path: Path, make_node
         assert not os.path.exists(node.socket)
 
 
-def test_a_socket_whose_folder_is_missing_or_whose_path_is_long(
-    tmp_path: Path, make_node: Callable[[], Node]
-) -> None:
+def test_a_socket_whose_folder_is_missing_or_whose_path_is_long(tmp_path: Path, make_node: Callable[[], Node]) -> None:
     for path in (tmp_path / "none" / "s", tmp_path / ("x" * 120)):
         done = serve("--config", str(make_node().configure(tmp_path, socket=str(path)).config))
         assert done.returncode == 1
@@ -318,9 +314,7 @@ def test_a_user_outside_of_the_sockets_group_is_told_so(folder: Path, node: Node
 
 
 @as_root
-def test_a_root_that_allows_other_users_only_is_refused_by_uid(
-    folder: Path, make_node: Callable[[], Node]
-) -> None:
+def test_a_root_that_allows_other_users_only_is_refused_by_uid(folder: Path, make_node: Callable[[], Node]) -> None:
     public(folder)
     root = f'path = "{folder}"\nallow = {{ uids = [4711], gids = [4712] }}'
     node = make_node().configure(root).start()
@@ -404,9 +398,7 @@ def test_links_that_leave_the_root_show_nothing_of_what_lies_outside(
 
 def test_a_session_over_the_arena_budget(folder: Path, make_node: Callable[[], Node]) -> None:
     node = make_node().configure(folder, arena_budget="1MiB").start()
-    error = refused(
-        ForebayError, folder, "arena budget", "MiB", daemon=node.socket, transform=(Resize((512, 512)),)
-    )
+    error = refused(ForebayError, folder, "arena budget", "MiB", daemon=node.socket, transform=(Resize((512, 512)),))
     assert error.kind == "unavailable"
     assert "batch_size" in error.hint
     assert "arena_budget" in error.hint

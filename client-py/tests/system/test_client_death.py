@@ -78,9 +78,7 @@ def random_kills(folder: Path, times: int, **environment: str) -> Iterator[Clien
 
 
 @pytest.mark.deadline(600)
-def test_a_client_killed_at_random_moments_takes_its_private_daemon_along(
-    folder: Path, litter: Litter
-) -> None:
+def test_a_client_killed_at_random_moments_takes_its_private_daemon_along(folder: Path, litter: Litter) -> None:
     for _ in random_kills(folder, TIMES):
         litter.check()
 
@@ -142,14 +140,10 @@ def ending(children: list[int]) -> Iterator[list[int]]:
 
 def ours(child: int) -> list[str]:
     """Give the sockets of a forked child; its three pipes are the test's."""
-    return [
-        link for link in descriptors(child) if link.startswith(("socket:", "/memfd:", "anon_inode:[pidfd"))
-    ]
+    return [link for link in descriptors(child) if link.startswith(("socket:", "/memfd:", "anon_inode:[pidfd"))]
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGSEGV]
-)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGSEGV])
 def test_a_client_that_ends_by_a_signal_takes_its_daemon_along(
     folder: Path, litter: Litter, number: signal.Signals
 ) -> None:

@@ -107,9 +107,7 @@ def pausing(times: int) -> Iterator[list[int]]:
         thread.join()
 
 
-def test_a_daemon_killed_while_it_is_stopped_changes_nothing(
-    folder: Path, wanted: list[tuple[str, Any]]
-) -> None:
+def test_a_daemon_killed_while_it_is_stopped_changes_nothing(folder: Path, wanted: list[tuple[str, Any]]) -> None:
     def stop_then_kill(count: int) -> None:
         if count == 30:
             pid = private_pid()

@@ -65,9 +65,7 @@ class Raw:
     def open(self, **changes: Any) -> dict[str, Any]:
         """Open a session of small batches."""
         digests = {name: self.job[name] for name in ("order_digest", "content_digest")}
-        return self.connection.request(
-            "open", {"job": digests, "rows": 4, "delivery": "DELIVERY_LOCAL", **changes}
-        )
+        return self.connection.request("open", {"job": digests, "rows": 4, "delivery": "DELIVERY_LOCAL", **changes})
 
     def send(self, record: bytes, *fds: int) -> None:
         """Send one record, waiting up to 10 s."""
@@ -195,9 +193,7 @@ def test_too_many_descriptors_are_closed(served: Node) -> None:
     wait_until(lambda: served.holdings() == before, f"descriptors are {before} again")
 
 
-def test_a_session_attached_to_something_that_is_no_socket(
-    served: Node, folder: Path, tmp_path: Path
-) -> None:
+def test_a_session_attached_to_something_that_is_no_socket(served: Node, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     read, write = os.pipe()
     things = [
@@ -218,9 +214,7 @@ def test_a_session_attached_to_something_that_is_no_socket(
         os.close(thing)
 
 
-def test_a_session_attached_twice_or_of_another_connection_is_refused(
-    served: Node, raw: Raw, folder: Path
-) -> None:
+def test_a_session_attached_twice_or_of_another_connection_is_refused(served: Node, raw: Raw, folder: Path) -> None:
     stranger = Raw(served, folder)
     for session in (int(raw.reply["session"]), 0, U64):
         with stranger.connection.attach(session) as sock:

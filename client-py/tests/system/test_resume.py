@@ -41,9 +41,7 @@ def rows_of(batch: Any) -> list[Row]:
     """Give each row's index and pixels, without those that only fill up."""
     return [
         (int(index), image.tobytes())
-        for index, image, valid in zip(
-            batch["index"], batch["image"], batch.get("valid", np.ones(len(batch["index"])))
-        )
+        for index, image, valid in zip(batch["index"], batch["image"], batch.get("valid", np.ones(len(batch["index"]))))
         if valid
     ]
 
@@ -84,9 +82,7 @@ def test_8_then_4_then_6_ranks_in_mid_epoch_see_the_same_rows(data: Path) -> Non
     seen: list[list[Row]] = []
     state: dict[str, Any] | None = None
     for size, steps in ((8, 2), (4, 4), (6, 3)):
-        loaders = [
-            make_loader(data, global_batch_size=96, rank=rank, world_size=size) for rank in range(size)
-        ]
+        loaders = [make_loader(data, global_batch_size=96, rank=rank, world_size=size) for rank in range(size)]
         for loader in loaders:
             if state:
                 loader.load_state_dict(state)

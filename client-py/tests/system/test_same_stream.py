@@ -34,9 +34,7 @@ def wanted(folder: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
-def test_any_number_of_threads(
-    folder: Path, wanted: list[Any], make_node: Callable[[], Node], threads: int
-) -> None:
+def test_any_number_of_threads(folder: Path, wanted: list[Any], make_node: Callable[[], Node], threads: int) -> None:
     node = make_node().configure(folder).start("--cpu-threads", str(threads))
     assert node.stats()["cpu_threads"] == threads
     assert taken(folder, daemon=node.socket) == wanted

@@ -188,9 +188,7 @@ def loader_sessions() -> list[Any]:
     return connection.request("stats", {}).get("sessions", [])
 
 
-def test_loaders_for_training_and_evaluation_take_turns_on_one_daemon(
-    folder: Path, wanted: list[str]
-) -> None:
+def test_loaders_for_training_and_evaluation_take_turns_on_one_daemon(folder: Path, wanted: list[str]) -> None:
     with make_loader(folder) as train, DataLoader(folder, batch_size=7, transform=(Resize((8, 8)),)) as valid:
         check = [batch_digest(batch) for batch in valid]
         for epoch in range(3):
