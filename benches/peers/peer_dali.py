@@ -23,9 +23,7 @@ def batches(settings: Settings) -> Iterator[Batch]:
 def _pipeline(settings: Settings) -> Any:
     from nvidia.dali import fn, pipeline_def, types
 
-    @pipeline_def(
-        batch_size=settings.batch, num_threads=settings.workers, device_id=None, prefetch_queue_depth=2
-    )
+    @pipeline_def(batch_size=settings.batch, num_threads=settings.workers, device_id=None, prefetch_queue_depth=2)
     def photos() -> Any:
         encoded, labels = fn.readers.file(file_root=settings.data, shuffle_after_epoch=True, name="files")
         images = fn.decoders.image_random_crop(
@@ -48,6 +46,4 @@ def _pipeline(settings: Settings) -> Any:
     return photos()
 
 
-PEER = Peer(
-    "dali-cpu", "file reader, image_random_crop, resize antialiased", batches, ("nvidia-dali-cuda120",)
-)
+PEER = Peer("dali-cpu", "file reader, image_random_crop, resize antialiased", batches, ("nvidia-dali-cuda120",))

@@ -15,9 +15,7 @@ def batches(settings: Settings) -> Iterator[Batch]:
     transform = [RandomResizedCrop(SIDE, scale=SCALE, ratio=RATIO), RandomHorizontalFlip()]
     if settings.dtype == "f32":
         transform.append(Normalize())
-    loader = DataLoader(
-        settings.data, batch_size=settings.batch, shuffle=True, drop_last=True, transform=transform
-    )
+    loader = DataLoader(settings.data, batch_size=settings.batch, shuffle=True, drop_last=True, transform=transform)
     while True:
         for images, labels in loader:
             yield Batch(images, labels)

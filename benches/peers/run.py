@@ -55,30 +55,22 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     """Parse the command line and check it whole."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", default=",".join(MODULES), help=f"a choice of {', '.join(MODULES)}")
     parser.add_argument("--data", type=Path, required=True, help="a folder of class folders of JPEGs")
     parser.add_argument("--dtypes", default="u8,f32")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=20.0, help="measured seconds of one run")
-    parser.add_argument(
-        "--warmup", type=float, default=5.0, help="seconds after the first batch, not measured"
-    )
+    parser.add_argument("--warmup", type=float, default=5.0, help="seconds after the first batch, not measured")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="of each peer")
-    parser.add_argument(
-        "--binary", type=Path, help="the forebay command (default: target/release, then PATH)"
-    )
+    parser.add_argument("--binary", type=Path, help="the forebay command (default: target/release, then PATH)")
     parser.add_argument("--venvs", type=Path, default=envs.default_folder())
     parser.add_argument("--out", type=Path, help="a file for every run, as JSON")
     args = parser.parse_args()
     unknown = set(args.peers.split(",")) - set(MODULES) | set(args.dtypes.split(",")) - {"u8", "f32"}
     if unknown:
-        parser.error(
-            f"unknown: {', '.join(sorted(unknown))}; peers are {', '.join(MODULES)}, dtypes u8 and f32"
-        )
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; peers are {', '.join(MODULES)}, dtypes u8 and f32")
     if not args.data.is_dir():
         parser.error(f"{args.data} is no folder; `python benches/peers/make_w1.py SRC DST` makes one")
     args.data = args.data.resolve()

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from forebay import _daemon
 from forebay.transforms import CenterCrop
 

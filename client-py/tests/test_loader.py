@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import forebay
 import numpy as np
 import pytest
-
-import forebay
 from conftest import CROP, Fake, write_folder
 from forebay.errors import CorruptError, InvalidError, NotFoundError, StateError
 from forebay.numpy import DataLoader

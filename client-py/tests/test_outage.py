@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from conftest import CROP, Fake, forget_daemons
 from forebay.errors import ChangedError, DaemonError, DeniedError, ForebayError, NotFoundError, ProtocolError
 from forebay.numpy import DataLoader

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from conftest import CROP, Fake, child_pids, forget_daemons, wait_until
 from forebay.numpy import DataLoader
 from test_loader import batch_bytes, epochs

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from forebay import _wire
 from forebay.errors import ProtocolError
 

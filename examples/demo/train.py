@@ -124,9 +124,7 @@ def train_epoch(net: nn.Module, train: Any, optimizer: Any, schedule: Any, title
 
 def main() -> int:
     """Train, report, and return 0 if the accuracy was reached."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="folder with train/ and val/")
     parser.add_argument("--loader", choices=["forebay", "torchvision"], default="forebay")
     parser.add_argument("--epochs", type=int, default=5)
@@ -143,9 +141,7 @@ def main() -> int:
     classes = sum(1 for entry in (options.root / "train").iterdir() if entry.is_dir())
     net = network(classes).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=6e-3, total_steps=options.epochs * len(train)
-    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=6e-3, total_steps=options.epochs * len(train))
 
     started, waited = time.perf_counter(), 0.0
     for epoch in range(options.epochs):
@@ -153,9 +149,7 @@ def main() -> int:
     seconds = time.perf_counter() - started
     reached = accuracy(net, val)
     print(f"accuracy on {options.root / 'val'}: {reached:.1%} (wanted: {ACCURACY_WANTED:.0%})")
-    print(
-        f"training took {seconds:.1f} s, of which {waited:.1f} s ({waited / seconds:.0%}) waiting for batches"
-    )
+    print(f"training took {seconds:.1f} s, of which {waited:.1f} s ({waited / seconds:.0%}) waiting for batches")
     print_stats(train)
     return 0 if reached >= ACCURACY_WANTED else 1
 

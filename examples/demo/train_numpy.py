@@ -66,9 +66,7 @@ def accuracy(weights: Floats, batches: Iterable[Any]) -> float:
 
 def main() -> int:
     """Train, report, and return 0 if the accuracy was reached."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="folder with train/ and val/")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
@@ -78,12 +76,8 @@ def main() -> int:
     from forebay.transforms import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize
 
     augment = [RandomResizedCrop(IMAGE_PX, scale=(0.3, 1.0)), RandomHorizontalFlip()]
-    train = DataLoader(
-        options.root / "train", batch_size=32, shuffle=True, seed=options.seed, transform=augment
-    )
-    val = DataLoader(
-        options.root / "val", batch_size=32, transform=[Resize(IMAGE_PX + 8), CenterCrop(IMAGE_PX)]
-    )
+    train = DataLoader(options.root / "train", batch_size=32, shuffle=True, seed=options.seed, transform=augment)
+    val = DataLoader(options.root / "val", batch_size=32, transform=[Resize(IMAGE_PX + 8), CenterCrop(IMAGE_PX)])
     classes = sum(1 for entry in (options.root / "train").iterdir() if entry.is_dir())
     weights = np.zeros((LEVELS**3, classes), np.float32)
     moments = np.zeros_like(weights)

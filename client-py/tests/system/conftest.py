@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from conftest import REAL, write_folder
 
 from .support import DeadlineError, Node

@@ -12,9 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import forebay
+import pytest
 from conftest import REAL, write_folder, write_png
 from forebay.errors import (
     CorruptError,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from forebay import _daemon
 from forebay.numpy import DataLoader
 from forebay.transforms import Normalize, RandomHorizontalFlip, RandomResizedCrop
