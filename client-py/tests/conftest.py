@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from forebay import _daemon
 from forebay.transforms import CenterCrop
 

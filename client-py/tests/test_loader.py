@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import forebay
 import numpy as np
 import pytest
 from conftest import CROP, Fake, write_folder
+
+import forebay
 from forebay.errors import CorruptError, InvalidError, NotFoundError, StateError
 from forebay.numpy import DataLoader
 from forebay.transforms import Normalize, RandomResizedCrop, Resize

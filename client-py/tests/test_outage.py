@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from conftest import CROP, Fake, forget_daemons
+from test_loader import batch_bytes, epochs
+
 from forebay.errors import ChangedError, DaemonError, DeniedError, ForebayError, NotFoundError, ProtocolError
 from forebay.numpy import DataLoader
-from test_loader import batch_bytes, epochs
 
 
 def loader_of(folder: Path, **arguments: object) -> DataLoader:

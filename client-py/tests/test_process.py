@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import CROP, Fake, child_pids, forget_daemons, wait_until
-from forebay.numpy import DataLoader
 from test_loader import batch_bytes, epochs
+
+from forebay.numpy import DataLoader
 
 SOURCE = str(Path(__file__).resolve().parent.parent / "src")
 

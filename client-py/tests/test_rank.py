@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from forebay._daemon import cpu_threads
 from forebay._rank import resolve
 from forebay.errors import InvalidError

@@ -7,9 +7,10 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import forebay
 import numpy as np
 import pytest
+
+import forebay
 from forebay import transforms as t
 from forebay._spec import as_source, build
 from forebay.errors import ForebayError, InvalidError, from_wire

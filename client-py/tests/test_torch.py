@@ -11,11 +11,12 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from conftest import wait_until  # noqa: E402
+from test_views import leased  # noqa: E402
+
 from forebay.errors import InvalidError  # noqa: E402
 from forebay.numpy import DataLoader as NumpyLoader  # noqa: E402
 from forebay.torch import DataLoader  # noqa: E402
 from forebay.transforms import Normalize, RandomResizedCrop, ToDtype  # noqa: E402
-from test_views import leased  # noqa: E402
 
 CROP = [RandomResizedCrop((8, 12))]
 

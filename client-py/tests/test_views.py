@@ -11,6 +11,7 @@ from typing import Any, Callable
 import numpy as np
 import pytest
 from conftest import CROP, Fake, forget_daemons, wait_until
+
 from forebay.numpy import DataLoader
 from forebay.transforms import Resize
 

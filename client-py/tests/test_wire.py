@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from forebay import _wire
 from forebay.errors import ProtocolError
 

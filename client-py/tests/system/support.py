@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import REAL, write_png
+
 from forebay._daemon import Connection
 from forebay.transforms import Resize
 

@@ -108,9 +108,10 @@ def test_accuracy_is_that_of_torchvisions_loader_within_noise(folders: tuple[Pat
 
 
 def test_the_classes_have_torchvisions_numbers(folders: tuple[Path, Path]) -> None:
+    from torchvision.datasets import ImageFolder
+
     from forebay.numpy import DataLoader
     from forebay.transforms import Resize
-    from torchvision.datasets import ImageFolder
 
     with DataLoader(folders[0], transform=[Resize((8, 8))]) as loader:
         assert loader.class_to_idx == ImageFolder(folders[0]).class_to_idx

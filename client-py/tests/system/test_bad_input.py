@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import forebay
 import pytest
 from conftest import REAL, write_folder, write_png
+
+import forebay
 from forebay.errors import (
     CorruptError,
     DaemonError,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from forebay.numpy import DataLoader
 from forebay.transforms import RandomHorizontalFlip, RandomResizedCrop
 

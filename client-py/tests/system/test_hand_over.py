@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import forebay
 import pytest
 from conftest import write_png
+
+import forebay
 from forebay.numpy import DataLoader
 from forebay.transforms import Resize
 

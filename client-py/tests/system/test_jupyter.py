@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from forebay.numpy import DataLoader
 
 from .batches import batch_digest

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from forebay import _wire
 from forebay._daemon import Connection
 from forebay._socket import socket_pair

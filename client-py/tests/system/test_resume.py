@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import forebay
 import numpy as np
 import pytest
+
+import forebay
 from forebay.errors import StateError
 from forebay.numpy import DataLoader
 from forebay.transforms import RandomHorizontalFlip, RandomResizedCrop

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from forebay import _daemon
 from forebay.numpy import DataLoader
 from forebay.transforms import Normalize, RandomHorizontalFlip, RandomResizedCrop

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from forebay.numpy import DataLoader
 from forebay.transforms import RandomHorizontalFlip, RandomResizedCrop, Resize
 
