@@ -9,6 +9,7 @@ pub mod decode;
 pub mod delivery;
 pub mod error;
 pub mod job;
+mod listen;
 pub mod metrics;
 pub mod operate;
 pub mod prefetch;

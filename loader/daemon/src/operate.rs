@@ -6,7 +6,7 @@ use std::path::Path;
 use forebay_proto::v1::{self, reply, request::Call};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use crate::bench::consumer::Client;
+use crate::delivery::local::client::Client;
 use crate::error::{Fault, Kind};
 
 /// Connects to a node's daemon and says hello.

@@ -1,13 +1,12 @@
-//! Wiring: listeners, connections, signals, shutdown.
+//! Wiring: connections, signals, shutdown.
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::SocketFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,6 +16,7 @@ use crate::config::Config;
 use crate::delivery::local::control::Control;
 use crate::delivery::local::socket::SeqPacket;
 use crate::error::{Fault, Kind};
+use crate::listen::{self, Unlink};
 use crate::server::{Peer, Service, grpc};
 use crate::storage::ThreadsEngine;
 use crate::sys;
@@ -125,11 +125,11 @@ pub async fn serve_node(config: Config) -> Result<(), Fault> {
         return Err(Fault::invalid("the configuration names no [[root]], so no job could read anything")
             .hint("add [[root]] with path = \"/data\"; examples/nodes/ has files to start from"));
     }
-    let listener = listen(&socket)?;
+    let listener = listen::seqpacket(&socket)?;
     let _unlink = Unlink(socket.clone());
     let operator = config.grpc_socket.clone();
     let daemon = Arc::new(Daemon::start(config)?);
-    let operators = operator.as_deref().map(listen_stream).transpose()?;
+    let operators = operator.as_deref().map(listen::stream).transpose()?;
     // Not before it is ours: what stands there may be another daemon's, or no socket at all.
     let _unlink_operator = operator.map(Unlink);
     let grpc = operators.map(|listener| tokio::spawn(grpc::serve(listener, Arc::clone(&daemon.service))));
@@ -208,72 +208,4 @@ async fn no_sessions(service: &Service) {
 
 fn signals(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Fault> {
     signal(kind).map_err(|error| Fault::from_error(Kind::Unavailable, &error).context("listen for signals"))
-}
-
-/// Binds a seqpacket socket. A socket file that nobody listens on any more is taken over; a live one is an error.
-fn listen(path: &Path) -> Result<AsyncFd<OwnedFd>, Fault> {
-    clear_stale(path, SocketType::SEQPACKET)?;
-    let context = |error: io::Error| socket_fault(path, &error);
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
-        .map_err(|error| context(error.into()))?;
-    let address = SocketAddrUnix::new(path).map_err(|error| context(error.into()))?;
-    bind_private(&socket, &address).map_err(context)?;
-    rustix::net::listen(&socket, 128).map_err(|error| context(error.into()))?;
-    sys::reactor_fd(socket, Interest::READABLE).map_err(context)
-}
-
-fn listen_stream(path: &Path) -> Result<tokio::net::UnixListener, Fault> {
-    clear_stale(path, SocketType::STREAM)?;
-    let context = |error: io::Error| socket_fault(path, &error);
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-        .map_err(|error| context(error.into()))?;
-    let address = SocketAddrUnix::new(path).map_err(|error| context(error.into()))?;
-    bind_private(&socket, &address).map_err(context)?;
-    rustix::net::listen(&socket, 128).map_err(|error| context(error.into()))?;
-    tokio::net::UnixListener::from_std(socket.into()).map_err(context)
-}
-
-/// Binds with mode 0660 from the first moment: a later chmod would leave a gap.
-fn bind_private(socket: impl AsFd, address: &SocketAddrUnix) -> io::Result<()> {
-    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o117));
-    let bound = rustix::net::bind(socket, address);
-    rustix::process::umask(before);
-    Ok(bound?)
-}
-
-fn clear_stale(path: &Path, kind: SocketType) -> Result<(), Fault> {
-    use std::os::unix::fs::FileTypeExt;
-    let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
-    if !found.file_type().is_socket() {
-        return Err(Fault::invalid(format!("{} exists and is no socket", path.display()))
-            .hint("choose another path for the socket"));
-    }
-    let probe = SocketAddrUnix::new(path).and_then(|address| {
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
-        rustix::net::connect(&socket, &address)
-    });
-    match probe {
-        Err(rustix::io::Errno::CONNREFUSED) => {
-            tracing::info!(socket = %path.display(), "taking over a socket that nobody listens on");
-            std::fs::remove_file(path).map_err(|error| socket_fault(path, &error))
-        }
-        _ => Err(Fault::invalid(format!("{} is in use by another daemon", path.display()))
-            .hint("stop it (`forebay drain`), or choose another path for the socket")),
-    }
-}
-
-fn socket_fault(path: &Path, error: &io::Error) -> Fault {
-    Fault::from_error(Kind::Invalid, error)
-        .context(format!("listen on {}", path.display()))
-        .hint("its folder must exist and be writable for the daemon's user, and the path under 108 bytes")
-}
-
-struct Unlink(PathBuf);
-
-impl Drop for Unlink {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
 }

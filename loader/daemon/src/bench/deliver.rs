@@ -5,13 +5,13 @@ use std::os::fd::OwnedFd;
 
 use forebay_proto::v1;
 
-use super::consumer::Consumer;
 use super::options::Amount;
 use super::pass::{Pass, Stage};
 use super::progress::Progress;
 use super::take::take_all;
 use super::usage::{Mark, thread_cpu};
 use super::whole::{Connection, connect};
+use crate::delivery::local::client::Consumer;
 use crate::delivery::local::record::{ClientRecord, Ready, ReadyTensor, Release};
 use crate::delivery::local::socket::{pair, receive_now, send_now};
 use crate::error::{Fault, Kind};

@@ -4,7 +4,6 @@
 //! each batch back at once and touches none of its bytes.
 
 mod bare;
-pub mod consumer;
 mod decode;
 mod deliver;
 mod figures;

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::consumer::Consumer;
 use super::options::Amount;
 use super::pass::Pass;
 use super::progress::Progress;
 use super::usage::{Mark, thread_cpu};
 use super::wait::Waits;
+use crate::delivery::local::client::Consumer;
 use crate::delivery::local::record::{FLAG_EMPTY, Ready};
 use crate::error::Fault;
 

@@ -4,12 +4,12 @@ use forebay_proto::v1;
 use tokio::sync::watch;
 
 use super::bare::Bare;
-use super::consumer::{Client, Consumer};
 use super::options::{Amount, BenchArgs};
 use super::pass::{Pass, Stage};
 use super::progress::Progress;
 use super::source::Source;
 use super::take::take_all;
+use crate::delivery::local::client::{Client, Consumer};
 use crate::delivery::local::socket::pair;
 use crate::error::{Fault, Kind};
 use crate::run::Daemon;
