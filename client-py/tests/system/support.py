@@ -92,8 +92,13 @@ def descriptors(pid: int) -> list[str]:
 
 def arenas(pid: int) -> int:
     """Count the memfds that a process holds open or mapped."""
-    mapped = len(set(re.findall(r"\S+ /memfd:\S+", Path(f"/proc/{pid}/maps").read_text())))
-    return mapped + sum(link.startswith("/memfd:") for link in descriptors(pid))
+    mapped = re.findall(r" (\d+) +/memfd:", Path(f"/proc/{pid}/maps").read_text())
+    inodes = set(map(int, mapped))
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if os.readlink(entry).startswith("/memfd:"):
+                inodes.add(entry.stat().st_ino)
+    return len(inodes)
 
 
 def rss_bytes(pid: int) -> int:
