@@ -20,6 +20,8 @@ use crate::transform::{RowDraws, SampleError, Scratch};
 
 /// Other samples that `substitute` tries before the session fails.
 const SUBSTITUTES_MAX: u32 = 8;
+/// One failed read in so many is told at once.
+const RETRIES_A_WARNING: u64 = 1000;
 /// Buffers larger than this are not kept for the next sample.
 const BUFFER_KEPT_BYTES: usize = 16 << 20;
 
@@ -259,7 +261,11 @@ impl Bench {
             options.retry.next(task.failures, task.since.elapsed())
         };
         if let Some(wait) = wait {
-            add(&task.work.counters.retries, 1);
+            // Said at once, so that nobody stares at a silent loader until the deadline; and seldom, when all reads fail.
+            if task.work.counters.retries.fetch_add(1, Ordering::Relaxed).is_multiple_of(RETRIES_A_WARNING) {
+                let (key, deadline_s) = (task.work.job.key(task.source), options.retry.deadline.as_secs());
+                tracing::warn!(sample = %key, error = %with_causes(error), deadline_s, "a read failed and is asked again");
+            }
             metrics::read_retried();
             return pool.read_later(read, wait);
         }
