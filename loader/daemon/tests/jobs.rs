@@ -1,0 +1,164 @@
+//! What a spec becomes: defaults that have one name, settings that each show, and errors that say what is wrong.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use forebay::catalog::{self, CatalogLimits, ColumnKind, ColumnSpec, SourceSpec};
+use forebay::error::{Fault, Kind};
+use forebay::job::{self, FieldMaker, Job};
+use forebay_proto::v1;
+
+const LINES: &str = r#"{"path":"a.jpg","label":3,"score":0.5,"box":[1,2,3],"name":"cat","tags":[0,2],"w":2}
+{"path":"b.jpg","label":-4,"score":1.5,"box":[4,5,6],"name":"é","tags":[],"w":0}
+"#;
+
+fn job(spec: &str) -> Result<Job, Fault> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let column = |name: &str, kind| ColumnSpec { name: name.to_owned(), kind };
+    let columns = vec![
+        column("path", ColumnKind::Path),
+        column("label", ColumnKind::Int),
+        column("score", ColumnKind::Float),
+        column("box", ColumnKind::FloatVector { len: None }),
+        column("name", ColumnKind::Text),
+        column("tags", ColumnKind::MultiHot { classes: 3 }),
+        column("w", ColumnKind::Weight),
+    ];
+    let source = SourceSpec::Records { root: Some(dir.path().to_owned()), json_lines: LINES.into(), columns };
+    let snapshot = catalog::open(&source, &CatalogLimits::default()).expect("a snapshot");
+    let spec: v1::JobSpec = serde_json::from_str(spec).expect("a spec");
+    job::resolve(&spec, Arc::new(snapshot))
+}
+
+fn image(transforms: &str, more: &str) -> String {
+    format!(r#"{{"fields":[{{"name":"image","column":"path","transforms":[{transforms}]{more}}}]}}"#)
+}
+
+fn value(column: &str, dtype: &str, sample: u64) -> Vec<u8> {
+    let job = job(&format!(r#"{{"fields":[{{"name":"{column}"{dtype}}}]}}"#)).expect("a job");
+    let field = &job.fields[0];
+    let mut target = vec![0xAA; field.spec.sample_bytes().expect("a size") as usize];
+    let FieldMaker::Value(maker) = &field.maker else { panic!("a value") };
+    maker.write(&job.snapshot, sample, &mut target);
+    target
+}
+
+const CROP: &str = r#"{"centerCrop":{"size":[8]}}"#;
+
+#[test]
+fn each_kind_of_column_becomes_its_own_tensor() {
+    assert_eq!(value("label", "", 1), (-4_i64).to_ne_bytes());
+    assert_eq!(value("label", r#","dtype":"DTYPE_INT32""#, 1), (-4_i32).to_ne_bytes());
+    assert_eq!(value("label", r#","dtype":"DTYPE_FLOAT32""#, 0), 3_f32.to_ne_bytes());
+    assert_eq!(value("score", "", 1), 1.5_f32.to_ne_bytes());
+    assert_eq!(value("score", r#","dtype":"DTYPE_FLOAT64""#, 1), 1.5_f64.to_ne_bytes());
+    assert_eq!(value("box", "", 1), [4_f32, 5.0, 6.0].map(f32::to_ne_bytes).concat());
+    assert_eq!(value("tags", "", 0), [1_f32, 0.0, 1.0].map(f32::to_ne_bytes).concat());
+    assert_eq!(value("tags", r#","dtype":"DTYPE_UINT8""#, 0), [1, 0, 1]);
+    assert_eq!(value("tags", r#","dtype":"DTYPE_INT64""#, 1), [0; 24]);
+    assert_eq!((value("name", "", 0), value("name", "", 1)), (b"cat".to_vec(), "é\0".as_bytes().to_vec()));
+    assert_eq!(value("w", "", 0), 2_f32.to_ne_bytes());
+}
+
+#[test]
+fn a_default_and_the_same_said_aloud_are_one_content() {
+    let short = r#"{"randomResizedCrop":{"size":[8]}},{"randomHorizontalFlip":{}},{"normalize":{}}"#;
+    let long = r#"{"randomResizedCrop":{"size":[8,8],"scale":[0.08,1.0],"ratio":[0.75,1.3333333333333333]}},
+        {"randomHorizontalFlip":{"p":0.5}},{"normalize":{"mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]}}"#;
+    let aloud = r#","dtype":"DTYPE_FLOAT32","memoryOrder":"MEMORY_ORDER_CHANNELS_LAST","decode":"DECODE_IMAGE","views":1"#;
+    let (short, long) = (job(&image(short, "")).expect("a job"), job(&image(long, aloud)).expect("a job"));
+    assert_eq!(short.content_digest, long.content_digest);
+    assert_eq!(short.order_digest, long.order_digest);
+}
+
+#[test]
+fn each_setting_that_changes_bytes_changes_the_content_and_only_it() {
+    let specs = [
+        image(CROP, ""),
+        image(r#"{"centerCrop":{"size":[9]}}"#, ""),
+        image(r#"{"resize":{"size":[8,8]}}"#, ""),
+        image(&format!("{CROP},{}", r#"{"randomHorizontalFlip":{"p":0.25}}"#), ""),
+        image(&format!("{CROP},{}", r#"{"normalize":{}}"#), ""),
+        image(&format!("{CROP},{}", r#"{"normalize":{"mean":[0,0,0],"std":[1,1,1]}}"#), ""),
+        image(CROP, r#","dtype":"DTYPE_FLOAT32""#),
+        image(CROP, r#","memoryOrder":"MEMORY_ORDER_ROW_MAJOR""#),
+        image(CROP, "").replace(r#""name":"image""#, r#""name":"picture""#),
+        image(CROP, "")
+            .replace(r#"{"fields""#, r#"{"onBadSample":{"policy":"BAD_SAMPLE_POLICY_MASK"},"fields""#),
+    ];
+    let jobs: Vec<_> =
+        specs.iter().map(|spec| job(spec).unwrap_or_else(|fault| panic!("{spec}: {fault}"))).collect();
+    assert_eq!(jobs.iter().map(|job| job.content_digest).collect::<HashSet<_>>().len(), jobs.len());
+    assert_eq!(jobs.iter().map(|job| job.order_digest).collect::<HashSet<_>>().len(), 1);
+}
+
+#[test]
+fn seed_and_sampler_change_the_order_and_a_budget_changes_nothing() {
+    let base = image(CROP, "");
+    let with = |more: &str| job(&base.replacen('{', &format!("{{{more},"), 1)).expect("a job");
+    let plain = job(&base).expect("a job");
+    let shuffled = with(r#""order":{"sampler":"SAMPLER_SHUFFLED"}"#);
+    let seeded = with(r#""order":{"sampler":"SAMPLER_SHUFFLED","seed":"1"}"#);
+    let orders: HashSet<_> = [&plain, &shuffled, &seeded].map(|job| job.order_digest).into();
+    assert_eq!((orders.len(), plain.content_digest), (3, seeded.content_digest));
+    let budget = with(r#""onBadSample":{"budgetCount":"9"}"#);
+    assert_eq!((budget.order_digest, budget.content_digest), (plain.order_digest, plain.content_digest));
+    assert_eq!(budget.bad_sample.budget_count, Some(9));
+}
+
+#[test]
+fn the_job_id_is_the_clients_or_the_digests() {
+    assert_eq!(
+        job(&image(CROP, "").replacen('{', r#"{"jobId":"run-7.a:b_c","#, 1)).expect("a job").id,
+        "run-7.a:b_c"
+    );
+    let derived = job(&image(CROP, "")).expect("a job");
+    assert!(derived.id.starts_with(&derived.order_digest.to_string()[..12]));
+    let bad = job(&image(CROP, "").replacen('{', r#"{"jobId":"a b","#, 1));
+    assert!(bad.is_err_and(|fault| fault.kind == Kind::Invalid && fault.hint.is_some()));
+}
+
+#[test]
+fn what_is_wrong_is_named_with_the_field() {
+    let wrong = [
+        (image("", ""), "own sizes"),
+        (image(r#"{"centerCrop":{"size":[0]}}"#, ""), "size 0"),
+        (image(r#"{"centerCrop":{"size":[1,2,3]}}"#, ""), "CenterCrop: size"),
+        (image(r#"{"randomResizedCrop":{"size":[8],"scale":[1.0,0.1]}}"#, ""), "scale"),
+        (image(r#"{"randomHorizontalFlip":{"p":1.5}}"#, ""), "p 1.5"),
+        (image(&format!("{CROP},{}", r#"{"normalize":{"mean":[0,0]}}"#), ""), "mean"),
+        (image(&format!("{CROP},{}", r#"{"normalize":{"mean":[0,0,0],"std":[1,0,1]}}"#), ""), "std"),
+        (image("{}", ""), "without an operation"),
+        (image(CROP, r#","dtype":"DTYPE_INT64""#), "can't be int64"),
+        (r#"{"fields":[{"name":"nose"}]}"#.into(), "no column \"nose\""),
+        (r#"{"fields":[{"name":"label"},{"name":"label"}]}"#.into(), "given twice"),
+        (r#"{"fields":[{"name":"valid","column":"label"}]}"#.into(), "reserved"),
+        (r#"{"fields":[{"name":"label","decode":"DECODE_IMAGE"}]}"#.into(), "holds no paths"),
+        (r#"{"fields":[{"name":"score","dtype":"DTYPE_INT32"}]}"#.into(), "can't become int32"),
+        (
+            r#"{"fields":[{"name":"label","transforms":[{"centerCrop":{"size":[8]}}]}]}"#.into(),
+            "transforms work on images",
+        ),
+        (r#"{"order":{"version":99},"fields":[{"name":"label"}]}"#.into(), "order version 99"),
+    ];
+    for (spec, expected) in wrong {
+        let fault = job(&spec).err().unwrap_or_else(|| panic!("{spec} is no job"));
+        assert_eq!(fault.kind, Kind::Invalid, "{fault}");
+        assert!(fault.to_string().contains(expected), "{spec}: {fault}");
+    }
+}
+
+#[test]
+fn what_is_reserved_answers_unimplemented_by_name() {
+    let reserved = [
+        (r#"{"fields":[{"name":"path","decode":"DECODE_RAW"}]}"#.to_owned(), "DECODE_RAW"),
+        (image(CROP, r#","views":2"#), "2 views"),
+        (image(CROP, r#","dtype":"DTYPE_BFLOAT16""#), "BFLOAT16"),
+        (r#"{"order":{"sampler":"SAMPLER_MIXTURE"},"fields":[{"name":"label"}]}"#.into(), "SAMPLER_MIXTURE"),
+    ];
+    for (spec, expected) in reserved {
+        let fault = job(&spec).err().unwrap_or_else(|| panic!("{spec} is no job"));
+        assert_eq!(fault.kind, Kind::Unimplemented, "{fault}");
+        assert!(fault.to_string().contains(expected), "{spec}: {fault}");
+    }
+}
