@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 BAR_CHARS = 30
@@ -20,18 +19,8 @@ def bar(title: str, step: int, steps: int, note: str) -> None:
 
 
 def print_stats(loader: Any) -> None:
-    """Print what the loader counted, one line a figure, where it counts at all."""
+    """Print what the loader counted, where it counts at all."""
     if not hasattr(loader, "stats"):
         return
     print("where the loader's time went:")
-    _print_figures(loader.stats(), indent=2)
-
-
-def _print_figures(figures: Mapping[str, Any], indent: int) -> None:
-    for name, value in figures.items():
-        if isinstance(value, Mapping):
-            print(f"{'':{indent}}{name}:")
-            _print_figures(value, indent + 2)
-        else:
-            shown = f"{value:.3f}" if isinstance(value, float) else str(value)
-            print(f"{'':{indent}}{name:{34 - indent}}{shown:>14}")
+    print("\n".join(f"  {line}" for line in str(loader.stats()).splitlines()))

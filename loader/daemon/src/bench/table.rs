@@ -30,7 +30,7 @@ impl Display for Report {
         let Some(verdict) = &self.verdict else { return Ok(()) };
         writeln!(
             f,
-            "\n{} binds: at most {} samples/s; the whole path reaches {:.0} % of that",
+            "\nwhat binds: {}, at most {} samples/s; the whole path reaches {:.0} % of that",
             verdict.binds,
             thousands(verdict.ceiling_per_s),
             100.0 * verdict.reached
