@@ -109,8 +109,7 @@ fn the_table_names_what_binds_and_what_to_change() {
     images(dir.path(), 4);
     let output = bench(dir.path(), &["--rows", "4", "--rounds", "1", "--batch", "2"]);
     let text = String::from_utf8(output.stdout).expect("UTF-8");
-    for part in ["forebay / bare", "CPU s / 1000", "p50", "peak memory", "what binds: ", "change first: "]
-    {
+    for part in ["forebay / bare", "CPU s / 1000", "p50", "peak memory", "what binds: ", "change first: "] {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert!(output.stderr.is_empty(), "progress is for terminals");

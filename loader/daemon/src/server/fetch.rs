@@ -1,7 +1,7 @@
 //! One batch by its key, as bytes: the same tasks, the same layout, no session.
 
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ use super::{Peer, ROWS_MAX, Service, bounded, tensors};
 use crate::error::{Fault, Kind};
 use crate::prefetch::{BatchWork, Outcome};
 use crate::session::Counters;
+use crate::workers::Pool;
 
 /// Bytes of one message of the reply.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -33,6 +34,7 @@ impl Service {
             v1::Stage::Unspecified | v1::Stage::Finished => {}
             other => return Err(Fault::unimplemented(format!("stage {}", other.as_str_name()))),
         }
+        let _turn = self.fetching.acquire().await.map_err(|error| Fault::internal(error.to_string()))?;
         let job = self.job(peer, &key.order_digest, &key.content_digest)?;
         let rows = bounded("rows", key.rows, 1, ROWS_MAX)?;
         let layout = job.layout(rows, true)?;
@@ -46,12 +48,13 @@ impl Service {
             .collect();
         let (filling, samples) =
             slot.split(rows, &parts).map_err(|error| Fault::internal(error.to_string()))?;
+        let asked = Asked { pool: &self.pool, id: arena.id(), cancelled: Arc::default() };
         let work = Arc::new(BatchWork {
             epoch: job.epoch(key.epoch),
             range: BatchRange { epoch: key.epoch, first_row: key.first_row, rows },
             job: Arc::clone(&job),
             has_valid: true,
-            cancelled: Arc::default(),
+            cancelled: Arc::clone(&asked.cancelled),
             counters: Arc::new(Counters::default()),
             admitted: Instant::now(),
             busy_before_us: 0,
@@ -87,6 +90,20 @@ impl Service {
             }
         }
         Ok(())
+    }
+}
+
+/// A batch that somebody waits for. When they stop waiting, what has not started is dropped.
+struct Asked<'a> {
+    pool: &'a Pool,
+    id: u64,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        self.pool.forget(self.id);
     }
 }
 

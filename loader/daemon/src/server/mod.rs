@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use forebay_plan::{Cursor, Cut, Digest, Partition, Tail};
 use forebay_proto::v1;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 pub use roots::{Peer, Roots};
 
@@ -29,6 +29,8 @@ pub const WIRE_VERSION: u32 = 1;
 pub const FEATURES: [&str; 6] = ["folder", "list", "records", "rolling", "seek", "on_bad_sample"];
 const CONTROL_BYTES_MAX: u64 = 64 << 20;
 const JOBS_KEPT: usize = 16;
+/// Folders listed, and batches fetched, at a time; more wait. Each may take much memory.
+const AT_A_TIME: usize = 4;
 const DEPTH_MAX: u32 = 1024;
 const ROWS_MAX: u32 = 1 << 20;
 
@@ -48,6 +50,8 @@ pub struct Service {
     instance: String,
     started: Instant,
     draining: watch::Sender<bool>,
+    resolving: Semaphore,
+    fetching: Semaphore,
     owner_uid: u32,
 }
 
@@ -66,6 +70,8 @@ impl Service {
             instance,
             started: Instant::now(),
             draining: watch::Sender::new(false),
+            resolving: Semaphore::new(AT_A_TIME),
+            fetching: Semaphore::new(AT_A_TIME),
             owner_uid: rustix::process::getuid().as_raw(),
         })
     }
@@ -117,6 +123,7 @@ impl Service {
         peer: Peer,
         request: v1::ResolveRequest,
     ) -> Result<v1::ResolveReply, Fault> {
+        let _turn = self.resolving.acquire().await.map_err(|error| Fault::internal(error.to_string()))?;
         let service = Arc::clone(self);
         let paths = request.spec.iter().flat_map(|spec| &spec.sources).flat_map(paths).collect();
         // Listing a folder blocks: off the runtime's threads.
