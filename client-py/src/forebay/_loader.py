@@ -290,7 +290,7 @@ class Loader(Generic[B]):
     @property
     def valid(self) -> Any:
         """Which rows of the newest batch count: a bool a row, False for one repeated or masked. A copy."""
-        return None if self._progress is None else self._progress.valid
+        return None if self._progress is None else self._all(self._progress.valid)
 
     @property
     def dataset(self) -> DatasetView:
@@ -382,14 +382,17 @@ class Loader(Generic[B]):
         for spec, array in zip(batch.specs[:declared], batch.arrays):
             named[spec.name] = texts(array) if spec.dtype == "utf8" else self._tensor(array, spec)
         has_valid = len(batch.arrays) > declared
-        valid = self._mask(
-            batch.arrays[declared].astype(np.bool_) if has_valid else np.ones(batch.ready.rows, np.bool_)
-        )
+        # Where every row counts, the mask is made when somebody asks for it.
+        valid = self._mask(batch.arrays[declared].astype(np.bool_)) if has_valid else batch.ready.rows
         if self._is_tuple:
-            return (*named.values(), valid) if self._with_valid else tuple(named.values()), valid
+            return (*named.values(), self._all(valid)) if self._with_valid else tuple(named.values()), valid
         if has_valid or self._with_valid:
-            named["valid"] = valid
+            named["valid"] = self._all(valid)
         return named, valid
+
+    def _all(self, valid: Any) -> Any:
+        """Give a mask, made of the number of rows where all of them count."""
+        return self._mask(np.ones(valid, np.bool_)) if isinstance(valid, int) else valid
 
     def _check_open(self) -> None:
         if self._pool.closed:

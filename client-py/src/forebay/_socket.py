@@ -18,9 +18,11 @@ from .errors import ConnectionLostError, ProtocolError
 
 # A finalizer on another thread may leave work for the thread that waits; it looks this often.
 _LOOK_AGAIN_MS = 100
-_SEND_FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
-_RECEIVE_FLAGS = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+_SEND_FLAGS = int(socket.MSG_DONTWAIT) | int(socket.MSG_NOSIGNAL)
+_RECEIVE_FLAGS = int(socket.MSG_DONTWAIT) | int(socket.MSG_CMSG_CLOEXEC)
 _DESCRIPTORS_MAX = 4
+# Plain ints: an operation on enum flags runs a dozen Python functions, each time.
+_TRUNCATED = int(socket.MSG_TRUNC) | int(socket.MSG_CTRUNC)
 _ANCILLARY_BYTES = socket.CMSG_SPACE(_DESCRIPTORS_MAX * array.array("i").itemsize)
 
 
@@ -87,7 +89,7 @@ class RecordSocket:
             self._take_descriptors(ancillary)
         if not length:
             raise ConnectionLostError("the daemon went away", causes=["end of file"])
-        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        if flags & _TRUNCATED:
             raise ProtocolError(f"a record is longer than {len(self._buffer)} bytes")
         return self._view[:length]
 

@@ -48,7 +48,8 @@ class LoaderStats:
         """Count one batch."""
         self.batches += 1
         self.rows += ready.rows
-        self.bytes += sum(tensor.len_bytes for tensor in ready.tensors)
+        for tensor in ready.tensors:
+            self.bytes += tensor.len_bytes
         self.ready_seconds += ready.queued_us * 1e-6
         self.wait_seconds += waited_seconds
         compute = min(waited_seconds, ready.compute_us * 1e-6)
