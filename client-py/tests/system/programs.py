@@ -6,6 +6,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -205,6 +206,7 @@ PROGRAMS: dict[str, Callable[..., None]] = {
 }
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup the tests inherit that it is ignored
     if "FOREBAY_TEST_UID" in os.environ:  # only now: that user may not be allowed to read this Python
         version()
         uid = int(os.environ["FOREBAY_TEST_UID"])
