@@ -102,7 +102,7 @@ const SERVE_HELP: &str = "\
 Configuration keys (all optional but one [[root]]):
   socket = \"/run/forebay/forebay.sock\"   where training processes connect, mode 0660
   grpc_socket = \"/run/forebay/op.sock\"   where operators' commands connect; absent: none
-  cpu_threads = 0                        decode threads; 0: all processors of this process
+  cpu_threads = 0                        decode threads; 0: as affinity and cgroup quota allow
   read_threads = 16                      reads at a time
   engine = \"threads\"                     the storage engine
   read_budget = \"64MiB\"                  encoded bytes in flight

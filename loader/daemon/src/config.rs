@@ -20,7 +20,7 @@ pub struct Config {
     pub socket: PathBuf,
     /// Where operators' commands connect (gRPC on a Unix socket). Absent: none.
     pub grpc_socket: Option<PathBuf>,
-    /// Decode threads. 0: the processors that this process may use.
+    /// Decode threads. 0: the processors that this process may use, by its affinity and its cgroup's quota.
     pub cpu_threads: usize,
     /// Reads at a time of the `threads` engine.
     pub read_threads: usize,

@@ -2,10 +2,13 @@
 #![allow(unsafe_code, reason = "adopting descriptors that a parent left open has no safe form")]
 
 use std::io;
+use std::num::NonZero;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+use crate::cgroup;
 
 /// Takes over a descriptor that the parent process left open for this one, by its number.
 ///
@@ -54,18 +57,29 @@ fn statm(field: usize) -> u64 {
     pages * rustix::param::page_size() as u64
 }
 
-/// The processors this process may use: its affinity and its cgroup quota, at least 1.
+/// The processors this process may use: its affinity, or its cgroup's quota rounded up where that is less; at least 1.
+///
+/// The standard library rounds down: half of the decoding would go, where a quota of 1.9 cores became one thread.
 pub fn cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    // What is left of a set that the library can't ask for (more than 1024 processors) is its own answer.
+    let affinity = rustix::thread::sched_getaffinity(None).map_or_else(
+        |_| std::thread::available_parallelism().map_or(1, NonZero::get),
+        |set| set.count() as usize,
+    );
+    cpus_within(affinity, cgroup::cpu_quota().map(|quota| quota.cores))
+}
+
+/// The processors in `affinity` that a quota of `cores` can keep busy.
+pub fn cpus_within(affinity: usize, cores: Option<f64>) -> usize {
+    // A quota of 3.0001 cores, written as periods, is one of 3.
+    let quota = cores.map_or(usize::MAX, |cores| (cores - 0.01).ceil().max(1.0) as usize);
+    affinity.clamp(1, quota)
 }
 
 /// The most memory this process may hope for: the machine's, or its cgroup's limit where that is less.
 pub fn memory_bytes() -> u64 {
     let machine = meminfo("MemTotal:").unwrap_or(8 << 30);
-    let files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let limits =
-        files.iter().filter_map(|file| std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok());
-    limits.fold(machine, u64::min)
+    cgroup::memory_limit().map_or(machine, |limit| limit.bytes.min(machine))
 }
 
 fn meminfo(name: &str) -> Option<u64> {
@@ -82,6 +96,16 @@ mod tests {
     fn a_number_that_names_nothing_is_an_error() {
         assert!(adopt_fd(1).is_err());
         assert!(adopt_fd(100_000).is_err());
+    }
+
+    #[test]
+    fn a_quota_is_rounded_up_to_whole_threads_and_never_to_none() {
+        assert_eq!(cpus_within(64, None), 64);
+        assert_eq!(cpus_within(64, Some(0.5)), 1);
+        assert_eq!(cpus_within(64, Some(1.9)), 2);
+        assert_eq!(cpus_within(64, Some(16.0)), 16);
+        assert_eq!(cpus_within(4, Some(16.0)), 4);
+        assert_eq!(cpus_within(0, None), 1);
     }
 
     #[test]
