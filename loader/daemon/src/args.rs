@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::bench::options::{BENCH_HELP, BenchArgs};
+use crate::doctor::options::{DOCTOR_HELP, DoctorArgs};
+use crate::init::options::{INIT_HELP, InitArgs};
+use crate::shell::{COMPLETIONS_HELP, CompletionsArgs, MAN_HELP, ManArgs};
 
 /// Shuffled batches from shared storage, decoded, in pinned shared memory, for every GPU of the node.
 #[derive(Parser, Debug)]
@@ -37,9 +40,23 @@ pub enum Command {
     #[command(after_help = BENCH_HELP)]
     Bench(BenchArgs),
     /// Show what a running daemon does: its sessions, their rates and waits.
+    #[command(after_help = STATS_HELP)]
     Stats(OperateArgs),
     /// Have a running daemon take no more sessions and exit when those open have ended.
+    #[command(after_help = DRAIN_HELP)]
     Drain(OperateArgs),
+    /// Say what of this machine helps or hinders forebay, what that means, and what to do.
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArgs),
+    /// Write a short configuration for this machine, or for a DGX.
+    #[command(after_help = INIT_HELP)]
+    Init(InitArgs),
+    /// Print the script that completes `forebay` in a shell.
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions(CompletionsArgs),
+    /// Write the manual pages.
+    #[command(after_help = MAN_HELP)]
+    Man(ManArgs),
 }
 
 /// Which daemon.
@@ -97,6 +114,16 @@ pub struct ServeArgs {
     #[arg(long, value_name = "FD", hide = true, requires = "private_fd")]
     pub parent_pidfd: Option<i32>,
 }
+
+const STATS_HELP: &str = "\
+Examples:
+  forebay stats
+  forebay stats --socket /tmp/forebay.sock --json | jq .sessions";
+
+const DRAIN_HELP: &str = "\
+Examples:
+  forebay drain
+  forebay drain --socket /run/forebay/old.sock";
 
 const SERVE_HELP: &str = "\
 Configuration keys (all optional but one [[root]]):

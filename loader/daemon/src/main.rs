@@ -1,5 +1,6 @@
 //! The one binary: parses the command line, runs the verb, prints errors once with their cure.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -7,26 +8,43 @@ use clap::Parser as _;
 use forebay::args::{Args, Command, OperateArgs, ServeArgs, SynthArgs};
 use forebay::bench::{self, options::BenchArgs};
 use forebay::config::Config;
+use forebay::doctor::{self, DoctorArgs};
 use forebay::error::{Fault, Kind};
+use forebay::init::{self, InitArgs};
 use forebay::operate;
 use forebay::progress::Bar;
 use forebay::run::{self, PrivateOptions};
+use forebay::shell::{self, CompletionsArgs, ManArgs};
 use forebay::synth::{SynthOptions, SynthSize, synth};
+use forebay::terminal;
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let filter = tracing_subscriber::EnvFilter::try_new(&args.log);
     let filter = match filter {
         Ok(filter) => filter,
-        Err(error) => return fail(&anyhow::anyhow!("--log {:?}: {error}", args.log)),
+        Err(error) => {
+            let fault = Fault::invalid(format!("--log {:?}: {error}", args.log))
+                .hint("as in --log debug or --log forebay::session=trace,warn");
+            return fail(&fault.into());
+        }
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let coloured = terminal::colours(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(coloured).init();
     let done = match args.command {
         Command::Serve(serve) => serve_command(serve),
         Command::Synth(synth) => synth_command(synth),
         Command::Bench(bench) => bench_command(&bench),
         Command::Stats(operate) => stats_command(&operate),
         Command::Drain(operate) => drain_command(&operate),
+        // Its findings decide how it exits, not only its errors.
+        Command::Doctor(doctor) => match doctor_command(&doctor) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Command::Init(init) => init_command(&init),
+        Command::Completions(completions) => completions_command(&completions),
+        Command::Man(man) => man_command(&man),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -128,4 +146,46 @@ fn drain_command(args: &OperateArgs) -> anyhow::Result<()> {
         println!("draining: {} sessions are open, the daemon exits when they have ended", reply.sessions);
     }
     Ok(())
+}
+
+fn doctor_command(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
+    if args.probe_io_uring {
+        return Ok(ExitCode::from(doctor::io_uring_errno()));
+    }
+    let findings = doctor::run(args);
+    if args.json {
+        print(serde_json::to_string_pretty(&findings).context("write the findings")?.as_bytes())?;
+        print(b"\n")?;
+    } else {
+        print(doctor::text(&findings, terminal::colours(&std::io::stdout())).as_bytes())?;
+    }
+    Ok(if doctor::fails(&findings, args.strict) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn init_command(args: &InitArgs) -> anyhow::Result<()> {
+    print(init::run(args)?.as_bytes())
+}
+
+fn completions_command(args: &CompletionsArgs) -> anyhow::Result<()> {
+    print(&shell::completions(args.shell))
+}
+
+fn man_command(args: &ManArgs) -> anyhow::Result<()> {
+    match &args.dir {
+        None => print(&shell::page().context("write the manual page")?),
+        Some(dir) => {
+            let pages = shell::pages(dir)?;
+            print(format!("wrote {pages} pages to {}\n", dir.display()).as_bytes())
+        }
+    }
+}
+
+/// Writes to standard output; that nobody reads on (`| head`) is no error.
+fn print(bytes: &[u8]) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(bytes) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("write to standard output")
+        }
+        _ => Ok(()),
+    }
 }

@@ -35,6 +35,17 @@ pub fn reactor_fd(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd
     Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
 }
 
+/// Tries to make an io_uring, and drops it.
+///
+/// # Errors
+/// `ENOSYS`: the kernel has none; `EPERM`: seccomp or `kernel.io_uring_disabled` forbids it.
+pub fn io_uring_works() -> io::Result<()> {
+    let mut params = rustix::io_uring::io_uring_params::default();
+    // SAFETY: the parameters live through the call, and the ring is closed before anything is mapped or submitted.
+    drop(unsafe { rustix::io_uring::io_uring_setup(2, &mut params) }?);
+    Ok(())
+}
+
 /// User and system time of this process, microseconds.
 pub fn cpu_us() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
