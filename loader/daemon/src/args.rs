@@ -8,6 +8,7 @@ use crate::bench::options::{BENCH_HELP, BenchArgs};
 use crate::doctor::options::{DOCTOR_HELP, DoctorArgs};
 use crate::init::options::{INIT_HELP, InitArgs};
 use crate::shell::{COMPLETIONS_HELP, CompletionsArgs, MAN_HELP, ManArgs};
+use crate::show::options::{SHOW_HELP, ShowArgs};
 
 /// Shuffled batches from shared storage, decoded, in pinned shared memory, for every GPU of the node.
 #[derive(Parser, Debug)]
@@ -39,6 +40,12 @@ pub enum Command {
     /// Measure what this machine makes of a data set: each stage beside its ceiling, and what to change first.
     #[command(after_help = BENCH_HELP)]
     Bench(BenchArgs),
+    /// Show the samples of any batch as a contact sheet, as a trainer gets them: keys, labels, crops, flips.
+    ///
+    /// The fastest way to see that a pipeline is right. The sheet is a PNG, the rows are printed as a table. No daemon
+    /// is needed; --socket asks one.
+    #[command(after_help = SHOW_HELP)]
+    Show(ShowArgs),
     /// Show what a running daemon does: its sessions, their rates and waits.
     #[command(after_help = STATS_HELP)]
     Stats(OperateArgs),

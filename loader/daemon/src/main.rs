@@ -15,6 +15,7 @@ use forebay::operate;
 use forebay::progress::Bar;
 use forebay::run::{self, PrivateOptions};
 use forebay::shell::{self, CompletionsArgs, ManArgs};
+use forebay::show::{self, options::ShowArgs};
 use forebay::synth::{SynthOptions, SynthSize, synth};
 use forebay::terminal;
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve_command(serve),
         Command::Synth(synth) => synth_command(synth),
         Command::Bench(bench) => bench_command(&bench),
+        Command::Show(show) => show_command(&show),
         Command::Stats(operate) => stats_command(&operate),
         Command::Drain(operate) => drain_command(&operate),
         // Its findings decide how it exits, not only its errors.
@@ -117,6 +119,16 @@ fn bench_command(args: &BenchArgs) -> anyhow::Result<()> {
         print!("{report}");
     }
     Ok(())
+}
+
+fn show_command(args: &ShowArgs) -> anyhow::Result<()> {
+    let runtime = control_runtime()?;
+    let shown = {
+        let _context = runtime.enter();
+        show::run(args)
+    };
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    Ok(shown?)
 }
 
 fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -16,6 +16,7 @@ use forebay_plan::{BatchRange, PlannedRow};
 use crate::error::Fault;
 use crate::job::{EpochRows, Job};
 use crate::session::Counters;
+use crate::trace::Trace;
 
 /// What the tasks of one batch share.
 pub struct BatchWork {
@@ -43,6 +44,8 @@ pub struct BatchWork {
     pub left: AtomicU32,
     /// What was wrong with its samples: the lowest row's fault, and the ledger's lines.
     pub outcome: Mutex<Outcome>,
+    /// What became of its rows, where somebody looks. A corrupt sample then never fails the batch.
+    pub trace: Option<Trace>,
 }
 
 /// What went wrong in one batch.

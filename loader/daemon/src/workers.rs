@@ -16,6 +16,7 @@ use crate::metrics;
 use crate::prefetch::{Admitted, BadRow, BatchWork, Gate, ReadBudget, Reserved};
 use crate::session::counters::add;
 use crate::storage::{Done, Engine, Read, ReadBuf, RetryPolicy, Root, StorageError, StorageErrorKind};
+use crate::trace::{TracedImage, TracedRow, Verdict};
 use crate::transform::{RowDraws, SampleError, Scratch};
 
 /// Other samples that `substitute` tries before the session fails.
@@ -321,7 +322,7 @@ impl Bench {
         let position = work.planned(task.sample.index()).position;
         // One draw for all spatial fields: each starts from the same generator.
         let draws = work.epoch.augment.rng(position, 0, task.attempt);
-        let mut file = 0;
+        let (mut file, mut traced) = (0, Vec::new());
         for (index, field) in work.job.fields.iter().enumerate() {
             let target = task.sample.part_mut(index);
             match &field.maker {
@@ -330,11 +331,26 @@ impl Bench {
                     let encoded = task.earlier.get(file).unwrap_or(last);
                     file += 1;
                     let mut draws = Draws(draws.clone());
-                    pipeline.run(&encoded.bytes, &mut self.decoder, &mut self.scratch, &mut draws, target)?;
+                    let (decoder, scratch) = (&mut self.decoder, &mut self.scratch);
+                    let drawn = pipeline.run(&encoded.bytes, decoder, scratch, &mut draws, target)?;
+                    if let Some(trace) = &work.trace {
+                        traced.push(trace.image(index, drawn, &encoded.bytes, decoder, scratch)?);
+                    }
                 }
             }
         }
+        note(work, task.sample.index(), task.source, task.attempt, Verdict::Made, traced);
         Ok(())
+    }
+
+    /// Zeros in the place of a corrupt sample.
+    fn mask(pool: &Arc<Pool>, task: Task, buf: ReadBuf, verdict: Verdict) {
+        let Task { work, mut sample, reserved, source, attempt, earlier, .. } = task;
+        add(&work.counters.masked, 1);
+        (0..work.job.fields.len()).for_each(|part| sample.part_mut(part).fill(0));
+        note(&work, sample.index(), source, attempt, verdict, Vec::new());
+        finish_sample(&work, sample, false);
+        pool.end(reserved, buf, earlier);
     }
 
     /// A corrupt sample: what the job's policy says. The verdict hangs on the sample's bytes and the spec alone.
@@ -359,13 +375,9 @@ impl Bench {
                 task.earlier.drain(..).for_each(|buf| pool.keep_buffer(buf));
                 pool.read(task, buf);
             }
-            Policy::Mask => {
-                add(&work.counters.masked, 1);
-                let Task { mut sample, reserved, earlier, .. } = task;
-                (0..work.job.fields.len()).for_each(|part| sample.part_mut(part).fill(0));
-                finish_sample(&work, sample, false);
-                pool.end(reserved, buf, earlier);
-            }
+            Policy::Mask => Self::mask(pool, task, buf, Verdict::Masked),
+            // Whoever looks wants to see the rows around it, too.
+            _ if work.trace.is_some() => Self::mask(pool, task, buf, Verdict::Failed),
             policy => {
                 let what = if policy == Policy::Substitute {
                     format!(
@@ -387,6 +399,20 @@ impl Bench {
     }
 }
 
+/// Tells whoever looks at the batch what became of a row.
+fn note(
+    work: &BatchWork,
+    row: u32,
+    sample: SampleId,
+    attempt: u32,
+    verdict: Verdict,
+    images: Vec<TracedImage>,
+) {
+    if let Some(trace) = &work.trace {
+        trace.note(TracedRow { row, sample, attempt, verdict, images });
+    }
+}
+
 /// Makes a sample that is columns alone, at once.
 fn make_without_reading(work: &Arc<BatchWork>, mut sample: SampleMut) {
     let planned = work.planned(sample.index());
@@ -396,6 +422,7 @@ fn make_without_reading(work: &Arc<BatchWork>, mut sample: SampleMut) {
             value.write(&work.job.snapshot, source.0, sample.part_mut(index));
         }
     }
+    note(work, sample.index(), source, 0, Verdict::Made, Vec::new());
     finish_sample(work, sample, planned.valid);
 }
 

@@ -53,13 +53,18 @@ async fn the_calls_of_an_operator_are_served_and_drain_ends_the_daemon() {
     let job = client.resolve(request).await.expect("a job").into_inner().job.expect("a job");
     let (order_digest, content_digest) = (job.order_digest, job.content_digest);
     let key = v1::BatchKey { order_digest, content_digest, epoch: 0, first_row: 0, rows: 1, stage: 0 };
-    let mut replies = client.fetch(v1::FetchRequest { key: Some(key) }).await.expect("a batch").into_inner();
+    let mut replies =
+        client.fetch(v1::FetchRequest { key: Some(key.clone()) }).await.expect("a batch").into_inner();
     let head = replies.message().await.expect("a head").and_then(|reply| reply.head).expect("a head");
     let mut bytes = 0;
     while let Some(reply) = replies.message().await.expect("bytes") {
         bytes += reply.data.len() as u64;
     }
     assert_eq!((head.bytes, bytes), (8 * 8 * 3 + 1, 8 * 8 * 3 + 1), "an image and its `valid`");
+
+    let request = v1::ShowRequest { key: Some(key), ..Default::default() };
+    let shown = client.show(request).await.expect("a sheet").into_inner();
+    assert!(shown.png.starts_with(b"\x89PNG") && shown.rows[0].key == "ant/1.png", "{}", shown.text);
 
     let stats = client.stats(v1::StatsRequest {}).await.expect("stats").into_inner();
     assert_eq!((stats.instance, stats.sessions.len()), (hello.instance, 0));
@@ -95,8 +100,10 @@ async fn what_is_not_served_and_what_is_wrong_have_their_own_codes() {
         ..Default::default()
     };
     let spec = v1::JobSpec { sources: vec![outside], ..Default::default() };
-    let denied =
-        client.resolve(v1::ResolveRequest { spec: Some(spec) }).await.expect_err("outside of the roots");
+    let denied = client
+        .resolve(v1::ResolveRequest { spec: Some(spec), job: None })
+        .await
+        .expect_err("outside of the roots");
     assert_eq!(denied.code(), Code::PermissionDenied, "{:?}: {denied}", ErrorKind::Denied);
     daemon.abort();
 }

@@ -13,7 +13,7 @@ mod progress;
 mod read;
 pub mod report;
 mod rows;
-mod source;
+pub(crate) mod source;
 mod table;
 mod take;
 mod usage;

@@ -31,12 +31,11 @@ pub struct Source {
 /// # Errors
 /// NotFound or Invalid, naming the cure.
 pub fn open(args: &BenchArgs) -> Result<Source, Fault> {
-    let (local, origin) = origin(&args.path)?;
-    let snapshot = catalog::open(&local, &CatalogLimits::default()).map_err(|error| fault(&error))?;
-    let path_column = path_column(&snapshot, &args.path)?;
+    let (origin, snapshot) = look(&args.path)?;
+    let path_column = path_column(&snapshot).ok_or_else(|| no_path_column(&snapshot, &args.path))?;
     let spec = v1::JobSpec {
         sources: vec![v1::Source { origin: Some(origin), ..Default::default() }],
-        fields: fields(&snapshot, path_column, args),
+        fields: fields(&snapshot, Some(path_column), &transforms(args.transform, args.dtype)),
         ..spec_of(args)
     };
     let job = Arc::new(job::resolve(&spec, Arc::new(snapshot))?);
@@ -53,7 +52,8 @@ pub fn subset(args: &BenchArgs, root: &Path, paths: &[String]) -> Result<Arc<Job
     let json_lines = lines.join("\n").into_bytes();
     let local = SourceSpec::Records { root: Some(root.to_owned()), json_lines, columns };
     let snapshot = catalog::open(&local, &CatalogLimits::default()).map_err(|error| fault(&error))?;
-    let spec = v1::JobSpec { fields: fields(&snapshot, 0, args), ..spec_of(args) };
+    let transforms = transforms(args.transform, args.dtype);
+    let spec = v1::JobSpec { fields: fields(&snapshot, Some(0), &transforms), ..spec_of(args) };
     job::resolve(&spec, Arc::new(snapshot)).map(Arc::new)
 }
 
@@ -63,6 +63,16 @@ fn spec_of(args: &BenchArgs) -> v1::JobSpec {
     let policy = v1::BadSamplePolicy::Substitute.into();
     let on_bad_sample = Some(v1::OnBadSample { policy, budget_count: 0 });
     v1::JobSpec { order: Some(order), on_bad_sample, ..Default::default() }
+}
+
+/// Opens what PATH names: as a daemon is told of it, and as it is.
+///
+/// # Errors
+/// NotFound or Invalid, naming the cure.
+pub(crate) fn look(path: &Path) -> Result<(v1::source::Origin, Snapshot), Fault> {
+    let (local, origin) = origin(path)?;
+    let snapshot = catalog::open(&local, &CatalogLimits::default()).map_err(|error| fault(&error))?;
+    Ok((origin, snapshot))
 }
 
 fn origin(given: &Path) -> Result<(SourceSpec, v1::source::Origin), Fault> {
@@ -94,30 +104,37 @@ fn fault(error: &CatalogError) -> Fault {
     Fault::from_error(kind, error).maybe_hint(error.hint())
 }
 
-fn path_column(snapshot: &Snapshot, given: &Path) -> Result<usize, Fault> {
-    let found = snapshot.columns().iter().position(|column| column.kind() == ColumnKind::Path);
-    found.ok_or_else(|| {
-        let names: Vec<_> = snapshot.columns().iter().map(Column::name).collect();
-        Fault::invalid(format!("{} has no path column among {}", given.display(), names.join(", ")))
-            .hint("call the column of the files `image` or `path`, or end its name in `_path`")
-    })
+/// The first column of files.
+pub(crate) fn path_column(snapshot: &Snapshot) -> Option<usize> {
+    snapshot.columns().iter().position(|column| column.kind() == ColumnKind::Path)
 }
 
-/// The first path column as an image, and the other columns as they are.
-fn fields(snapshot: &Snapshot, path_column: usize, args: &BenchArgs) -> Vec<v1::Field> {
+fn no_path_column(snapshot: &Snapshot, given: &Path) -> Fault {
+    let names: Vec<_> = snapshot.columns().iter().map(Column::name).collect();
+    Fault::invalid(format!("{} has no path column among {}", given.display(), names.join(", ")))
+        .hint("call the column of the files `image` or `path`, or end its name in `_path`")
+}
+
+/// Column number `image` as an image, and the other columns that hold no files as they are.
+pub(crate) fn fields(
+    snapshot: &Snapshot,
+    image: Option<usize>,
+    transforms: &[v1::Transform],
+) -> Vec<v1::Field> {
     let kept = |(index, column): &(usize, &Column)| {
-        *index == path_column || column.kind() != ColumnKind::Path && column.name() != job::VALID
+        Some(*index) == image || column.kind() != ColumnKind::Path && column.name() != job::VALID
     };
     let field = |(index, column): (usize, &Column)| {
         let name = column.name().to_owned();
-        let transforms = if index == path_column { transforms(args) } else { Vec::new() };
+        let transforms = if Some(index) == image { transforms.to_vec() } else { Vec::new() };
         v1::Field { name, transforms, ..Default::default() }
     };
     snapshot.columns().iter().enumerate().filter(kept).map(field).collect()
 }
 
-fn transforms(args: &BenchArgs) -> Vec<v1::Transform> {
-    let mut ops = match args.transform {
+/// What happens to the images.
+pub(crate) fn transforms(transform: Transform, dtype: Dtype) -> Vec<v1::Transform> {
+    let mut ops = match transform {
         Transform::Train => vec![
             Op::RandomResizedCrop(v1::RandomResizedCrop { size: vec![SIDE], ..Default::default() }),
             Op::RandomHorizontalFlip(v1::RandomHorizontalFlip::default()),
@@ -127,7 +144,7 @@ fn transforms(args: &BenchArgs) -> Vec<v1::Transform> {
             Op::CenterCrop(v1::CenterCrop { size: vec![SIDE] }),
         ],
     };
-    if args.dtype == Dtype::Float32 {
+    if dtype == Dtype::Float32 {
         ops.push(Op::Normalize(v1::Normalize::default()));
     }
     ops.into_iter().map(|op| v1::Transform { op: Some(op) }).collect()

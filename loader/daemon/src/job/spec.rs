@@ -248,8 +248,8 @@ fn image_op(transform: &mut v1::Transform) -> Result<ImageOp, Fault> {
         }
         Op::RandomResizedCrop(crop) => {
             let (height, width) = two_sides(&crop.size, "RandomResizedCrop")?;
-            let scale = pair(&crop.scale, [0.08, 1.0], "scale")?;
-            let ratio = pair(&crop.ratio, [3.0 / 4.0, 4.0 / 3.0], "ratio")?;
+            let scale = pair(&crop.scale, ImageOp::SCALE, "scale")?;
+            let ratio = pair(&crop.ratio, ImageOp::RATIO, "ratio")?;
             *crop = v1::RandomResizedCrop {
                 size: vec![height, width],
                 scale: scale.to_vec(),

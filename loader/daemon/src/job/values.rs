@@ -47,6 +47,11 @@ impl ValueMaker {
         Ok((Self { column, dtype, shape }, spec))
     }
 
+    /// Number of the column it writes.
+    pub fn column(&self) -> usize {
+        self.column
+    }
+
     /// Whether the bytes are UTF-8 text, padded with zeros.
     pub fn is_text(&self) -> bool {
         self.shape == Shape::Text

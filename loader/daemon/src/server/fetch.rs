@@ -1,19 +1,22 @@
 //! One batch by its key, as bytes: the same tasks, the same layout, no session.
 
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use forebay_arena::{Arena, FillState, Filling, Geometry, Part};
-use forebay_plan::BatchRange;
+use forebay_arena::{Arena, FillState, Filling, Geometry, Part, ReadySlot};
+use forebay_plan::{BatchLayout, BatchRange};
 use forebay_proto::v1;
 use tokio::sync::{Notify, mpsc};
 
 use super::{Peer, ROWS_MAX, Service, bounded, tensors};
 use crate::error::{Fault, Kind};
+use crate::job::Job;
 use crate::prefetch::{BatchWork, Outcome};
 use crate::session::Counters;
+use crate::trace::Trace;
 use crate::workers::Pool;
 
 /// Bytes of one message of the reply.
@@ -30,42 +33,14 @@ impl Service {
         key: v1::BatchKey,
         out: mpsc::Sender<Result<v1::FetchReply, Fault>>,
     ) -> Result<(), Fault> {
-        match key.stage() {
-            v1::Stage::Unspecified | v1::Stage::Finished => {}
-            other => return Err(Fault::unimplemented(format!("stage {}", other.as_str_name()))),
-        }
+        finished_only(&key)?;
         let _turn = self.fetching.acquire().await.map_err(|error| Fault::internal(error.to_string()))?;
         let job = self.job(peer, &key.order_digest, &key.content_digest)?;
         let rows = bounded("rows", key.rows, 1, ROWS_MAX)?;
-        let layout = job.layout(rows, true)?;
-        self.afford(layout.slot_bytes(), 1, layout.slot_bytes())?;
-        let (arena, done) = arena(self.sessions.next_id(), layout.slot_bytes())?;
-        let slot = arena.try_take().ok_or_else(|| Fault::internal("a new arena without a free slot"))?;
-        let parts: Vec<Part> = layout
-            .tensors()
-            .iter()
-            .map(|place| Part { offset_bytes: place.offset_bytes, stride_bytes: place.stride_bytes })
-            .collect();
-        let (filling, samples) =
-            slot.split(rows, &parts).map_err(|error| Fault::internal(error.to_string()))?;
-        let asked = Asked { pool: &self.pool, id: arena.id(), cancelled: Arc::default() };
-        let work = Arc::new(BatchWork {
-            epoch: job.epoch(key.epoch),
-            range: BatchRange { epoch: key.epoch, first_row: key.first_row, rows },
-            job: Arc::clone(&job),
-            has_valid: true,
-            cancelled: Arc::clone(&asked.cancelled),
-            counters: Arc::new(Counters::default()),
-            admitted: Instant::now(),
-            busy_before_us: 0,
-            done_us: 0.into(),
-            invalid_rows: 0.into(),
-            left: rows.into(),
-            outcome: Mutex::new(Outcome::default()),
-        });
-        self.pool.admit(arena.id(), 1, &work, samples);
-        let _sealed = sealed(filling, &done, &work).await?;
-        let valid_rows = rows - work.invalid_rows.load(Ordering::Relaxed);
+        let range = BatchRange { epoch: key.epoch, first_row: key.first_row, rows };
+        let made = self.make(&job, range, None).await?;
+        let layout = &made.layout;
+        let valid_rows = rows - made.work.invalid_rows.load(Ordering::Relaxed);
         let (mut parts, mut bytes) = (Vec::new(), 0);
         for ((place, dims), spec) in layout.tensors().iter().zip(layout.specs()).zip(tensors(&job, true)) {
             let len_bytes = place.stride_bytes * u64::from(rows);
@@ -75,9 +50,7 @@ impl Service {
         }
         let head = v1::BatchHead { key: Some(key), tensors: parts, valid_rows, bytes };
         let _ = out.send(Ok(v1::FetchReply { head: Some(head), data: Vec::new() })).await;
-        // Not through the mapping: what a slot holds is read through its descriptor, as any client would.
-        let file = arena.fd().try_clone_to_owned().map(std::fs::File::from);
-        let file = file.map_err(|error| Fault::from_error(Kind::Unavailable, &error))?;
+        let file = made.file()?;
         for place in layout.tensors() {
             let end = place.offset_bytes + place.stride_bytes * u64::from(rows);
             for offset in (place.offset_bytes..end).step_by(CHUNK_BYTES) {
@@ -90,6 +63,72 @@ impl Service {
             }
         }
         Ok(())
+    }
+
+    /// Makes the rows of `range` in an arena of their own, `valid` last.
+    ///
+    /// # Errors
+    /// Invalid or Unavailable: too large; what is wrong with a sample.
+    pub(super) async fn make(
+        &self,
+        job: &Arc<Job>,
+        range: BatchRange,
+        trace: Option<Trace>,
+    ) -> Result<Made, Fault> {
+        let layout = job.layout(range.rows, true)?;
+        self.afford(layout.slot_bytes(), 1, layout.slot_bytes())?;
+        let (arena, done) = arena(self.sessions.next_id(), layout.slot_bytes())?;
+        let slot = arena.try_take().ok_or_else(|| Fault::internal("a new arena without a free slot"))?;
+        let parts: Vec<Part> = layout
+            .tensors()
+            .iter()
+            .map(|place| Part { offset_bytes: place.offset_bytes, stride_bytes: place.stride_bytes })
+            .collect();
+        let (filling, samples) =
+            slot.split(range.rows, &parts).map_err(|error| Fault::internal(error.to_string()))?;
+        let asked = Asked { pool: &self.pool, id: arena.id(), cancelled: Arc::default() };
+        let work = Arc::new(BatchWork {
+            epoch: job.epoch(range.epoch),
+            range,
+            job: Arc::clone(job),
+            has_valid: true,
+            cancelled: Arc::clone(&asked.cancelled),
+            counters: Arc::new(Counters::default()),
+            admitted: Instant::now(),
+            busy_before_us: 0,
+            done_us: 0.into(),
+            invalid_rows: 0.into(),
+            left: range.rows.into(),
+            outcome: Mutex::new(Outcome::default()),
+            trace,
+        });
+        self.pool.admit(arena.id(), 1, &work, samples);
+        let sealed = sealed(filling, &done, &work).await?;
+        Ok(Made { arena, layout, work, _sealed: sealed })
+    }
+}
+
+/// A batch that was made for one caller.
+pub(super) struct Made {
+    arena: Arena,
+    pub layout: BatchLayout,
+    pub work: Arc<BatchWork>,
+    _sealed: ReadySlot,
+}
+
+impl Made {
+    /// Its bytes, as `layout` says where: not through the mapping, but through its descriptor, as any client would.
+    pub fn file(&self) -> Result<File, Fault> {
+        let file = self.arena.fd().try_clone_to_owned().map(File::from);
+        file.map_err(|error| Fault::from_error(Kind::Unavailable, &error))
+    }
+}
+
+/// Other stages are in the protocol and not served.
+pub(super) fn finished_only(key: &v1::BatchKey) -> Result<(), Fault> {
+    match key.stage() {
+        v1::Stage::Unspecified | v1::Stage::Finished => Ok(()),
+        other => Err(Fault::unimplemented(format!("stage {}", other.as_str_name()))),
     }
 }
 
@@ -116,11 +155,7 @@ fn arena(id: u64, slot_bytes: u64) -> Result<(Arena, Arc<Notify>), Fault> {
     Ok((arena, done))
 }
 
-async fn sealed(
-    filling: Filling,
-    done: &Notify,
-    work: &BatchWork,
-) -> Result<forebay_arena::ReadySlot, Fault> {
+async fn sealed(filling: Filling, done: &Notify, work: &BatchWork) -> Result<ReadySlot, Fault> {
     while matches!(filling.state(), FillState::Filling { .. }) || work.left.load(Ordering::Acquire) > 0 {
         done.notified().await;
     }

@@ -72,6 +72,11 @@ impl Forebay for Grpc {
         answer(Err(Fault::unimplemented("explain")))
     }
 
+    async fn show(&self, request: Request<v1::ShowRequest>) -> Result<Response<v1::ShowReply>, Status> {
+        let peer = peer(&request)?;
+        answer(self.0.show(peer, request.into_inner()).await)
+    }
+
     async fn stats(&self, request: Request<v1::StatsRequest>) -> Result<Response<v1::StatsReply>, Status> {
         answer(self.0.stats(peer(&request)?))
     }

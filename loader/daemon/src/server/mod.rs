@@ -3,6 +3,7 @@
 mod fetch;
 pub mod grpc;
 mod roots;
+mod show;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -26,7 +27,7 @@ use crate::workers::Pool;
 /// The wire's version that this daemon speaks.
 pub const WIRE_VERSION: u32 = 1;
 /// What this version serves beyond the calls every version has.
-pub const FEATURES: [&str; 6] = ["folder", "list", "records", "rolling", "seek", "on_bad_sample"];
+pub const FEATURES: [&str; 7] = ["folder", "list", "records", "rolling", "seek", "on_bad_sample", "show"];
 const CONTROL_BYTES_MAX: u64 = 64 << 20;
 const JOBS_KEPT: usize = 16;
 /// Folders listed, and batches fetched, at a time; more wait. Each may take much memory.
@@ -114,7 +115,7 @@ impl Service {
         })
     }
 
-    /// Opens the data that a spec names, and names the job.
+    /// Opens the data that a spec names, and names the job; or tells of a job that is known.
     ///
     /// # Errors
     /// What is wrong with the spec, the data, or the caller's rights.
@@ -123,6 +124,10 @@ impl Service {
         peer: Peer,
         request: v1::ResolveRequest,
     ) -> Result<v1::ResolveReply, Fault> {
+        if let (None, Some(job)) = (&request.spec, &request.job) {
+            let job = self.job(peer, &job.order_digest, &job.content_digest)?;
+            return Ok(v1::ResolveReply { job: Some(job.to_proto()) });
+        }
         let _turn = self.resolving.acquire().await.map_err(|error| Fault::internal(error.to_string()))?;
         let service = Arc::clone(self);
         let paths = request.spec.iter().flat_map(|spec| &spec.sources).flat_map(paths).collect();

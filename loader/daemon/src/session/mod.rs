@@ -237,6 +237,7 @@ impl Session {
             invalid_rows: 0.into(),
             left: plan.rows.into(),
             outcome: Mutex::new(Outcome::default()),
+            trace: None,
         });
         let batch = Batch {
             state: BatchState::Filling(filling),

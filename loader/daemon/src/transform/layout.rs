@@ -28,6 +28,26 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// What [`Layout::write`] was given, but for a flip: `sample`'s RGB8 pixels, row-major. No hot path.
+    pub fn read(&self, sample: &[u8]) -> Vec<u8> {
+        let value = |index: usize, c: usize| match &self.tables {
+            None => sample[index],
+            Some(tables) => {
+                let bytes = sample[index * 4..index * 4 + 4].try_into().expect("four bytes");
+                tables.byte(c, f32::from_ne_bytes(bytes))
+            }
+        };
+        let count = sample.len() / self.output.bytes();
+        let plane = count / 3;
+        let element = |index: usize| match self.order {
+            OutputOrder::ChannelsLast => index,
+            OutputOrder::ChannelsFirst => index % 3 * plane + index / 3,
+        };
+        (0..count).map(|index| value(element(index), index % 3)).collect()
+    }
+}
+
 /// H, W, C; an element has `N` bytes.
 #[inline]
 fn pixels<const N: usize>(
@@ -100,6 +120,17 @@ mod tests {
         assert_eq!(planes, [1, 4, 7, 10, 2, 5, 8, 11, 3, 6, 9, 12]);
         let mirrored = written(OutputType::U8, OutputOrder::ChannelsFirst, true);
         assert_eq!(mirrored, [4, 1, 10, 7, 5, 2, 11, 8, 6, 3, 12, 9]);
+    }
+
+    #[test]
+    fn what_was_written_in_any_way_reads_back_as_the_pixels() {
+        for order in [OutputOrder::ChannelsFirst, OutputOrder::ChannelsLast] {
+            for output in [OutputType::U8, OutputType::F32] {
+                let tables = (output == OutputType::F32).then(|| Box::new(Tables::unit()));
+                let read = Layout { output, order, tables }.read(&written(output, order, false));
+                assert_eq!(read, RGB, "{output:?} {order:?}");
+            }
+        }
     }
 
     #[test]

@@ -12,12 +12,16 @@ mod normalize;
 mod pipeline;
 mod random_resized_crop;
 mod resize;
+mod thumbnail;
 mod window;
 
-pub use draw::{Draw, RowDraws};
+use std::fmt;
+
+pub use draw::{Draw, Drawn, RowDraws};
 pub use error::{SampleError, TransformError};
 pub use pipeline::{ImagePipeline, Scratch};
 pub use resize::ResizeSize;
+pub use thumbnail::{Thumbnail, fitted, thumbnail};
 
 /// One operation on an image, with torchvision's name, parameters and meaning. Resizing is bilinear and antialiased.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,6 +64,11 @@ pub enum ImageOp {
 }
 
 impl ImageOp {
+    /// torchvision's default share of the area of a `RandomResizedCrop`.
+    pub const SCALE: [f64; 2] = [0.08, 1.0];
+    /// torchvision's default width over height of a `RandomResizedCrop`.
+    pub const RATIO: [f64; 2] = [3.0 / 4.0, 4.0 / 3.0];
+
     /// The operation's name, as torchvision writes it.
     pub fn name(&self) -> &'static str {
         match self {
@@ -70,6 +79,36 @@ impl ImageOp {
             Self::Normalize { .. } => "Normalize",
         }
     }
+}
+
+/// As torchvision writes it, without what is torchvision's default.
+impl fmt::Display for ImageOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}(", self.name())?;
+        match *self {
+            Self::Resize { size: ResizeSize::ShorterSide(side) } => write!(f, "{side}")?,
+            Self::Resize { size: ResizeSize::Exact { height, width } } => write!(f, "[{height}, {width}]")?,
+            Self::CenterCrop { height, width } => sides(f, height, width)?,
+            Self::RandomResizedCrop { height, width, scale, ratio } => {
+                sides(f, height, width)?;
+                if scale != Self::SCALE {
+                    write!(f, ", scale=({}, {})", scale[0], scale[1])?;
+                }
+                if ratio != Self::RATIO {
+                    write!(f, ", ratio=({}, {})", ratio[0], ratio[1])?;
+                }
+            }
+            Self::RandomHorizontalFlip { p } => write!(f, "{p}")?,
+            Self::Normalize { mean: [r, g, b], std: [rs, gs, bs] } => {
+                write!(f, "({r}, {g}, {b}), ({rs}, {gs}, {bs})")?;
+            }
+        }
+        f.write_str(")")
+    }
+}
+
+fn sides(f: &mut fmt::Formatter<'_>, height: u32, width: u32) -> fmt::Result {
+    if height == width { write!(f, "{height}") } else { write!(f, "[{height}, {width}]") }
 }
 
 /// The element type of the result.
@@ -98,4 +137,22 @@ pub enum OutputOrder {
     ChannelsFirst,
     /// Whole pixels: H, W, C (torch's `channels_last`, TensorFlow's and JAX's usual).
     ChannelsLast,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_is_written_as_torchvision_writes_it() {
+        let crop =
+            |scale| ImageOp::RandomResizedCrop { height: 224, width: 224, scale, ratio: [0.75, 4.0 / 3.0] };
+        assert_eq!(crop([0.08, 1.0]).to_string(), "RandomResizedCrop(224)");
+        assert_eq!(crop([0.35, 1.0]).to_string(), "RandomResizedCrop(224, scale=(0.35, 1))");
+        let exact = ImageOp::Resize { size: ResizeSize::Exact { height: 224, width: 448 } };
+        assert_eq!(exact.to_string(), "Resize([224, 448])");
+        assert_eq!(ImageOp::RandomHorizontalFlip { p: 0.5 }.to_string(), "RandomHorizontalFlip(0.5)");
+        let normalize = ImageOp::Normalize { mean: [0.5, 0.4, 0.3], std: [0.2; 3] };
+        assert_eq!(normalize.to_string(), "Normalize((0.5, 0.4, 0.3), (0.2, 0.2, 0.2))");
+    }
 }

@@ -1,7 +1,7 @@
 //! A list of operations, checked once, and the path of one sample through it: header, draw, decode the needed part,
 //! resize, write.
 
-use super::draw::{Draw, RowDraws};
+use super::draw::{Draw, Drawn, RowDraws};
 use super::layout::Layout;
 use super::normalize::Tables;
 use super::resize::{ResizeSize, Resizing};
@@ -24,6 +24,7 @@ enum Sampling {
 
 /// Operations that make every image one fixed size, ready to run.
 pub struct ImagePipeline {
+    ops: Vec<ImageOp>,
     sampling: Sampling,
     center_crop: bool,
     flip_p: Option<f64>,
@@ -85,7 +86,13 @@ impl ImagePipeline {
             OutputType::F32 => tables = tables.or_else(|| Some(Box::new(Tables::unit()))),
         }
         let layout = Layout { output, order, tables };
-        Ok(ImagePipeline { sampling, center_crop: crop.is_some(), flip_p, height, width, layout })
+        let (ops, center_crop) = (ops.to_vec(), crop.is_some());
+        Ok(ImagePipeline { ops, sampling, center_crop, flip_p, height, width, layout })
+    }
+
+    /// The operations, in order.
+    pub fn ops(&self) -> &[ImageOp] {
+        &self.ops
     }
 
     /// Rows of every result.
@@ -125,8 +132,14 @@ impl ImagePipeline {
         Draw { crop, resized_height, resized_width, top, left, flip }
     }
 
+    /// A result back as RGB8, row-major, `height * width * 3` bytes: as people look at it, without its normalisation.
+    /// The very pixels that were resized. `sample`: [`ImagePipeline::sample_bytes`] that this pipeline wrote, or zeros.
+    pub fn rgb(&self, sample: &[u8]) -> Vec<u8> {
+        self.layout.read(sample)
+    }
+
     /// Turns one encoded image into one sample: reads the header, draws, decodes what the draw needs, and writes
-    /// exactly [`ImagePipeline::sample_bytes`] to `target`, which is shared memory and never read back.
+    /// exactly [`ImagePipeline::sample_bytes`] to `target`, which is shared memory and never read back. Gives what it drew.
     ///
     /// # Errors
     /// [`SampleError::Decode`] for a bad image; `target` may then hold anything.
@@ -137,9 +150,11 @@ impl ImagePipeline {
         scratch: &mut Scratch,
         rng: &mut impl RowDraws,
         target: &mut [u8],
-    ) -> Result<(), SampleError> {
-        let draw = self.draw(decoder.info(encoded)?, rng);
-        self.run_drawn(encoded, decoder, scratch, &draw, target)
+    ) -> Result<Drawn, SampleError> {
+        let image = decoder.info(encoded)?;
+        let draw = self.draw(image, rng);
+        self.run_drawn(encoded, decoder, scratch, &draw, target)?;
+        Ok(Drawn { image, draw })
     }
 
     /// [`ImagePipeline::run`] with the draw given, by another field of the sample or by a test.

@@ -141,6 +141,7 @@ impl Control {
             Call::Hello(_) => unreachable!("answered above"),
             Call::Resolve(request) => reply::Result::Resolve(self.service.resolve(self.peer, request).await?),
             Call::Open(request) => reply::Result::Open(self.open(&request, client)?),
+            Call::Show(request) => reply::Result::Show(self.service.show(self.peer, request).await?),
             Call::Stats(_) => reply::Result::Stats(self.service.stats(self.peer)?),
             Call::Drain(request) => reply::Result::Drain(self.service.drain(self.peer, &request)?),
             Call::Fetch(_) => {

@@ -1,0 +1,181 @@
+//! What became of each row, as it goes over the wire.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use forebay_plan::DType;
+use forebay_proto::v1::{self, RowState};
+
+use crate::decode::Rect;
+use crate::error::{Fault, Kind};
+use crate::job::{FieldMaker, Job};
+use crate::prefetch::BadRow;
+use crate::server::fetch::Made;
+use crate::trace::{TracedImage, TracedRow, Verdict};
+
+/// The column of a folder's class indexes.
+const CLASS_COLUMN: &str = "label";
+/// Numbers of a vector, and characters of a text, that are told.
+const NUMBERS_TOLD: usize = 8;
+const CHARS_TOLD: usize = 120;
+
+/// One report a row, in the order of the batch.
+pub fn of(made: &Made, traced: &[TracedRow]) -> Result<Vec<v1::RowReport>, Fault> {
+    let file = made.file()?;
+    let ledger = {
+        let mut outcome = made.work.outcome.lock().expect("no thread panics with the lock");
+        std::mem::take(&mut outcome.bad)
+    };
+    traced.iter().map(|row| report(made, &file, row, &ledger)).collect()
+}
+
+fn report(made: &Made, file: &File, row: &TracedRow, ledger: &[BadRow]) -> Result<v1::RowReport, Fault> {
+    let (work, job) = (&made.work, &made.work.job);
+    let planned = work.planned(row.row);
+    let state = match row.verdict {
+        Verdict::Failed => RowState::Failed,
+        Verdict::Masked => RowState::Masked,
+        Verdict::Made if !planned.valid => RowState::Repeated,
+        Verdict::Made if row.attempt > 0 => RowState::Substituted,
+        Verdict::Made => RowState::Ok,
+    };
+    let stands = row.verdict == Verdict::Made;
+    let nothing = row.verdict == Verdict::Failed;
+    let values = if nothing { Vec::new() } else { values(made, file, row.row)? };
+    Ok(v1::RowReport {
+        epoch: work.range.epoch,
+        position: planned.position,
+        state: state.into(),
+        valid: planned.valid && stands,
+        key: job.key(row.sample),
+        attempt: row.attempt,
+        images: row.images.iter().map(|image| image_report(job, image)).collect(),
+        class_name: if stands { class_name(job, row).unwrap_or_default() } else { String::new() },
+        values,
+        bad: bad(work.range.epoch, planned.position, ledger),
+        tile: None,
+    })
+}
+
+/// The corrupt samples that one row met. A row that comes twice in a batch met the same ones twice.
+fn bad(epoch: u64, position: u64, ledger: &[BadRow]) -> Vec<v1::BadSample> {
+    let mut met: Vec<_> = ledger.iter().filter(|bad| bad.position == position).collect();
+    met.sort_unstable_by_key(|bad| bad.attempt);
+    met.dedup_by_key(|bad| bad.attempt);
+    let told = met.into_iter().map(|bad| v1::BadSample {
+        epoch,
+        position,
+        attempt: bad.attempt,
+        key: bad.key.clone(),
+        reason: bad.reason.clone(),
+    });
+    told.collect()
+}
+
+fn image_report(job: &Job, image: &TracedImage) -> v1::ImageReport {
+    let field = &job.fields[image.field];
+    let pipeline = super::pipeline(job, image.field).expect("only image fields are traced");
+    let draw = &image.drawn.draw;
+    v1::ImageReport {
+        field: field.spec.name.clone(),
+        width: image.drawn.image.width,
+        height: image.drawn.image.height,
+        crop: Some(rect(draw.shows(pipeline.height(), pipeline.width()))),
+        flip: draw.flip,
+        taken: Some(rect(draw.crop)),
+        resized_width: draw.resized_width,
+        resized_height: draw.resized_height,
+        left: draw.left,
+        top: draw.top,
+    }
+}
+
+/// A rectangle for the wire.
+pub fn rect(rect: Rect) -> v1::Rect {
+    v1::Rect { left: rect.left, top: rect.top, width: rect.width, height: rect.height }
+}
+
+fn class_name(job: &Job, row: &TracedRow) -> Option<String> {
+    let classes = job.snapshot.class_map()?;
+    let columns = job.snapshot.columns();
+    let is_class = |maker: &FieldMaker| matches!(maker, FieldMaker::Value(value) if columns[value.column()].name() == CLASS_COLUMN);
+    job.fields.iter().find(|field| is_class(&field.maker))?;
+    let index = job.snapshot.column(CLASS_COLUMN)?.int(row.sample.0);
+    classes.name(usize::try_from(index).ok()?).map(str::to_owned)
+}
+
+/// The values of a row, from the bytes that a trainer gets.
+fn values(made: &Made, file: &File, row: u32) -> Result<Vec<v1::ValueReport>, Fault> {
+    let job = &made.work.job;
+    let fields = job.fields.iter().zip(made.layout.tensors());
+    let mut told = Vec::new();
+    for (field, place) in fields {
+        if let FieldMaker::Value(value) = &field.maker {
+            let mut bytes = vec![0; place.stride_bytes as usize];
+            file.read_exact_at(&mut bytes, place.sample_offset_bytes(row))
+                .map_err(|error| Fault::from_error(Kind::Internal, &error))?;
+            let text = if value.is_text() { text(&bytes) } else { numbers(field.spec.dtype, &bytes) };
+            told.push(v1::ValueReport { name: field.spec.name.clone(), text });
+        }
+    }
+    Ok(told)
+}
+
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    let text = String::from_utf8_lossy(&bytes[..end]);
+    let mut told: String = text.chars().take(CHARS_TOLD).collect();
+    if told.len() < text.len() {
+        told.push_str("...");
+    }
+    told
+}
+
+/// A number as it is; several in brackets, and of a long vector its first ones and its length.
+fn numbers(dtype: DType, bytes: &[u8]) -> String {
+    let size = dtype.size_bytes() as usize;
+    let count = bytes.len() / size;
+    let mut told: Vec<_> =
+        bytes.chunks_exact(size).take(NUMBERS_TOLD).map(|bytes| number(dtype, bytes)).collect();
+    if count == 1 {
+        return told.remove(0);
+    }
+    if count > NUMBERS_TOLD {
+        told.push(format!("... {count} in all"));
+    }
+    format!("[{}]", told.join(", "))
+}
+
+fn number(dtype: DType, bytes: &[u8]) -> String {
+    const FITS: &str = "as long as its type";
+    match dtype {
+        DType::Bool => (bytes[0] != 0).to_string(),
+        DType::U8 => bytes[0].to_string(),
+        DType::I16 => i16::from_ne_bytes(bytes.try_into().expect(FITS)).to_string(),
+        DType::I32 => i32::from_ne_bytes(bytes.try_into().expect(FITS)).to_string(),
+        DType::I64 => i64::from_ne_bytes(bytes.try_into().expect(FITS)).to_string(),
+        DType::F32 => f32::from_ne_bytes(bytes.try_into().expect(FITS)).to_string(),
+        DType::F64 => f64::from_ne_bytes(bytes.try_into().expect(FITS)).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_told_as_the_type_that_a_trainer_gets() {
+        assert_eq!(numbers(DType::I64, &7_i64.to_ne_bytes()), "7");
+        assert_eq!(numbers(DType::Bool, &[1]), "true");
+        let floats: Vec<u8> = [0.5_f32, -2.0].iter().flat_map(|value| value.to_ne_bytes()).collect();
+        assert_eq!(numbers(DType::F32, &floats), "[0.5, -2]");
+        assert_eq!(numbers(DType::U8, &[1; 20]), "[1, 1, 1, 1, 1, 1, 1, 1, ... 20 in all]");
+    }
+
+    #[test]
+    fn texts_end_at_their_padding_and_long_ones_are_cut() {
+        assert_eq!(text("a dog\0\0\0".as_bytes()), "a dog");
+        assert_eq!(text(&[0; 4]), "");
+        assert_eq!(text("ä".repeat(200).as_bytes()), "ä".repeat(120) + "...");
+    }
+}

@@ -1,0 +1,221 @@
+//! A batch in words: what all of it is, what stands below a sample, and the table of its rows.
+
+use forebay_plan::Sampler;
+use forebay_proto::v1::{self, RowState};
+
+use super::picture::Looks;
+use crate::job::Job;
+use crate::server::fetch::Made;
+use crate::sheet::{Ink, shortened};
+use crate::transform::ImageOp;
+
+/// Widest columns of the table, in characters.
+const KEY_CHARS: usize = 44;
+const NOTE_CHARS: usize = 100;
+/// Values that are told below a sample.
+const VALUES_BELOW: usize = 3;
+
+/// The lines that head a sheet and its table.
+pub fn head(made: &Made, looks: Option<&Looks>) -> Vec<String> {
+    let (job, range) = (&made.work.job, made.work.range);
+    let last = range.first_row.saturating_add(u64::from(range.rows) - 1);
+    let order = match job.order.sampler {
+        Sampler::Sequential => "in order".to_owned(),
+        Sampler::Shuffled => format!("shuffled by seed {}", job.order.seed),
+    };
+    let mut lines = vec![format!(
+        "job {} · epoch {} · rows {} to {last} of {}, {order}",
+        job.id, range.epoch, range.first_row, job.order.rows
+    )];
+    match looks {
+        Some(looks) => lines.extend(pipeline(job, looks)),
+        None => lines.push("no field of this job is an image: there is nothing to draw".to_owned()),
+    }
+    lines
+}
+
+/// What is done to the images, and what they are.
+fn pipeline(job: &Job, looks: &Looks) -> [String; 2] {
+    let field = &job.fields[looks.field];
+    let pipeline = super::pipeline(job, looks.field).expect("an image field was chosen");
+    let ops: Vec<_> = pipeline.ops().iter().map(ToString::to_string).collect();
+    let normalised = pipeline.ops().iter().any(|op| matches!(op, ImageOp::Normalize { .. }));
+    let mut facts =
+        vec![format!("{} {}×{}×3", field.spec.dtype.as_str(), pipeline.height(), pipeline.width())];
+    facts.extend(normalised.then(|| "normalised, shown de-normalised".to_owned()));
+    facts.extend(looks.scale.in_words());
+    [format!("{}: {}", field.spec.name, ops.join(" · ")), facts.join(" · ")]
+}
+
+/// What stands below a sample.
+pub fn below(row: &v1::RowReport, field: &str) -> Vec<(String, Ink)> {
+    let image = row.images.iter().find(|image| image.field == field);
+    let flipped = if image.is_some_and(|image| image.flip) { " · flipped" } else { "" };
+    let mut lines = vec![(format!("row {}{flipped}", row.position), Ink::Faint)];
+    if !row.class_name.is_empty() {
+        lines.push((row.class_name.clone(), Ink::Plain));
+    }
+    let told = row.values.iter().filter(|value| row.class_name.is_empty() || value.name != "label");
+    lines.extend(told.take(VALUES_BELOW).map(|value| (format!("{} {}", value.name, value.text), Ink::Plain)));
+    lines.push((row.key.clone(), Ink::Plain));
+    lines.extend(image.map(|image| (crop(image), Ink::Faint)));
+    lines.extend(note(row).map(|note| (note, ink(row.state()).unwrap_or(Ink::Plain))));
+    lines
+}
+
+/// The colour of what is not as it should be.
+pub fn ink(state: RowState) -> Option<Ink> {
+    match state {
+        RowState::Unspecified | RowState::Ok => None,
+        RowState::Substituted => Some(Ink::Amber),
+        RowState::Masked | RowState::Failed => Some(Ink::Red),
+        RowState::Repeated => Some(Ink::Blue),
+    }
+}
+
+/// The part of the stored image.
+fn crop(image: &v1::ImageReport) -> String {
+    let stored = format!("{}×{}", image.width, image.height);
+    match image.crop {
+        Some(crop) if (crop.width, crop.height) != (image.width, image.height) => {
+            format!("{}×{} at {},{} of {stored}", crop.width, crop.height, crop.left, crop.top)
+        }
+        _ => format!("all of {stored}"),
+    }
+}
+
+/// What happened to a row that is not its own sample's.
+fn note(row: &v1::RowReport) -> Option<String> {
+    let first = row.bad.first();
+    let reason = || row.bad.last().map(|bad| bad.reason.as_str()).unwrap_or_default();
+    let own = || first.map(|bad| format!("{}: {}", bad.key, bad.reason)).unwrap_or_default();
+    match row.state() {
+        RowState::Unspecified | RowState::Ok => None,
+        RowState::Substituted => Some(format!("substitute {} for {}", row.attempt, own())),
+        RowState::Masked => Some(format!("masked, valid 0: {}", reason())),
+        RowState::Failed => Some(format!("a session ends here: {}", reason())),
+        RowState::Repeated => Some("repeated to fill the batch, valid 0".to_owned()),
+    }
+}
+
+/// The rows as a table for people, below `head`.
+pub fn table(head: &[String], rows: &[v1::RowReport]) -> String {
+    let mut columns = vec!["row".to_owned(), "key".to_owned()];
+    let has_class = rows.iter().any(|row| !row.class_name.is_empty());
+    columns.extend(has_class.then(|| "class".to_owned()));
+    let values = names(rows, |row| row.values.iter().map(|value| value.name.clone()).collect());
+    columns.extend(values.iter().cloned());
+    let images = names(rows, |row| row.images.iter().map(|image| image.field.clone()).collect());
+    for field in &images {
+        let name = if images.len() > 1 { format!("crop of {field}") } else { "crop".to_owned() };
+        columns.extend([name, "flip".to_owned()]);
+    }
+    let mut lines = vec![columns];
+    for row in rows {
+        let mut cells = vec![row.position.to_string(), shortened(&row.key, KEY_CHARS)];
+        cells.extend(has_class.then(|| shortened(&row.class_name, KEY_CHARS)));
+        for name in &values {
+            let text = row.values.iter().find(|value| value.name == *name).map(|value| &value.text);
+            cells.push(text.map_or_else(String::new, |text| told(text)));
+        }
+        for field in &images {
+            let image = row.images.iter().find(|image| image.field == *field);
+            cells.push(image.map(crop).unwrap_or_default());
+            cells.push(if image.is_some_and(|image| image.flip) {
+                "flipped".to_owned()
+            } else {
+                String::new()
+            });
+        }
+        cells.extend(note(row).map(|note| shortened(&note, NOTE_CHARS)));
+        lines.push(cells);
+    }
+    let mut text: String = head.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+    text.push_str(&aligned(&lines));
+    text
+}
+
+/// The names of what rows have, where one of them has any.
+fn names(rows: &[v1::RowReport], of: impl Fn(&v1::RowReport) -> Vec<String>) -> Vec<String> {
+    rows.iter().map(of).max_by_key(Vec::len).unwrap_or_default()
+}
+
+/// A value in a cell: no line break in it, and not too long.
+fn told(text: &str) -> String {
+    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    shortened(&plain, KEY_CHARS)
+}
+
+/// Columns as wide as their widest cell, two spaces between; the last column of a line, a note, as it is.
+fn aligned(lines: &[Vec<String>]) -> String {
+    let count = lines.first().map_or(0, Vec::len);
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..count).map(width).collect();
+    let line = |cells: &Vec<String>| {
+        let padded = cells.iter().enumerate().map(|(column, cell)| match widths.get(column) {
+            Some(&width) if column == 0 => format!("{cell:>width$}"),
+            Some(&width) => format!("{cell:<width$}"),
+            None => cell.clone(),
+        });
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    lines.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(state: RowState) -> v1::RowReport {
+        let reason = "no image".to_owned();
+        let bad = v1::BadSample { key: "ant/1.jpg".to_owned(), reason, ..Default::default() };
+        let crop = Some(v1::Rect { left: 182, top: 57, width: 318, height: 211 });
+        let image = v1::ImageReport {
+            field: "image".to_owned(),
+            width: 500,
+            height: 375,
+            crop,
+            flip: true,
+            ..Default::default()
+        };
+        v1::RowReport {
+            position: 12,
+            state: state.into(),
+            key: "ant/2.jpg".to_owned(),
+            attempt: u32::from(state == RowState::Substituted),
+            images: vec![image],
+            class_name: "ant".to_owned(),
+            values: vec![v1::ValueReport { name: "label".to_owned(), text: "0".to_owned() }],
+            bad: if state == RowState::Ok { Vec::new() } else { vec![bad] },
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_sample_is_told_by_row_class_key_and_crop() {
+        let lines: Vec<_> = below(&row(RowState::Ok), "image").into_iter().map(|(line, _)| line).collect();
+        assert_eq!(lines, ["row 12 · flipped", "ant", "ant/2.jpg", "318×211 at 182,57 of 500×375"]);
+    }
+
+    #[test]
+    fn what_is_no_ordinary_row_is_said_in_its_colour() {
+        for (state, said, colour) in [
+            (RowState::Substituted, "substitute 1 for ant/1.jpg: no image", Ink::Amber),
+            (RowState::Masked, "masked, valid 0: no image", Ink::Red),
+            (RowState::Failed, "a session ends here: no image", Ink::Red),
+            (RowState::Repeated, "repeated to fill the batch, valid 0", Ink::Blue),
+        ] {
+            let lines = below(&row(state), "image");
+            assert_eq!(lines.last(), Some(&(said.to_owned(), colour)));
+            assert!(table(&[], &[row(state)]).trim_end().ends_with(said));
+        }
+    }
+
+    #[test]
+    fn the_table_has_a_line_a_row_and_its_columns_stand_below_each_other() {
+        let text = table(&["about".to_owned()], &[row(RowState::Ok), row(RowState::Masked)]);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 4);
+        assert_eq!(lines[1].find("crop"), lines[2].find("318×211"));
+    }
+}

@@ -1,0 +1,92 @@
+//! What `forebay show` was asked for.
+
+use std::path::PathBuf;
+
+use crate::bench::options::{Dtype, Transform};
+
+/// Options of `forebay show`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ShowArgs {
+    #[command(flatten)]
+    pub(super) what: What,
+    #[command(flatten)]
+    pub(super) which: Which,
+    /// What happens to the images of PATH: RandomResizedCrop(224) and flip, or Resize(256) and CenterCrop(224).
+    #[arg(long, value_enum, default_value_t = Transform::Train)]
+    pub(super) transform: Transform,
+    /// Of the images of PATH; float32 is normalised with ImageNet's mean and deviation, and shown de-normalised.
+    #[arg(long, value_enum, default_value_t = Dtype::Uint8)]
+    pub(super) dtype: Dtype,
+    /// Of PATH's order and crops.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) seed: u64,
+    /// Beside each sample the image it was cut from, with the crop drawn in.
+    #[arg(long)]
+    pub(super) original: bool,
+    /// The image field to draw; default: the first.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub(super) field: String,
+    /// Longest side of a tile; default: the sample's own, where the sheet stays below 8 MiB.
+    #[arg(long, value_name = "PX", default_value_t = 0, hide_default_value = true, value_parser = clap::value_parser!(u32).range(0..=512))]
+    pub(super) tile: u32,
+    /// Where the sheet goes; - is standard output, and the table then goes to standard error.
+    #[arg(short, long, value_name = "FILE", default_value = "forebay-show.png")]
+    pub(super) output: PathBuf,
+    /// Print the rows as JSON instead of the table.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// The job whose rows are shown.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct What {
+    /// A folder of class folders, or a .csv, .tsv, .jsonl or .parquet list.
+    pub path: Option<PathBuf>,
+    /// A job as JSON instead, a forebay.v1.JobSpec: any pipeline can be shown.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "transform", "dtype", "seed"])]
+    pub spec: Option<PathBuf>,
+    /// Ask the daemon that listens here, not one of this command's own.
+    #[arg(long, value_name = "PATH", env = "FOREBAY_SOCKET")]
+    pub socket: Option<PathBuf>,
+    /// A job that the daemon knows, by its two digests.
+    #[arg(long, value_name = "HEX", requires_all = ["content_digest", "socket"], conflicts_with_all = ["path", "spec", "transform", "dtype", "seed"])]
+    pub order_digest: Option<String>,
+    /// The other one.
+    #[arg(long, value_name = "HEX", requires = "order_digest")]
+    pub content_digest: Option<String>,
+}
+
+/// The batch, and how much of it.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(super) struct Which {
+    /// The epoch, from 0.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub epoch: u64,
+    /// The step of the epoch, from 0.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub step: u64,
+    /// Whose batch, of --world.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub rank: u32,
+    /// Data-parallel ranks.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub world: u32,
+    /// Rows of one rank's batch.
+    #[arg(long, value_name = "ROWS", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub batch: u32,
+    /// The first so many of its rows.
+    #[arg(long, value_name = "ROWS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub rows: u32,
+}
+
+/// What `forebay show --help` ends with.
+pub const SHOW_HELP: &str = "\
+A row is a function of the data, the job, the epoch and its place, so this shows what a training run gets, before,
+while and after it runs, and disturbs nothing. Corrupt samples are shown with what the job's policy makes of them.
+
+Examples:
+  forebay show /data/imagenet/train
+  forebay show /data/imagenet/train --epoch 3 --step 1200 --rank 5 --world 8 --batch 128 --original
+  forebay show /data/train.csv --transform eval --rows 32 -o sheet.png
+  forebay show --spec job.json --rows 16 --json
+  forebay show /data/photos -o - | display -";
