@@ -63,6 +63,7 @@ class Connection:
         )
         if not _wire.VERSION_MIN <= int(hello.get("version", 0)) <= _wire.VERSION_MAX:
             raise ProtocolError(f"the daemon chose wire version {hello.get('version')}, which we do not speak")
+        self.features = frozenset(str(name) for name in hello.get("features", ()))
         self.instance = str(hello.get("instance", ""))
         self.pid = int(hello.get("pid", 0))
         self._control_bytes_max = int(hello.get("control_bytes_max", 0)) or _wire.CONTROL_BYTES_MAX

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 from ._record import record
-from .errors import ProtocolError
+from .errors import ChangedError, ProtocolError
 
 
 class Cursor(NamedTuple):
@@ -62,6 +62,22 @@ class Job:
             seed=int(job.get("seed", 0)),
             tensors=tuple(TensorSpec.from_wire(spec) for spec in job.get("tensors", ())),
             classes=tuple(str(name) for name in job.get("classes", ())),
+        )
+
+
+def resolve_again(
+    request: Callable[[str, Mapping[str, Any]], dict[str, Any]], spec: Mapping[str, Any], was: Job
+) -> None:
+    """Have a daemon that does not know the job look at the data, and make sure that it is the same."""
+    now = Job.from_wire(request("resolve", {"spec": spec}))
+    if (now.order_digest, now.content_digest) != (was.order_digest, was.content_digest):
+        raise ChangedError(
+            "the data changed while the daemon was away",
+            causes=[
+                f"snapshot {was.snapshot[:12]} with {was.rows} rows",
+                f"is now {now.snapshot[:12]} with {now.rows}",
+            ],
+            hint="make a new loader to go on over the data as it is now",
         )
 
 

@@ -16,12 +16,14 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from ._batch import Array, texts
+from ._checks import tail_of, whole, whole_or_least
 from ._daemon import Daemon, get_daemon
 from ._fork import forget_in_child
 from ._job import Cursor, Job, TensorSpec, steps_left
 from ._notice import say
 from ._rank import Partition, resolve
 from ._session import Batch, Consumer, Session
+from ._show import Look, Sheet, ask
 from ._spec import Data, Field, build
 from ._state import State
 from ._stats import LoaderStats, StatsReport
@@ -30,7 +32,6 @@ from .errors import ForebayError, InvalidError, StateError
 
 B = TypeVar("B")
 
-_TAILS = ("drop", "partial", "pad")
 _TEXT_STATS = frozenset(("instance", "engine", "job_id", "client", "key", "reason", "replica"))
 _announced: set[str] = set()
 
@@ -38,11 +39,13 @@ _announced: set[str] = set()
 class Progress:
     """How far an iterator has come; outlives it, since `state_dict()` asks after `break` too."""
 
-    __slots__ = ("cursor", "valid")
+    __slots__ = ("cursor", "delivered", "valid")
 
     def __init__(self, cursor: Cursor) -> None:
         self.cursor = cursor
         self.valid: Any = None
+        # The cursor in front of the newest batch, once there is one.
+        self.delivered: Cursor | None = None
 
 
 class SessionPool:
@@ -126,6 +129,7 @@ class BatchIterator(Generic[B]):
                 self._end()
             if made is None:
                 raise StopIteration
+            progress.delivered = Cursor(batch.ready.epoch, batch.ready.position)
             return made
 
     def forget(self) -> None:
@@ -198,11 +202,11 @@ class Loader(Generic[B]):
     ) -> None:
         if batch_size is not None and global_batch_size is not None:
             raise InvalidError("batch_size= (of one rank) and global_batch_size= (of all) exclude each other")
-        self._batch_size = _whole("batch_size", batch_size, 1)
-        self._global_batch_size = _whole("global_batch_size", global_batch_size, 0)
-        self._depth = _whole("prefetch", prefetch, 0)
-        self._max_leases = _whole("max_leases", max_leases, 0)
-        self._tail = _tail(tail, drop_last)
+        self._batch_size = whole_or_least("batch_size", batch_size, 1)
+        self._global_batch_size = whole_or_least("global_batch_size", global_batch_size, 0)
+        self._depth = whole_or_least("prefetch", prefetch, 0)
+        self._max_leases = whole_or_least("max_leases", max_leases, 0)
+        self._tail = tail_of(tail, drop_last)
         self._spec, self._is_tuple = build(
             data,
             fields=fields,
@@ -319,7 +323,7 @@ class Loader(Generic[B]):
 
     def set_epoch(self, epoch: int) -> None:
         """Have the next `iter()` start `epoch`; a loaded state of that very epoch keeps its row."""
-        epoch = _whole("epoch", epoch, 0)
+        epoch = whole("epoch", epoch, 0)
         with self._lock:
             self._epoch = epoch
             if self._loaded is not None and self._loaded.epoch != epoch:
@@ -349,6 +353,37 @@ class Loader(Generic[B]):
             self._job_id = loaded.job_id
             job = self.job
             self._loaded = State.at(job, loaded.cursor, loaded.job_id)
+
+    def show(
+        self,
+        rows: int = 8,
+        *,
+        epoch: int | None = None,
+        step: int | None = None,
+        rank: int | None = None,
+        original: bool = False,
+        field: str = "",
+        tile: int = 0,
+    ) -> Sheet:
+        """Give the first `rows` samples of a batch as people look at them: a picture in a notebook, a table in print.
+
+        By default of the newest batch that was delivered, or of the next one where none was; else of `step` (from 0)
+        of `epoch`, as `rank` gets it. `original` puts the stored image beside each sample, with the crop drawn in;
+        `field` names the image, `tile` the longest side in pixels (at most 512). No iterator, order or state is
+        disturbed. Raises `InvalidError` for a step that there is not.
+        """
+        with self._lock:
+            self._check_open()
+            partition, progress, loaded = self._partition(), self._progress, self._loaded
+            if loaded is not None:
+                cursor = loaded.cursor
+            elif progress is not None:
+                cursor = progress.delivered or progress.cursor
+            else:
+                cursor = Cursor(self._epoch, 0)
+            look = Look(self._spec, self.job, partition, self._rows(partition), self._tail)
+        key = look.key(cursor, rows, epoch, step, rank)
+        return ask(self._daemon, look, {"key": key, "original": original, "field": field, "tile_px": tile})
 
     def stats(self) -> StatsReport:
         """Give where the time went, summed over all iterators; `print` it, or read its keys."""
@@ -444,22 +479,6 @@ class Loader(Generic[B]):
     def _say_empty(self, consumer: Consumer) -> None:
         step = consumer.rows * consumer.partition.size
         say(f"an epoch has no batch: {consumer.job.rows} rows, a step takes {step}, and the tail is dropped")
-
-
-def _whole(name: str, value: int | None, default: int) -> int:
-    if value is None:
-        return default
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < default:
-        raise InvalidError(f"{name}={value!r}: a whole number of at least {default} is needed")
-    return int(value)
-
-
-def _tail(tail: str | None, drop_last: bool) -> str:
-    if tail is not None and tail not in _TAILS:
-        raise InvalidError(f"tail={tail!r} is not one of {', '.join(_TAILS)}")
-    if drop_last and tail not in (None, "drop"):
-        raise InvalidError(f"drop_last=True and tail={tail!r} contradict each other")
-    return "drop" if drop_last else tail or "partial"
 
 
 def _numbers(value: Any) -> Any:

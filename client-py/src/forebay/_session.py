@@ -16,14 +16,13 @@ from ._arena import Arena, Leases
 from ._batch import Array, Place, arrays, copied, places
 from ._daemon import Connection, Daemon, Outage
 from ._fork import forget_in_child
-from ._job import Cursor, Job, TensorSpec
+from ._job import Cursor, Job, TensorSpec, resolve_again
 from ._notice import say
 from ._rank import Partition
 from ._record import record
 from ._socket import RecordSocket
 from ._stats import LoaderStats
 from .errors import (
-    ChangedError,
     ConnectionLostError,
     DaemonError,
     InvalidError,
@@ -266,22 +265,8 @@ class Session:
         try:
             return connection.request("open", body)
         except NotFoundError:
-            self._resolve_again(connection)
+            resolve_again(connection.request, consumer.spec, consumer.job)
             return connection.request("open", body)
-
-    def _resolve_again(self, connection: Connection) -> None:
-        """Have a daemon that does not know the job look at the data, and make sure that it is the same."""
-        was = self.consumer.job
-        now = Job.from_wire(connection.request("resolve", {"spec": self.consumer.spec}))
-        if (now.order_digest, now.content_digest) != (was.order_digest, was.content_digest):
-            raise ChangedError(
-                "the data changed while the daemon was away",
-                causes=[
-                    f"snapshot {was.snapshot[:12]} with {was.rows} rows",
-                    f"is now {now.snapshot[:12]} with {now.rows}",
-                ],
-                hint="make a new loader to go on over the data as it is now",
-            )
 
     def _lost(self, error: ConnectionLostError) -> None:
         channel, self._channel = self._channel, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import time
@@ -180,4 +181,21 @@ def test_a_kernel_that_is_restarted_takes_its_daemon_along(folder: Path, noteboo
     wait_until(lambda: not is_alive(told["daemon"]), "the daemon of the killed kernel is gone")
     notebook.client.wait_for_ready(timeout=60)
     notebook.run(MAKE.format(folder=str(folder)))
+    notebook.run(TRAIN.format(pause=0))
+
+
+@pytest.mark.deadline(120)
+def test_a_cell_that_ends_with_show_has_the_picture_and_the_table_as_its_result(
+    folder: Path, notebook: Notebook
+) -> None:
+    notebook.run(MAKE.format(folder=str(folder)))
+    cell = notebook.send("loader.show(3)")
+    data: dict[str, str] = {}
+    while not data:
+        message = notebook.client.get_iopub_msg(timeout=30)
+        assert message["msg_type"] != "error", message["content"]
+        if message["parent_header"].get("msg_id") == cell and message["msg_type"] == "execute_result":
+            data = message["content"]["data"]
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+    assert data["text/plain"].count(".png") == 3
     notebook.run(TRAIN.format(pause=0))
