@@ -14,6 +14,14 @@ pub enum Purpose {
     Augment,
     /// Which sample stands in for a corrupt one.
     Substitute,
+    /// The order of the rows inside a block of a mixture.
+    Block,
+    /// The order of one source of a mixture; its position is the source's own epoch, its view the source.
+    Source,
+    /// Which sample a weighted row draws.
+    Weighted,
+    /// The order of windows, and of what they hold.
+    Window,
 }
 
 impl Purpose {
@@ -23,6 +31,10 @@ impl Purpose {
             Self::Shuffle => "shuffle",
             Self::Augment => "augment",
             Self::Substitute => "substitute",
+            Self::Block => "block",
+            Self::Source => "source",
+            Self::Weighted => "weighted",
+            Self::Window => "window",
         }
     }
 }
