@@ -150,15 +150,12 @@ impl Order {
         if snapshots.len() != self.sources() {
             return Err(OrderError::Snapshots { expected: self.sources(), given: snapshots.len() });
         }
-        if let Self::Single(spec) = self {
-            return Ok(spec.digest(&snapshots[0]));
-        }
         let digest = DigestBuilder::new("order").u64("order_version", ORDER_VERSION as u64);
         let digest =
             snapshots.iter().fold(digest, |digest, snapshot| digest.field("snapshot", snapshot.as_bytes()));
         let digest = digest.field("sampler", self.name().as_bytes());
         Ok(match self {
-            Self::Single(_) => unreachable!("returned above"),
+            Self::Single(spec) => return Ok(spec.digest(&snapshots[0])),
             Self::Mixture(mixture) => mixture.digest_into(digest),
             Self::Balanced(balanced) => balanced.digest_into(digest),
             Self::Weighted(weighted) => weighted.digest_into(digest),

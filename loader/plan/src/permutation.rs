@@ -47,6 +47,12 @@ impl Permutation {
         Self::from_rng(len, &mut rng, SMALL_TABLE_LEN_MAX)
     }
 
+    /// The permutation that a generator's next numbers choose, as a table whatever its length, which is at most
+    /// [`TABLE_LEN_MAX`]: 4 ns an element to make and 1 to look up, so for callers who need most of it.
+    pub(crate) fn table(len: u64, mut rng: RowRng) -> Self {
+        Self::from_rng(len, &mut rng, TABLE_LEN_MAX)
+    }
+
     fn from_rng(len: u64, rng: &mut RowRng, table_len_max: u64) -> Self {
         let kind = if len <= table_len_max {
             Kind::Table(Arc::new(Table::shuffled(len as u32, rng)))

@@ -9,8 +9,8 @@
 //! rows of a source before any block are a few additions, with no table and no history, and differ from the exact
 //! share by at most `2 + 2/3 log2(b + 1)` rows, however long the run.
 //!
-//! Sources: Madow, "On the theory of systematic sampling" (1949); Niederreiter, "Random number generation and
-//! quasi-Monte Carlo methods" (1992), theorem 3.6, for the deviation.
+//! Sources: Madow, "On the theory of systematic sampling" (1949); Béjian & Faure, "Discrépance de la suite de van der
+//! Corput" (1977), for the deviation: `1 + 1/3 log2 b` at each end of a stretch.
 
 use super::OrderError;
 

@@ -6,8 +6,9 @@ use crate::{Permutation, SampleId, Sampler};
 
 /// [`EpochPicks::pick`] for a caller with many rows, best in rising order. Made by [`EpochPicks::walker`].
 ///
-/// It keeps the running block and the running order of each shuffled source: 190 bytes a source. Orders without
-/// sources pass through. What it returns never depends on what it was asked before.
+/// It keeps the running block, and of each source the running order: 190 bytes a source, so one walker a session does
+/// better than one a batch. Orders without sources pass through. What it returns never depends on what it was asked
+/// before.
 #[derive(Debug, Clone)]
 pub struct Walker {
     picks: EpochPicks,
@@ -17,7 +18,7 @@ pub struct Walker {
 #[derive(Debug, Clone)]
 struct Kept {
     mixture: Mixture,
-    block: Block,
+    block: Option<Block>,
     /// Rows of the same source earlier in the block, for sequential sources; made when the first one comes.
     ranks: Option<Box<[u16]>>,
     sources: Vec<KeptSource>,
@@ -35,7 +36,7 @@ impl Walker {
     pub(super) fn new(picks: EpochPicks) -> Self {
         let kept = picks.mixture().map(|mixture| Kept {
             mixture: mixture.clone(),
-            block: mixture.block(0),
+            block: None,
             ranks: None,
             sources: vec![KeptSource::default(); mixture.sources().len()],
         });
@@ -53,11 +54,12 @@ impl Walker {
 impl Kept {
     fn pick(&mut self, epoch: u64, position: u64) -> Pick {
         let number = self.mixture.block_number(epoch, position);
-        if number != self.block.number {
-            (self.block, self.ranks) = (self.mixture.block(number), None);
+        if self.block.as_ref().is_none_or(|block| block.number != number) {
+            (self.block, self.ranks) = (Some(self.mixture.block(number)), None);
         }
-        let (source, nth) = self.mixture.source_at(&self.block, position % BLOCK_ROWS);
-        let before = self.visits_before(source);
+        let block = self.block.as_ref().expect("just made");
+        let (source, nth) = self.mixture.source_at(block, position % BLOCK_ROWS);
+        let before = self.visits_before(source, number);
         let Source { rows, sampler } = self.mixture.sources()[source];
         let (source_epoch, sample) = match sampler {
             Sampler::Sequential => {
@@ -73,8 +75,7 @@ impl Kept {
     }
 
     /// Visits to a source before the block: from the block before it by one addition, else anew.
-    fn visits_before(&mut self, source: usize) -> u64 {
-        let number = self.block.number;
+    fn visits_before(&mut self, source: usize, number: u64) -> u64 {
         let before = match self.sources[source].visits {
             Some((at, before)) if at == number => return before,
             Some((at, before)) if at + 1 == number => before + self.mixture.quota(source, at),
@@ -85,7 +86,8 @@ impl Kept {
     }
 
     fn rank(&mut self, within: u64) -> u64 {
-        self.ranks.get_or_insert_with(|| self.mixture.ranks(&self.block))[within as usize] as u64
+        let block = self.block.as_ref().expect("made for the row before its rank is asked for");
+        self.ranks.get_or_insert_with(|| self.mixture.ranks(block))[within as usize] as u64
     }
 
     fn shuffled(&mut self, source: usize, source_epoch: u64, place: u64) -> u64 {
