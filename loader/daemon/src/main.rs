@@ -1,5 +1,6 @@
 //! The one binary: parses the command line, runs the verb, prints errors once with their cure.
 
+use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -18,6 +19,7 @@ use forebay::shell::{self, CompletionsArgs, ManArgs};
 use forebay::show::{self, options::ShowArgs};
 use forebay::synth::{SynthOptions, SynthSize, synth};
 use forebay::terminal;
+use serde::Serialize;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -35,7 +37,9 @@ fn main() -> ExitCode {
     let done = match args.command {
         Command::Serve(serve) => serve_command(serve),
         Command::Synth(synth) => synth_command(synth),
-        Command::Bench(bench) => bench_command(&bench),
+        Command::Bench(bench) if bench.emulation.emulate.is_some() => answered(&bench, bench::emulate::run),
+        Command::Bench(bench) if bench.sizing.size_for.is_some() => answered(&bench, bench::size_for::run),
+        Command::Bench(bench) => answered(&bench, bench::run),
         Command::Show(show) => show_command(&show),
         Command::Stats(operate) => stats_command(&operate),
         Command::Drain(operate) => drain_command(&operate),
@@ -105,11 +109,15 @@ fn synth_command(args: SynthArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn bench_command(args: &BenchArgs) -> anyhow::Result<()> {
+/// Measures, and prints the report as text or JSON.
+fn answered<R: Display + Serialize>(
+    args: &BenchArgs,
+    measure: impl FnOnce(&BenchArgs) -> Result<R, Fault>,
+) -> anyhow::Result<()> {
     let runtime = control_runtime()?;
     let measured = {
         let _context = runtime.enter();
-        bench::run(args)
+        measure(args)
     };
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     let report = measured?;

@@ -15,7 +15,7 @@ use super::rows::{Row, Rows};
 use super::usage::Mark;
 use crate::decode::{ImageDecoder, ImageLimits};
 use crate::error::{Fault, Kind};
-use crate::job::FieldMaker;
+use crate::job::{FieldMaker, StoredBytes};
 use crate::storage::ByteBuf;
 use crate::transform::Scratch;
 
@@ -199,6 +199,7 @@ impl Worker {
         for (field, target) in job.fields.iter().zip(&mut self.targets) {
             match &field.maker {
                 FieldMaker::Value(value) => value.write(&job.snapshot, row.sample.0, target),
+                FieldMaker::Stored(_) => StoredBytes::write(&self.encoded, target),
                 FieldMaker::Image { pipeline, .. } => {
                     let mut draws = row.draws.clone();
                     // A corrupt image costs what it costs; forebay counts it.

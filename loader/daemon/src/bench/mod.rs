@@ -6,6 +6,7 @@
 mod bare;
 mod decode;
 mod deliver;
+pub mod emulate;
 mod figures;
 pub mod options;
 mod pass;
@@ -13,6 +14,7 @@ mod progress;
 mod read;
 pub mod report;
 mod rows;
+pub mod size_for;
 pub(crate) mod source;
 mod table;
 mod take;
@@ -178,7 +180,7 @@ impl Setup<'_> {
             forebay: env!("CARGO_PKG_VERSION"),
             machine: Machine { processors: sys::cpus(), memory_bytes: sys::memory_bytes() },
             data: Data {
-                path: args.path.display().to_string(),
+                path: args.data().display().to_string(),
                 samples: self.source.job.order.rows,
                 warmed,
                 substituted,

@@ -1,16 +1,24 @@
 //! What `forebay bench` was asked for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde::Serialize;
+
+use super::emulate::options::EmulateArgs;
+use super::size_for::options::SizeArgs;
 
 /// Options of `forebay bench`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct BenchArgs {
     /// A folder of class folders, or a .csv, .tsv, .jsonl or .parquet list with a path column.
-    pub path: PathBuf,
-    /// Measured seconds of the whole path, or of the one stage; the bare loop beside it takes as long again.
+    ///
+    /// With --emulate: where made-up data lies or is to be made; default: forebay/emulate in the user's cache folder.
+    /// With --size-for: what is measured; default: synthetic photographs, made there too.
+    #[arg(required_unless_present_any = ["emulate", "size_for"])]
+    pub path: Option<PathBuf>,
+    /// Measured seconds of the whole path, or of the one stage; the bare loop beside it takes as long again. With
+    /// --emulate: of each run.
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     pub seconds: f64,
     /// Measure so many rows instead, rounded up to whole batches a round.
@@ -46,6 +54,12 @@ pub struct BenchArgs {
     /// Print the figures as JSON.
     #[arg(long)]
     pub json: bool,
+    /// Emulated accelerators.
+    #[command(flatten)]
+    pub emulation: EmulateArgs,
+    /// Sizing.
+    #[command(flatten)]
+    pub sizing: SizeArgs,
 }
 
 /// Which part of the path is measured.
@@ -92,6 +106,11 @@ pub enum Amount {
 }
 
 impl BenchArgs {
+    /// PATH, which the command line has checked to be there for the stages.
+    pub fn data(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new(""))
+    }
+
     /// What one round of a stage measures, where the stage gets `share` of the time of the whole path.
     pub fn amount(&self, share: f64) -> Amount {
         let rounds = self.rounds;
@@ -110,7 +129,11 @@ path beside bare threads that do the same to the same rows into a private buffer
 Examples:
   forebay bench /data/imagenet/train
   forebay bench /data/train.parquet --batch 512 --dtype float32 --threads 8
-  forebay bench /data/photos --stage read --seconds 30 --json > read.json";
+  forebay bench /data/photos --stage read --seconds 30 --json > read.json
+  forebay bench --emulate retinanet --accelerator b200 --find-max --cold /data/scratch
+  forebay bench --emulate unet3d --accelerator h100 --accelerators 2 --emulate-gb 20 --json /data/scratch
+  forebay bench --size-for resnet50 --gpus 8 --gpu h100 /data/imagenet/train
+  forebay bench --size-for resnet50 --gpu a100 --from all.json --cores 64";
 
 fn seconds(text: &str) -> Result<f64, String> {
     zero_or_seconds(text)

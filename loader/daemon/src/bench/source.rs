@@ -31,8 +31,8 @@ pub struct Source {
 /// # Errors
 /// NotFound or Invalid, naming the cure.
 pub fn open(args: &BenchArgs) -> Result<Source, Fault> {
-    let (origin, snapshot) = look(&args.path)?;
-    let path_column = path_column(&snapshot).ok_or_else(|| no_path_column(&snapshot, &args.path))?;
+    let (origin, snapshot) = look(args.data())?;
+    let path_column = path_column(&snapshot).ok_or_else(|| no_path_column(&snapshot, args.data()))?;
     let spec = v1::JobSpec {
         sources: vec![v1::Source { origin: Some(origin), ..Default::default() }],
         fields: fields(&snapshot, Some(path_column), &transforms(args.transform, args.dtype)),

@@ -112,7 +112,7 @@ fn consumed(consumer: &ConsumerReport, f: &mut Formatter<'_>) -> fmt::Result {
 }
 
 /// A whole number with commas.
-fn thousands(value: f64) -> String {
+pub fn thousands(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {

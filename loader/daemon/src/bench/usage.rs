@@ -41,6 +41,13 @@ pub fn peak_bytes() -> u64 {
     line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
+/// Bytes that the kernel fetched from storage for this process, the page cache's left out; absent where it does not count.
+pub fn storage_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/io").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("read_bytes:"))?;
+    line.trim().parse().ok()
+}
+
 /// Waits until the process does nothing, so that one side's read-ahead is not charged to the other. At most 2 s.
 pub fn settle() {
     const STEP: Duration = Duration::from_millis(10);

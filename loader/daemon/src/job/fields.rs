@@ -3,8 +3,10 @@
 use forebay_plan::{MemoryOrder, TensorSpec};
 use forebay_proto::v1;
 
+use super::stored::StoredBytes;
 use super::tensor_to_proto;
 use super::values::ValueMaker;
+use crate::catalog::Snapshot;
 use crate::transform::ImagePipeline;
 
 /// One output of a sample.
@@ -24,6 +26,8 @@ pub enum FieldMaker {
         /// Crop, resize, flip, normalise, layout.
         pipeline: Box<ImagePipeline>,
     },
+    /// Bytes of a file as they are.
+    Stored(StoredBytes),
     /// The value of a column.
     Value(ValueMaker),
 }
@@ -32,8 +36,16 @@ impl FieldMaker {
     /// The column of the file that must be read, if any.
     pub fn path_column(&self) -> Option<usize> {
         match self {
-            Self::Image { column, .. } => Some(*column),
+            Self::Image { column, .. } | Self::Stored(StoredBytes { column, .. }) => Some(*column),
             Self::Value(_) => None,
+        }
+    }
+
+    /// `(offset_bytes, len_bytes)` of what must be read of a sample's file; all of it where absent.
+    pub fn extent(&self, snapshot: &Snapshot, sample: u64) -> Option<(u64, u64)> {
+        match self {
+            Self::Stored(stored) => stored.extent_of(snapshot, sample),
+            Self::Image { .. } | Self::Value(_) => None,
         }
     }
 

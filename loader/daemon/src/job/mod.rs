@@ -3,6 +3,7 @@
 mod digest;
 mod fields;
 mod spec;
+mod stored;
 mod values;
 
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,7 @@ use forebay_proto::v1;
 
 pub use fields::{FieldMaker, FieldPlan};
 pub use spec::{BadSample, Policy, resolve};
+pub use stored::{StoredBytes, stored};
 
 use crate::catalog::Snapshot;
 use crate::error::Fault;

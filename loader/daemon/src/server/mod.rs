@@ -140,6 +140,11 @@ impl Service {
         Ok(reply)
     }
 
+    /// Makes a job known that was made in this process: whoever may connect may open it.
+    pub fn adopt(&self, job: Arc<Job>) {
+        self.keep(Kept { job, paths: Vec::new() });
+    }
+
     fn resolve_now(&self, peer: Peer, request: &v1::ResolveRequest) -> Result<Arc<Job>, Fault> {
         let spec = request.spec.as_ref().ok_or_else(|| Fault::invalid("resolve without a spec"))?;
         let [source] = spec.sources.as_slice() else {

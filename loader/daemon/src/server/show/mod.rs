@@ -91,6 +91,6 @@ fn chosen(job: &Arc<Job>, name: &str) -> Result<Option<usize>, Fault> {
 fn pipeline(job: &Job, field: usize) -> Option<&ImagePipeline> {
     match &job.fields[field].maker {
         FieldMaker::Image { pipeline, .. } => Some(pipeline),
-        FieldMaker::Value(_) => None,
+        FieldMaker::Stored(_) | FieldMaker::Value(_) => None,
     }
 }

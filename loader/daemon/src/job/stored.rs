@@ -1,0 +1,73 @@
+//! A job whose one output is bytes as they are stored: what measuring needs, long before there is a decoder for them.
+//!
+//! The wire's `DECODE_RAW` stays reserved: such a job is made in the daemon's own process.
+
+use std::sync::{Arc, Mutex};
+
+use forebay_plan::{DType, Digest, DigestBuilder, MemoryOrder, OrderSpec, TensorSpec};
+
+use super::spec::{BadSample, Policy};
+use super::{FieldMaker, FieldPlan, Job};
+use crate::catalog::Snapshot;
+
+/// Where the bytes of a sample lie, and how many of them are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredBytes {
+    /// Index of the path column.
+    pub column: usize,
+    /// Indexes of the integer columns of offset and length in the file; the whole file where absent.
+    pub extent: Option<(usize, usize)>,
+    /// Bytes of a row: a longer sample is cut, a shorter one ends in zeros.
+    pub row_bytes: u32,
+}
+
+impl StoredBytes {
+    /// `(offset_bytes, len_bytes)` of a sample in its file, where it is not the whole of it.
+    pub fn extent_of(&self, snapshot: &Snapshot, sample: u64) -> Option<(u64, u64)> {
+        let (offset, len) = self.extent?;
+        let value = |column: usize| snapshot.columns()[column].int(sample) as u64;
+        Some((value(offset), value(len)))
+    }
+
+    /// Writes a sample's bytes over its row.
+    pub fn write(encoded: &[u8], target: &mut [u8]) {
+        let (bytes, rest) = target.split_at_mut(encoded.len().min(target.len()));
+        bytes.copy_from_slice(&encoded[..bytes.len()]);
+        rest.fill(0);
+    }
+}
+
+/// Makes a job of a snapshot's stored bytes, delivered as the tensor `bytes`.
+pub fn stored(snapshot: Arc<Snapshot>, order: OrderSpec, bytes: StoredBytes) -> Job {
+    let snapshot_id = Digest::from_bytes(snapshot.id());
+    let order_digest = order.digest(&snapshot_id);
+    let content_digest =
+        DigestBuilder::new("content").field("stored", &bytes.row_bytes.to_le_bytes()).finish();
+    let (name, dims) = ("bytes".to_owned(), vec![bytes.row_bytes]);
+    let spec = TensorSpec { name, dtype: DType::U8, dims, order: MemoryOrder::RowMajor };
+    Job {
+        id: format!("{}-{}", order_digest.short(), content_digest.short()),
+        snapshot,
+        snapshot_id,
+        order,
+        order_digest,
+        content_digest,
+        fields: vec![FieldPlan { spec, maker: FieldMaker::Stored(bytes) }],
+        bad_sample: BadSample { policy: Policy::Fail, budget_count: None },
+        epochs: Mutex::new(Vec::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_cut_or_ends_in_zeros() {
+        let mut row = [7; 4];
+        StoredBytes::write(b"abcdef", &mut row);
+        assert_eq!(&row, b"abcd");
+        StoredBytes::write(b"x", &mut row);
+        assert_eq!(&row, b"x\0\0\0");
+    }
+}
