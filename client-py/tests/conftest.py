@@ -52,7 +52,16 @@ def write_folder(root: Path, per_class: int = 10, classes: str = "abc") -> Path:
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Give each test a process that knows of no daemon, no rank and no socket."""
-    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "LOCAL_WORLD_SIZE", "FOREBAY_SOCKET", "FOREBAY_FAKE"):
+    for name in (
+        "RANK",
+        "WORLD_SIZE",
+        "MASTER_ADDR",
+        "LOCAL_WORLD_SIZE",
+        "FOREBAY_SOCKET",
+        "FOREBAY_FAKE",
+        "FOREBAY_CPU_THREADS",
+        "FOREBAY_READ_THREADS",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FOREBAY_BINARY", str(FAKE))
     yield

@@ -130,7 +130,7 @@ class Session:
         kind = data[0]
         if kind == _wire.CREDIT:
             if _wire.decode_header(data).sequence == self.sequence:
-                self.credit += _wire.decode_credit(data)
+                self.credit += _wire.decode_credit(data)[0]
         elif kind == _wire.RELEASE:
             for release in _wire.decode_releases(data):
                 self.release(release)

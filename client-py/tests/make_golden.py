@@ -83,6 +83,10 @@ GOLDEN = {
     }),
     "fault_fatal": fault(1, 0, 0, 0, {"kind": "ERROR_KIND_INVALID", "message": "a record of unknown kind 0x7f"}),
     "credit": record("credit", struct.pack("<BBHIII", 0x20, 0, 0, 3, 4, 0), sequence=3, credits=4),
+    "credit_spent": record(
+        "credit", struct.pack("<BBHIII4I", 0x20, 1, 0, 3, 1, 0, 120_000, 45_000, 30_000, 0xFFFF_FFFF),
+        sequence=3, credits=1, spent=[120_000, 45_000, 30_000, 0xFFFF_FFFF],
+    ),
     "release": release(3, [{"arena": 3, "generation": BIG, "slot": 5}]),
     "release_two": release(0, [{"arena": 3, "generation": 1, "slot": 0}, {"arena": 4, "generation": 2, "slot": 1}]),
     "seek": record(

@@ -61,7 +61,11 @@ def test_release_is_read_and_written_byte_for_byte(golden: dict[str, Any], data:
 def test_credit_seek_and_attach_are_read_and_written_byte_for_byte() -> None:
     credit, seek, attach = GOLDEN["credit"], GOLDEN["seek"], GOLDEN["attach"]
     assert _wire.encode_credit(credit["sequence"], credit["credits"]).hex() == credit["hex"]
-    assert _wire.decode_credit(bytes.fromhex(credit["hex"])) == credit["credits"]
+    assert _wire.decode_credit(bytes.fromhex(credit["hex"])) == (credit["credits"], None)
+    told = GOLDEN["credit_spent"]
+    spent = _wire.Spent(*told["spent"])
+    assert _wire.encode_credit(told["sequence"], told["credits"], spent).hex() == told["hex"]
+    assert _wire.decode_credit(bytes.fromhex(told["hex"])) == (told["credits"], spent)
     fields = tuple(seek[name] for name in ("sequence", "epoch", "position", "credits"))
     assert _wire.encode_seek(*fields).hex() == seek["hex"]
     assert _wire.decode_seek(bytes.fromhex(seek["hex"])) == fields

@@ -66,6 +66,7 @@ class Connection:
         self.features = frozenset(str(name) for name in hello.get("features", ()))
         self.instance = str(hello.get("instance", ""))
         self.pid = int(hello.get("pid", 0))
+        self.features = frozenset(map(str, hello.get("features", ())))
         self._control_bytes_max = int(hello.get("control_bytes_max", 0)) or _wire.CONTROL_BYTES_MAX
 
     @property
@@ -394,7 +395,13 @@ def find_binary() -> str:
 
 
 def cpu_threads() -> int:
-    """Give this process's share of the cores: those it may run on, over torchrun's LOCAL_WORLD_SIZE."""
+    """Give this process's share of the cores: those it may run on, over torchrun's LOCAL_WORLD_SIZE.
+
+    FOREBAY_CPU_THREADS overrides it.
+    """
+    chosen = os.environ.get("FOREBAY_CPU_THREADS", "")
+    if chosen.isdigit() and int(chosen):
+        return int(chosen)
     cores = float(len(os.sched_getaffinity(0)))
     try:
         with open("/sys/fs/cgroup/cpu.max") as file:

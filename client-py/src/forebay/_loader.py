@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import weakref
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -17,12 +15,14 @@ import numpy as np
 
 from ._batch import Array, texts
 from ._checks import tail_of, whole, whole_or_least
-from ._daemon import Daemon, get_daemon
+from ._daemon import get_daemon
+from ._explain import Explanation
 from ._fork import forget_in_child
+from ._iterator import BatchIterator, Progress, SessionPool
 from ._job import Cursor, Job, TensorSpec, steps_left
 from ._notice import say
 from ._rank import Partition, resolve
-from ._session import Batch, Consumer, Session
+from ._session import Batch, Consumer
 from ._show import Look, Sheet, ask
 from ._spec import Data, Field, build
 from ._state import State
@@ -36,115 +36,6 @@ _TEXT_STATS = frozenset(("instance", "engine", "job_id", "client", "key", "reaso
 _announced: set[str] = set()
 
 
-class Progress:
-    """How far an iterator has come; outlives it, since `state_dict()` asks after `break` too."""
-
-    __slots__ = ("cursor", "delivered", "valid")
-
-    def __init__(self, cursor: Cursor) -> None:
-        self.cursor = cursor
-        self.valid: Any = None
-        # The cursor in front of the newest batch, once there is one.
-        self.delivered: Cursor | None = None
-
-
-class SessionPool:
-    """A loader's sessions: the live ones to close with it, and an idle one for the next `iter()`.
-
-    `put` runs in finalizers on any thread and so takes no lock.
-    """
-
-    def __init__(self, daemon: Daemon, stats: LoaderStats) -> None:
-        self._daemon = daemon
-        self._stats = stats
-        self._idle: deque[Session] = deque()
-        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
-        self.closed = False
-
-    def take(self, consumer: Consumer, cursor: Cursor) -> Session:
-        """Give a session that stands at `cursor`: an idle one, or a new one."""
-        while self._idle:
-            session = self._idle.pop()
-            if session.consumer is consumer and session.is_open:
-                session.go_to(cursor)
-                return session
-            session.close()
-        session = Session(self._daemon, consumer, cursor, self._stats)
-        self._sessions.add(session)
-        return session
-
-    def put(self, session: Session) -> None:
-        """Take a session back whose iterator is done with it."""
-        if self.closed or self._idle or not session.is_open:
-            session.close()
-        else:
-            self._idle.append(session)
-
-    def close(self) -> None:
-        """End all sessions; their iterators raise."""
-        self.closed = True
-        for session in list(self._sessions):
-            session.close()
-        self._idle.clear()
-
-
-class BatchIterator(Generic[B]):
-    """One epoch's batches, or what is left of it. Safe to call from several threads."""
-
-    def __init__(
-        self,
-        pool: SessionPool,
-        session: Session | None,
-        convert: Callable[[Batch], tuple[B, Any]],
-        progress: Progress,
-    ) -> None:
-        self._pool = pool
-        self._session = session
-        self._convert = convert
-        self._progress = progress
-        self._epoch = progress.cursor.epoch
-        self._lock = threading.Lock()
-        forget_in_child(self)
-
-    @property
-    def cursor(self) -> Cursor:
-        """Where the next batch starts."""
-        return self._progress.cursor
-
-    def __iter__(self) -> BatchIterator[B]:
-        return self
-
-    def __next__(self) -> B:
-        with self._lock:
-            session, progress = self._session, self._progress
-            if session is None or progress.cursor.epoch != self._epoch:
-                self._end()
-                raise StopIteration
-            batch = session.next(progress.cursor)
-            made, valid = self._convert(batch) if batch.arrays else (None, None)
-            progress.valid = valid
-            # The batch is delivered from here on. An interrupt before this line asks for it again.
-            progress.cursor = Cursor(batch.ready.next_epoch, batch.ready.next_position)
-            if batch.is_last:
-                self._end()
-            if made is None:
-                raise StopIteration
-            progress.delivered = Cursor(batch.ready.epoch, batch.ready.position)
-            return made
-
-    def forget(self) -> None:
-        """Make a new lock in a forked child, where nobody would release the old one."""
-        self._lock = threading.Lock()
-
-    def __del__(self) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        session, self._session = getattr(self, "_session", None), None
-        if session is not None:
-            self._pool.put(session)
-
-
 class Loader(Generic[B]):
     """Batches of a data set, epoch by epoch. Subclasses say what a tensor is.
 
@@ -154,6 +45,9 @@ class Loader(Generic[B]):
         batch_size: rows of one rank's batch (default 1).
         shuffle: a new order each epoch, by `seed`.
         transform: what happens to the images of a folder (`forebay.transforms`).
+        batch_transform: called in this process with what `next()` would give; `next()` gives what it returns. Its
+            time is `python_seconds` of the stats. What it raises comes out of `next()`, and the next call asks for
+            the same batch again.
         fields: name -> `forebay.Image` or `forebay.Value`; batches are then dicts.
         dtype: of a folder's images, `uint8` or `float32` (default: float32 behind Normalize).
         global_batch_size: the alternative to batch_size: rows of all ranks together.
@@ -182,6 +76,7 @@ class Loader(Generic[B]):
         shuffle: bool = False,
         *,
         transform: Sequence[Any] | None = None,
+        batch_transform: Callable[[Any], Any] | None = None,
         fields: Mapping[str, Field] | None = None,
         dtype: str | None = None,
         global_batch_size: int | None = None,
@@ -220,6 +115,9 @@ class Loader(Generic[B]):
             job_id=job_id,
         )
         self._ask_partition = (rank, world_size, device_mesh)
+        if batch_transform is not None and not callable(batch_transform):
+            raise InvalidError(f"batch_transform={batch_transform!r} is not callable")
+        self._batch_transform = batch_transform
         self._with_valid = with_valid
         self._rolling = rolling
         self._job_id = job_id
@@ -251,7 +149,7 @@ class Loader(Generic[B]):
             self._epoch = start.epoch + 1
             self._loaded = None
             self._progress = progress
-            return BatchIterator(self._pool, session, self._convert, progress)
+            return BatchIterator(self._pool, session, self._made, progress)
 
     def __len__(self) -> int:
         """Count the batches of a whole epoch, of each rank."""
@@ -394,6 +292,19 @@ class Loader(Generic[B]):
                 report["daemon"] = _numbers(connection.request("stats", {}))
         return report
 
+    def explain(self) -> Explanation:
+        """Judge where the newest steps' time went and what to change first; `print` it, or ask its `cause`.
+
+        Of the newest iterator, while its session is open (until `close()`). Raises `UnimplementedError` where
+        the daemon is too old to tell.
+        """
+        session = self._pool.newest()
+        number = session.number if session is not None else 0
+        connection = self._daemon.current()
+        if not number or connection is None:
+            return Explanation({})
+        return Explanation(connection.request("explain", {"session": number}))
+
     def close(self) -> None:
         """End all sessions. Batches handed out stay valid; live iterators raise."""
         self._pool.close()
@@ -410,8 +321,22 @@ class Loader(Generic[B]):
         """Make the framework's bool tensor of an array of our own."""
         raise NotImplementedError
 
-    def _convert(self, batch: Batch) -> tuple[Any, Any]:
+    def _made(self, batch: Batch) -> tuple[Any, Any]:
         """Give the batch as the user sees it, and its `valid`."""
+        made, valid = self._convert(batch)
+        if self._batch_transform is None:
+            return made, valid
+        try:
+            return self._batch_transform(made), valid
+        except Exception as error:
+            ready = batch.ready
+            note = f"in batch_transform of the batch at epoch {ready.epoch}, row {ready.position}"
+            if hasattr(error, "add_note"):  # Python 3.11
+                error.add_note(note)  # pyright: ignore
+            raise
+
+    def _convert(self, batch: Batch) -> tuple[Any, Any]:
+        """Give the batch in the framework's tensors, and its `valid`."""
         declared = len(self._job.tensors) if self._job else 0
         named: dict[str, Any] = {}
         for spec, array in zip(batch.specs[:declared], batch.arrays):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from . import _wire
 from ._arena import Arena, Leases
-from ._batch import Array, Place, arrays, copied, places
+from ._batch import Array, Owner, Place, arrays, copied, places
 from ._daemon import Connection, Daemon, Outage
 from ._fork import forget_in_child
 from ._job import Cursor, Job, TensorSpec, resolve_again
@@ -75,11 +75,16 @@ class _Channel:
         "seen",
         "sequence",
         "specs",
+        "spent",
         "taken",
+        "tells",
     )
 
-    def __init__(self, records: RecordSocket, opened: dict[str, Any], consumer: Consumer) -> None:
+    def __init__(self, records: RecordSocket, opened: dict[str, Any], consumer: Consumer, tells: bool) -> None:
         self.records = records
+        # Seconds by cause that the daemon has not been told yet, and whether it wants to know.
+        self.spent = [0.0, 0.0, 0.0, 0.0]
+        self.tells = tells
         self.leases = Leases(records)
         self.arenas: dict[int, Arena] = {}
         self.depth = int(opened.get("depth", 0)) or consumer.depth or 1
@@ -102,8 +107,13 @@ class _Channel:
     def grant(self) -> None:
         """Let the daemon have `depth` batches under way."""
         owed = self.depth - (self.granted - self.taken)
-        if owed > 0 and self.records.try_send(_wire.encode_credit(self.sequence, owed)):
+        if owed <= 0:
+            return
+        # The first credit is for no batch that was taken.
+        told = _microseconds(self.spent) if self.tells and self.granted else None
+        if self.records.try_send(_wire.encode_credit(self.sequence, owed, told)):
             self.granted += owed
+            self.spent = [0.0, 0.0, 0.0, 0.0]
 
     def flush(self) -> None:
         """Send what had to wait: the daemon may be waiting for it before it sends us anything."""
@@ -116,6 +126,14 @@ class _Channel:
         self.leases.sequence = self.sequence
         self.records.send(_wire.encode_seek(self.sequence, *cursor, self.depth))
         self.granted, self.taken = self.depth, 0
+
+
+def _microseconds(spent: list[float]) -> _wire.Spent:
+    waited, trainer, python, copied = spent
+    most = _U32 * 1e-6
+    if waited + trainer + python + copied > most:  # an hour of something: no step is judged by more
+        waited, trainer, python, copied = (min(part, most) for part in spent)
+    return _wire.Spent(int(waited * 1e6), int(trainer * 1e6), int(python * 1e6), int(copied * 1e6))
 
 
 class Session:
@@ -133,7 +151,9 @@ class Session:
         self._stopped = False
         self._closed = ""
         self._announced = False
-        self._returned_at = 0.0
+        self._number = 0
+        self._started_at = self._returned_at = 0.0
+        self._copied_seconds = 0.0
         self._process = os.getpid()
         forget_in_child(self)
         self._open()
@@ -142,6 +162,11 @@ class Session:
     def cursor(self) -> Cursor:
         """Where the next batch starts."""
         return self._cursor
+
+    @property
+    def number(self) -> int:
+        """Its number at the daemon it is open at; 0 where it is at none."""
+        return self._number if self._channel is not None else 0
 
     @property
     def is_open(self) -> bool:
@@ -154,7 +179,8 @@ class Session:
         Raises a fault of the daemon as the exception of its kind; calling again asks for the same batch.
         `DaemonError` where the daemon is gone and none came back within its time.
         """
-        started = time.perf_counter()
+        self._started_at = time.perf_counter()
+        self._copied_seconds = 0.0
         self._check_open()
         if cursor != self._cursor:
             self._seek(cursor)  # an interrupt took the last batch before anybody had it
@@ -165,14 +191,17 @@ class Session:
                 self._lost(error)
                 continue
             break
-        arrived = time.perf_counter()
         self._outage.over()
-        if not batch.ready.flags & _wire.EMPTY:
-            self._stats.delivered(batch.ready, arrived - started)
-        if self._returned_at:
-            self._stats.trainer_seconds += started - self._returned_at
-        self._returned_at = arrived
         return batch
+
+    def worked(self) -> None:
+        """Note that what `next()` gave has been turned into what the trainer gets."""
+        now = time.perf_counter()
+        python = now - self._returned_at
+        self._stats.python_seconds += python
+        if self._channel is not None:
+            self._channel.spent[2] += python
+        self._returned_at = now
 
     def go_to(self, cursor: Cursor) -> None:
         """Have `next()` give the batch at `cursor`; nothing is sent where the daemon is about to send it."""
@@ -239,8 +268,10 @@ class Session:
             # In an outage a daemon that is draining or still starting is no better than none.
             connection.close()
             raise ConnectionLostError("the next daemon does not serve yet", causes=[error.message]) from error
-        records = RecordSocket(connection.attach(int(opened.get("session", 0))), _wire.SESSION_RECORD_BYTES_MAX)
-        channel = _Channel(records, opened, self.consumer)
+        number = int(opened.get("session", 0))
+        records = RecordSocket(connection.attach(number), _wire.SESSION_RECORD_BYTES_MAX)
+        channel = _Channel(records, opened, self.consumer, "spent" in connection.features)
+        self._number = number
         channel.grant()
         start = opened.get("cursor", {})
         self._cursor = Cursor(int(start.get("epoch", 0)), int(start.get("position", 0)))
@@ -313,12 +344,26 @@ class Session:
         self._cursor = Cursor(ready.next_epoch, ready.next_position)
         channel.taken += 1
         channel.records.done()
+        self._count_arrival(channel, ready)
         self._stopped = bool(ready.flags & (_wire.LAST | _wire.EMPTY)) and not self.consumer.rolling
         try:  # noqa: SIM105 - contextlib.suppress costs three calls a batch
             channel.grant()
         except ConnectionLostError:
             pass  # the batch is whole and ours; the next call sees the end
         return Batch(ready, made, channel.specs)
+
+    def _count_arrival(self, channel: _Channel, ready: _wire.Ready) -> None:
+        arrived, started, copied = time.perf_counter(), self._started_at, self._copied_seconds
+        waited = arrived - started - copied
+        trainer = started - self._returned_at if self._returned_at else 0.0
+        self._returned_at = arrived
+        self._stats.trainer_seconds += trainer
+        spent = channel.spent
+        spent[0] += waited
+        spent[1] += trainer
+        spent[3] += copied
+        if not ready.flags & _wire.EMPTY:
+            self._stats.delivered(ready, waited)
 
     def _arrays(self, channel: _Channel, ready: _wire.Ready) -> list[Array]:
         arena = channel.arenas.get(ready.arena)
@@ -334,17 +379,24 @@ class Session:
         if len(channel.leases.held) > channel.max_leases:
             channel.leases.sweep()
             if len(channel.leases.held) > channel.max_leases:
-                self._count_copy(channel)
-                return arrays(copied(owner, ready), where)
+                self._say_copy(channel)
+                return arrays(self._copied(owner, ready), where)
         return arrays(owner, where)
 
-    def _count_copy(self, channel: _Channel) -> None:
+    def _say_copy(self, channel: _Channel) -> None:
         if not self._stats.copies:
             say(
                 f"{channel.max_leases} batches are held, so further ones are copied to ordinary memory; "
                 "drop batches earlier, or raise max_leases"
             )
+
+    def _copied(self, owner: Owner, ready: _wire.Ready) -> Array:
+        started = time.perf_counter()
+        copy = copied(owner, ready)
+        self._copied_seconds = time.perf_counter() - started
         self._stats.copies += 1
+        self._stats.copy_seconds += self._copied_seconds
+        return copy
 
     def _release_unseen(self, channel: _Channel, ready: _wire.Ready) -> None:
         if not ready.flags & _wire.EMPTY:

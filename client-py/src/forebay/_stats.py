@@ -10,14 +10,17 @@ from . import _wire
 class LoaderStats:
     """Sums over all of a loader's iterators; seconds are wall time of the thread in `next()`.
 
-    The wait for a batch is split by walking back from its arrival through what the daemon did: compute,
-    before that storage, before that the wait for a free slot; what remains is `other` (start, hand-over).
+    The wait for a batch is split by walking back from its arrival through what the daemon did: it was made
+    (compute and storage, which overlap, by their shares), and before that it waited for a free slot; what
+    remains is `other` (start, hand-over). `explain()` judges the newest steps in more detail.
     """
 
     __slots__ = (
         "batches",
         "bytes",
         "copies",
+        "copy_seconds",
+        "python_seconds",
         "ready_seconds",
         "restarts",
         "rows",
@@ -37,6 +40,9 @@ class LoaderStats:
         self.restarts = 0
         # What the trainer did between two calls, and how long batches stood ready for it at the daemon.
         self.trainer_seconds = 0.0
+        # Python's own work on each batch: its tensors, and `batch_transform`.
+        self.python_seconds = 0.0
+        self.copy_seconds = 0.0
         self.ready_seconds = 0.0
         self.wait_seconds = 0.0
         self.wait_slot_seconds = 0.0
@@ -52,8 +58,9 @@ class LoaderStats:
             self.bytes += tensor.len_bytes
         self.ready_seconds += ready.queued_us * 1e-6
         self.wait_seconds += waited_seconds
-        compute = min(waited_seconds, ready.compute_us * 1e-6)
-        storage = min(waited_seconds - compute, ready.storage_us * 1e-6)
+        made = (ready.compute_us + ready.storage_us) * 1e-6
+        compute = min(waited_seconds, made) * (ready.compute_us * 1e-6 / made) if made else 0.0
+        storage = min(waited_seconds, made) - compute
         slot = min(waited_seconds - compute - storage, ready.slot_us * 1e-6)
         self.wait_compute_seconds += compute
         self.wait_storage_seconds += storage
@@ -69,7 +76,8 @@ class StatsReport(dict[str, Any]):
     """The counters as a dict, and readable when printed."""
 
     def __str__(self) -> str:
-        total = self["wait_seconds"] + self["trainer_seconds"]
+        own = self["python_seconds"] + self["copy_seconds"]
+        total = self["wait_seconds"] + self["trainer_seconds"] + own
         share = 100 * self["wait_seconds"] / total if total else 0.0
         causes = ", ".join(
             f"{cause} {self[f'wait_{cause}_seconds']:.2f} s" for cause in ("storage", "compute", "slot", "other")
@@ -78,7 +86,9 @@ class StatsReport(dict[str, Any]):
             f"{self['batches']} batches, {self['rows']} rows, {self['bytes'] / 1e9:.2f} GB",
             f"waited {self['wait_seconds']:.2f} s of {total:.2f} s ({share:.0f} %): {causes}",
             f"trainer {self['trainer_seconds']:.2f} s; batches stood {self['ready_seconds']:.2f} s ready",
-            f"{self['copies']} batches copied (more held than max_leases), {self['restarts']} daemon losses",
+            f"Python's own work {self['python_seconds']:.2f} s",
+            f"{self['copies']} batches copied (more held than max_leases) in {self['copy_seconds']:.2f} s, "
+            f"{self['restarts']} daemon losses",
         ]
         daemon = self.get("daemon")
         if daemon:

@@ -25,12 +25,13 @@ CREDIT = 0x20
 RELEASE = 0x21
 SEEK = 0x22
 
-# CONTROL's flag, ARENA's, READY's two, FAULT's.
+# CONTROL's flag, ARENA's, READY's two, FAULT's, CREDIT's.
 MORE = 1
 ONE_OFF = 1
 LAST = 1
 EMPTY = 2
 FATAL = 1
+SPENT = 1
 
 HEADER_BYTES = 8
 CONTROL_RECORD_BYTES_MAX = 65_536
@@ -48,6 +49,7 @@ _READY = struct.Struct("<BBHIQIIQQQQQQIIIIII")
 _TENSOR = struct.Struct("<QQII8I")
 _FAULT = struct.Struct("<BBHIQQ")
 _CREDIT = struct.Struct("<BBHIII")
+_CREDIT_SPENT = struct.Struct("<BBHIIIIIII")
 _RELEASE_ENTRY = struct.Struct("<QQII")
 _RELEASE_ONE = struct.Struct("<BBHIQQII")
 _SEEK = struct.Struct("<BBHIQQII")
@@ -114,6 +116,15 @@ class Fault(NamedTuple):
     error: dict[str, Any]
 
 
+class Spent(NamedTuple):
+    """What a consumer's time went into since it last said so, microseconds."""
+
+    waited_us: int
+    trainer_us: int
+    python_us: int
+    copied_us: int
+
+
 class Release(NamedTuple):
     """A lease given back."""
 
@@ -141,9 +152,11 @@ def encode_attach(session: int) -> bytes:
     return _ATTACH.pack(ATTACH, 0, 0, 0, session)
 
 
-def encode_credit(sequence: int, credits: int) -> bytes:
-    """Let the daemon send `credits` batches more."""
-    return _CREDIT.pack(CREDIT, 0, 0, sequence, credits, 0)
+def encode_credit(sequence: int, credits: int, spent: Spent | None = None) -> bytes:
+    """Let the daemon send `credits` batches more, and say what those taken cost."""
+    if spent is None:
+        return _CREDIT.pack(CREDIT, 0, 0, sequence, credits, 0)
+    return _CREDIT_SPENT.pack(CREDIT, SPENT, 0, sequence, credits, 0, *spent)
 
 
 def encode_release(sequence: int, arena: int, generation: int, slot: int) -> bytes:
@@ -227,9 +240,12 @@ def decode_fault(data: Buffer) -> Fault:
     return Fault(flags, sequence, epoch, position, _json_object(bytes(data[_FAULT.size :])))
 
 
-def decode_credit(data: Buffer) -> int:
-    """Daemon's side, for tests: the credits granted."""
-    return _exactly(_CREDIT, data, "CREDIT")[4]
+def decode_credit(data: Buffer) -> tuple[int, Spent | None]:
+    """Daemon's side, for tests: the credits granted, and what the batches taken cost."""
+    if decode_header(data).flags & SPENT:
+        fields = _exactly(_CREDIT_SPENT, data, "CREDIT")
+        return fields[4], Spent(*fields[6:])
+    return _exactly(_CREDIT, data, "CREDIT")[4], None
 
 
 def decode_releases(data: Buffer) -> list[Release]:

@@ -254,7 +254,7 @@ def test_an_absurd_open_is_refused_or_served_but_never_fatal(raw: Raw, changes: 
 
 
 def test_calls_that_are_not_served_answer_unimplemented_by_name(raw: Raw) -> None:
-    for call in ("fetch", "stream", "explain"):
+    for call in ("fetch", "stream"):
         with pytest.raises(UnimplementedError, match=call):
             raw.connection.request(call, {})
 

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::options::{BENCH_HELP, BenchArgs};
 use crate::doctor::options::{DOCTOR_HELP, DoctorArgs};
+use crate::explain::options::{EXPLAIN_HELP, ExplainArgs};
 use crate::init::options::{INIT_HELP, InitArgs};
 use crate::shell::{COMPLETIONS_HELP, CompletionsArgs, MAN_HELP, ManArgs};
 use crate::show::options::{SHOW_HELP, ShowArgs};
@@ -49,6 +50,11 @@ pub enum Command {
     /// Show what a running daemon does: its sessions, their rates and waits.
     #[command(after_help = STATS_HELP)]
     Stats(OperateArgs),
+    /// Say where the training processes' time went, rank by rank, and the first thing to change.
+    ///
+    /// Operators see every session of the daemon, others their own. Of a private daemon, `loader.explain()` tells the same.
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(ExplainArgs),
     /// Have a running daemon take no more sessions and exit when those open have ended.
     #[command(after_help = DRAIN_HELP)]
     Drain(OperateArgs),
@@ -109,8 +115,11 @@ pub struct ServeArgs {
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// Overrides the configuration's decode threads.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", env = "FOREBAY_CPU_THREADS")]
     pub cpu_threads: Option<usize>,
+    /// Overrides the configuration's reads at a time.
+    #[arg(long, value_name = "N", env = "FOREBAY_READ_THREADS")]
+    pub read_threads: Option<usize>,
     /// Print the configuration in force and stop.
     #[arg(long)]
     pub print_config: bool,

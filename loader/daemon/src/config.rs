@@ -132,7 +132,11 @@ impl Config {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), Fault> {
+    /// Checks what a file or the command line may have set out of its range.
+    ///
+    /// # Errors
+    /// Invalid, naming the key.
+    pub fn check(&self) -> Result<(), Fault> {
         let positive = [
             ("read_threads", self.read_threads as u64),
             ("reads_in_flight", u64::from(self.reads_in_flight)),

@@ -11,6 +11,7 @@ use forebay::bench::{self, options::BenchArgs};
 use forebay::config::Config;
 use forebay::doctor::{self, DoctorArgs};
 use forebay::error::{Fault, Kind};
+use forebay::explain::options::ExplainArgs;
 use forebay::init::{self, InitArgs};
 use forebay::operate;
 use forebay::progress::Bar;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Bench(bench) => answered(&bench, bench::run),
         Command::Show(show) => show_command(&show),
         Command::Stats(operate) => stats_command(&operate),
+        Command::Explain(explain) => explain_command(&explain),
         Command::Drain(operate) => drain_command(&operate),
         // Its findings decide how it exits, not only its errors.
         Command::Doctor(doctor) => match doctor_command(&doctor) {
@@ -72,6 +74,8 @@ fn serve_command(args: ServeArgs) -> anyhow::Result<()> {
     let mut config = args.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
     config.socket = args.socket.unwrap_or(config.socket);
     config.cpu_threads = args.cpu_threads.unwrap_or(config.cpu_threads);
+    config.read_threads = args.read_threads.unwrap_or(config.read_threads);
+    config.check()?;
     if args.print_config {
         println!("{config:#?}");
         return Ok(());
@@ -154,6 +158,16 @@ fn stats_command(args: &OperateArgs) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string_pretty(&stats).context("write the reply")?);
     } else {
         print!("{}", operate::show(&stats));
+    }
+    Ok(())
+}
+
+fn explain_command(args: &ExplainArgs) -> anyhow::Result<()> {
+    let reply = operate::explain(args)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&reply).context("write the reply")?);
+    } else {
+        print!("{}", reply.text);
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `forebay stats` and `forebay drain`: an operator's questions to a running daemon, over its local socket.
+//! `forebay stats`, `forebay explain` and `forebay drain`: an operator's questions to a running daemon, over its local socket.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -8,6 +8,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::delivery::local::client::Client;
 use crate::error::{Fault, Kind};
+use crate::explain::options::ExplainArgs;
 
 /// Connects to a node's daemon and says hello.
 ///
@@ -44,6 +45,18 @@ pub fn connect(socket: &Path) -> Result<Client, Fault> {
 /// What the daemon answers.
 pub fn stats(socket: &Path) -> Result<v1::StatsReply, Fault> {
     connect(socket)?.stats()
+}
+
+/// Asks where the consumers' time went: of one session, or of all that the caller may see.
+///
+/// # Errors
+/// What the daemon answers.
+pub fn explain(args: &ExplainArgs) -> Result<v1::ExplainReply, Fault> {
+    let request = v1::ExplainRequest { session: args.session.unwrap_or(0) };
+    match connect(&args.socket)?.call(Call::Explain(request))? {
+        reply::Result::Explain(reply) => Ok(reply),
+        other => Err(Fault::internal(format!("explain was answered with {other:?}"))),
+    }
 }
 
 /// Has the daemon take no more sessions. It exits when those open have ended.

@@ -15,6 +15,7 @@ use forebay_plan::{BatchRange, PlannedRow};
 
 use crate::error::Fault;
 use crate::job::{EpochRows, Job};
+use crate::meter::Worked;
 use crate::session::Counters;
 use crate::trace::Trace;
 
@@ -34,8 +35,8 @@ pub struct BatchWork {
     pub counters: Arc<Counters>,
     /// When it got its slot.
     pub admitted: Instant,
-    /// What the decode threads had worked by then, see [`crate::workers::Pool::busy_us`].
-    pub busy_before_us: u64,
+    /// What the pool had done by then.
+    pub worked_before: Worked,
     /// Microseconds from `admitted` until its last sample was in place.
     pub done_us: AtomicU64,
     /// Rows with `valid = 0`.

@@ -52,6 +52,12 @@ pub fn cpu_us() -> u64 {
     time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
 }
 
+/// User and system time of the thread that calls.
+pub fn thread_cpu() -> std::time::Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    std::time::Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 /// Resident memory of this process, bytes; 0 where /proc can't tell.
 pub fn rss_bytes() -> u64 {
     statm(1)
@@ -85,6 +91,16 @@ pub fn cpus_within(affinity: usize, cores: Option<f64>) -> usize {
     // A quota of 3.0001 cores, written as periods, is one of 3.
     let quota = cores.map_or(usize::MAX, |cores| (cores - 0.01).ceil().max(1.0) as usize);
     affinity.clamp(1, quota)
+}
+
+/// The processors of this process's affinity, whatever its cgroup's quota; at least 1.
+pub fn processors() -> usize {
+    rustix::thread::sched_getaffinity(None).map_or_else(|_| cpus(), |set| set.count() as usize).max(1)
+}
+
+/// Threads of the machine that run or want to, averaged over a minute; none where /proc can't tell.
+pub fn load_average() -> Option<f64> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
 
 /// The most memory this process may hope for: the machine's, or its cgroup's limit where that is less.

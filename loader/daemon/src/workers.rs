@@ -2,7 +2,7 @@
 //! again helps.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,12 @@ use forebay_plan::{RowRng, SampleId};
 use crate::decode::{ImageDecoder, ImageLimits};
 use crate::error::{Fault, Kind, with_causes};
 use crate::job::{FieldMaker, Job, Policy, StoredBytes};
+use crate::meter::throttle::ThrottleGauge;
+use crate::meter::{PoolSums, ThreadMeter, Worked};
 use crate::metrics;
 use crate::prefetch::{Admitted, BadRow, BatchWork, Gate, ReadBudget, Reserved};
 use crate::session::counters::add;
+use crate::session::slowest::Slow;
 use crate::storage::{Done, Engine, Read, ReadBuf, RetryPolicy, Root, StorageError, StorageErrorKind};
 use crate::trace::{TracedImage, TracedRow, Verdict};
 use crate::transform::{RowDraws, SampleError, Scratch};
@@ -41,6 +44,14 @@ pub struct Task {
     earlier: Vec<ReadBuf>,
 }
 
+impl Task {
+    /// Its sample as one that took long.
+    fn slow(&self, us: u64, bytes: u64) -> Slow {
+        let position = self.work.planned(self.sample.index()).position;
+        Slow { us, bytes, sample: self.source, epoch: self.work.range.epoch, position }
+    }
+}
+
 /// How the pool is sized and bounded.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolOptions {
@@ -64,7 +75,8 @@ pub struct Pool {
     buffers: Mutex<Vec<ReadBuf>>,
     timer: tokio::runtime::Handle,
     no_root: Arc<Root>,
-    busy_us: AtomicU64,
+    sums: PoolSums,
+    throttle: ThrottleGauge,
 }
 
 impl Pool {
@@ -88,7 +100,8 @@ impl Pool {
             buffers: Mutex::new(Vec::new()),
             timer,
             no_root,
-            busy_us: AtomicU64::new(0),
+            sums: PoolSums::default(),
+            throttle: ThrottleGauge::default(),
         });
         for index in 0..options.cpu_threads.max(1) {
             let (pool, completed) = (Arc::downgrade(&pool), completed.clone());
@@ -112,9 +125,14 @@ impl Pool {
         self.options.cpu_threads.max(1)
     }
 
-    /// What the decode threads have worked since the start, summed over them, microseconds.
-    pub fn busy_us(&self) -> u64 {
-        self.busy_us.load(Ordering::Relaxed)
+    /// What its threads have done since the start.
+    pub fn worked(&self) -> Worked {
+        self.sums.now()
+    }
+
+    /// The processor quota that it works under.
+    pub fn throttle(&self) -> &ThrottleGauge {
+        &self.throttle
     }
 
     /// Admits a batch: its samples start as the budget allows, in order. Never waits.
@@ -221,7 +239,12 @@ fn may_keep(capacity_bytes: usize, kept: impl ExactSizeIterator<Item = usize>, b
 }
 
 fn decode_loop(pool: &Weak<Pool>, completed: &flume::Receiver<Done<Task>>, options: PoolOptions) {
-    let mut bench = Bench { decoder: ImageDecoder::new(options.image_limits), scratch: Scratch::default() };
+    let mut bench = Bench {
+        decoder: ImageDecoder::new(options.image_limits),
+        scratch: Scratch::default(),
+        meter: ThreadMeter::of_this_thread(),
+        decode: Duration::ZERO,
+    };
     while let Ok(done) = completed.recv() {
         let Some(pool) = pool.upgrade() else { break };
         bench.take(&pool, done, options);
@@ -232,6 +255,9 @@ fn decode_loop(pool: &Weak<Pool>, completed: &flume::Receiver<Done<Task>>, optio
 struct Bench {
     decoder: ImageDecoder,
     scratch: Scratch,
+    meter: ThreadMeter,
+    /// Of the sample in hand: until its pixels were there.
+    decode: Duration,
 }
 
 impl Bench {
@@ -240,9 +266,12 @@ impl Bench {
         let work = Arc::clone(&read.tag.work);
         let bytes = read.buf.bytes.len() as u64;
         metrics::read_done(bytes, queue_wait, read_time);
+        pool.sums.read(bytes, queue_wait, read_time);
         add(&work.counters.reads, 1);
         add(&work.counters.read_bytes, bytes);
         add(&work.counters.read_us, read_time.as_micros() as u64);
+        work.counters.trace.read_times.note(read_time);
+        work.counters.trace.reads.offer(read_time, |us| read.tag.slow(us, bytes));
         if work.is_cancelled() {
             let Read { buf, tag: Task { reserved, earlier, .. }, .. } = read;
             return pool.end(reserved, buf, earlier);
@@ -305,10 +334,11 @@ impl Bench {
     fn make(&mut self, pool: &Arc<Pool>, mut task: Task, buf: ReadBuf) {
         let started = Instant::now();
         let made = catch_unwind(AssertUnwindSafe(|| self.fields(&mut task, &buf)));
-        let took = started.elapsed();
+        let (took, decode) = (started.elapsed(), std::mem::take(&mut self.decode));
         metrics::sample_made(took);
-        add(&pool.busy_us, took.as_micros() as u64);
+        self.meter.made(&pool.sums, took, decode);
         add(&task.work.counters.decode_us, took.as_micros() as u64);
+        task.work.counters.trace.samples.offer(took, |us| task.slow(us, buf.bytes.len() as u64));
         match made {
             Ok(Ok(())) => {
                 let planned = task.work.planned(task.sample.index());
@@ -351,9 +381,12 @@ impl Bench {
                 FieldMaker::Image { pipeline, .. } => {
                     let encoded = task.earlier.get(file).unwrap_or(last);
                     file += 1;
-                    let mut draws = Draws(draws.clone());
+                    let (mut draws, started) = (Draws(draws.clone()), Instant::now());
                     let (decoder, scratch) = (&mut self.decoder, &mut self.scratch);
-                    let drawn = pipeline.run(&encoded.bytes, decoder, scratch, &mut draws, target)?;
+                    let decoded = pipeline.decode(&encoded.bytes, decoder, &mut draws);
+                    self.decode += started.elapsed();
+                    let (drawn, decoded) = decoded?;
+                    pipeline.write(&decoded, scratch, target)?;
                     if let Some(trace) = &work.trace {
                         traced.push(trace.image(index, drawn, &encoded.bytes, decoder, scratch)?);
                     }

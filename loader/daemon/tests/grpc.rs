@@ -68,6 +68,8 @@ async fn the_calls_of_an_operator_are_served_and_drain_ends_the_daemon() {
 
     let stats = client.stats(v1::StatsRequest {}).await.expect("stats").into_inner();
     assert_eq!((stats.instance, stats.sessions.len()), (hello.instance, 0));
+    let explained = client.explain(v1::ExplainRequest::default()).await.expect("explain").into_inner();
+    assert!(explained.sessions.is_empty() && explained.text.contains("no session is open"));
     let drained = client.drain(v1::DrainRequest::default()).await.expect("drain").into_inner();
     assert_eq!(drained.sessions, 0);
     tokio::time::timeout(Duration::from_secs(20), daemon)
@@ -88,11 +90,12 @@ async fn what_is_not_served_and_what_is_wrong_have_their_own_codes() {
     let mut client = connected(&dir.path().join("op.sock")).await;
     let open = client.open(v1::OpenRequest::default()).await.expect_err("no sessions over gRPC yet");
     let stream = client.stream(v1::StreamRequest::default()).await.expect_err("reserved");
-    let explain = client.explain(v1::ExplainRequest::default()).await.expect_err("reserved");
-    for (status, name) in [(open, "open"), (stream, "stream"), (explain, "explain")] {
+    for (status, name) in [(open, "open"), (stream, "stream")] {
         assert_eq!(status.code(), Code::Unimplemented);
         assert!(status.message().contains(name), "{status}");
     }
+    let none = v1::ExplainRequest { session: 7 };
+    assert_eq!(client.explain(none).await.expect_err("no such session").code(), Code::NotFound);
     let old = v1::HelloRequest { version_min: 2, version_max: 3, ..Default::default() };
     assert_eq!(client.hello(old).await.expect_err("no common version").code(), Code::InvalidArgument);
     let outside = v1::Source {

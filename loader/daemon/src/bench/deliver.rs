@@ -117,7 +117,7 @@ fn answer(socket: &OwnedFd, batches: u64) -> std::io::Result<std::time::Duration
         receive_now(socket, &mut buffer)?;
         ClientRecord::Release(vec![Release { arena: 1, generation: 1, slot: 0 }]).write(&mut out);
         send_now(socket, &out, None)?;
-        ClientRecord::Credit { credits: 1 }.write(&mut out);
+        ClientRecord::Credit { credits: 1, spent: None }.write(&mut out);
         send_now(socket, &out, None)?;
     }
     Ok(thread_cpu().saturating_sub(before))

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
+pub use crate::sys::thread_cpu;
 
 use crate::sys;
 
@@ -26,12 +26,6 @@ impl Mark {
         let now = Self::now();
         (now.at - self.at, Duration::from_micros(now.cpu_us.saturating_sub(self.cpu_us)))
     }
-}
-
-/// Processor time of the calling thread.
-pub fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// The most memory that was resident at a time, shared memory included; 0 where /proc can't tell.

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use super::{Peer, ROWS_MAX, Service, bounded, tensors};
 use crate::error::{Fault, Kind};
 use crate::job::Job;
+use crate::meter::Worked;
 use crate::prefetch::{BatchWork, Outcome};
 use crate::session::Counters;
 use crate::trace::Trace;
@@ -95,7 +96,7 @@ impl Service {
             cancelled: Arc::clone(&asked.cancelled),
             counters: Arc::new(Counters::default()),
             admitted: Instant::now(),
-            busy_before_us: 0,
+            worked_before: Worked::default(),
             done_us: 0.into(),
             invalid_rows: 0.into(),
             left: range.rows.into(),

@@ -68,8 +68,11 @@ impl Forebay for Grpc {
         Err(status(&Fault::unimplemented("stream")))
     }
 
-    async fn explain(&self, _: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainReply>, Status> {
-        answer(Err(Fault::unimplemented("explain")))
+    async fn explain(
+        &self,
+        request: Request<v1::ExplainRequest>,
+    ) -> Result<Response<v1::ExplainReply>, Status> {
+        answer(self.0.explain(peer(&request)?, request.get_ref()))
     }
 
     async fn show(&self, request: Request<v1::ShowRequest>) -> Result<Response<v1::ShowReply>, Status> {

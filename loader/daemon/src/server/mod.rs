@@ -1,5 +1,6 @@
 //! Wire <-> domain, in one place: every call of the service, whichever front it came through.
 
+mod explain;
 mod fetch;
 pub mod grpc;
 mod roots;
@@ -27,7 +28,8 @@ use crate::workers::Pool;
 /// The wire's version that this daemon speaks.
 pub const WIRE_VERSION: u32 = 1;
 /// What this version serves beyond the calls every version has.
-pub const FEATURES: [&str; 7] = ["folder", "list", "records", "rolling", "seek", "on_bad_sample", "show"];
+pub const FEATURES: [&str; 9] =
+    ["folder", "list", "records", "rolling", "seek", "on_bad_sample", "explain", "show", "spent"];
 const CONTROL_BYTES_MAX: u64 = 64 << 20;
 const JOBS_KEPT: usize = 16;
 /// Folders listed, and batches fetched, at a time; more wait. Each may take much memory.
@@ -268,7 +270,11 @@ impl Service {
             max_leases: spec.max_leases,
             tensors: tensors(&spec.job, spec.has_valid),
         };
-        let entry = self.sessions.list(Listed { spec, arena_bytes, counters });
+        let owner_uid = match peer {
+            Peer::Parent => None,
+            Peer::Process { uid, .. } => Some(uid),
+        };
+        let entry = self.sessions.list(Listed { spec, arena_bytes, counters, owner_uid });
         self.sessions.park(session);
         Ok((reply, entry))
     }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use forebay_proto::v1;
 
+use super::trace::Trace;
+
 /// Lines of the ledger that are kept for people; all are counted.
 const LEDGER_LINES: usize = 100;
 
@@ -28,6 +30,8 @@ pub struct Counters {
     pub epoch: AtomicU64,
     pub position: AtomicU64,
     pub leased: AtomicU64,
+    /// The newest steps, for `explain`.
+    pub trace: Trace,
     ledger: Mutex<VecDeque<v1::BadSample>>,
 }
 

@@ -2,27 +2,34 @@
 //!
 //! No IO and no waiting here: the shell that owns the socket calls [`Session::advance`] whenever something happened.
 
+mod batch;
 pub mod counters;
 pub mod flow;
+pub mod slowest;
 pub mod table;
+pub mod trace;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use forebay_arena::{Arena, Filling, Geometry, Part, ReadySlot};
+use forebay_arena::{Arena, Geometry, Part};
 use forebay_plan::{BatchLayout, BatchPlan, Cursor, Cut};
 use forebay_proto::v1;
 use tokio::sync::Notify;
 
+use batch::{Batch, BatchState, InFlight};
 pub use counters::Counters;
 use counters::add;
 use flow::{Flow, SequenceError, Step};
+use trace::StepTrace;
 
-use crate::delivery::local::record::{FLAG_EMPTY, FLAG_LAST, Ready, ReadyTensor, Release};
+use crate::delivery::local::record::{FLAG_EMPTY, FLAG_LAST, Ready, ReadyTensor, Release, Spent};
 use crate::error::{Fault, Kind};
 use crate::job::Job;
+use crate::meter::Worked;
+use crate::meter::throttle::Throttle;
 use crate::metrics;
 use crate::prefetch::{BatchWork, Outcome};
 use crate::workers::Pool;
@@ -88,27 +95,11 @@ pub struct Session {
     slot_wait: Option<Instant>,
     /// Since when everything in flight is ready and waits for the consumer.
     idle: Option<Instant>,
+    /// When the last batch was announced.
+    announced: Option<Instant>,
+    /// Whether the credit it starts with was granted: what comes later is for batches that were taken.
+    is_started: bool,
     bad_in_epoch: (u64, u64),
-}
-
-struct InFlight {
-    step: Step,
-    batch: Option<Batch>,
-}
-
-struct Batch {
-    state: BatchState,
-    work: Arc<BatchWork>,
-    slot_us: u32,
-    ready_at: Option<Instant>,
-    /// What the decode threads worked, on anything, while this batch was made.
-    busy_us: u64,
-}
-
-enum BatchState {
-    Filling(Filling),
-    Ready(ReadySlot),
-    Failed,
 }
 
 impl Session {
@@ -132,7 +123,8 @@ impl Session {
         let parts = parts.collect();
         let flow = Flow::new(spec.cut, spec.cursor, spec.rolling);
         let cancelled = Arc::new(AtomicBool::new(false));
-        let (in_flight, slot_wait, idle, bad_in_epoch) = (VecDeque::new(), None, None, (0, 0));
+        let (in_flight, slot_wait, idle, announced) = (VecDeque::new(), None, None, None);
+        let (is_started, bad_in_epoch) = (false, (0, 0));
         Ok(Self {
             spec,
             pool,
@@ -145,6 +137,8 @@ impl Session {
             parts,
             slot_wait,
             idle,
+            announced,
+            is_started,
             bad_in_epoch,
         })
     }
@@ -174,6 +168,14 @@ impl Session {
         self.flow.credit(credits);
     }
 
+    /// Notes what the consumer took, as its credit tells: it grants one more for each batch.
+    pub fn taken(&mut self, credits: u32, spent: Option<Spent>) {
+        if self.is_started {
+            self.counters.trace.taken(credits, spent);
+        }
+        self.is_started = true;
+    }
+
     /// Takes slots back. What the client does not hold is ignored and counted.
     pub fn release(&mut self, releases: &[Release]) {
         for release in releases {
@@ -193,6 +195,8 @@ impl Session {
         self.flow.seek(sequence, cursor, credits)?;
         self.give_up();
         self.bad_in_epoch = (cursor.epoch, 0);
+        self.counters.trace.sought();
+        (self.announced, self.is_started) = (None, true);
         Ok(())
     }
 
@@ -232,19 +236,23 @@ impl Session {
             cancelled: Arc::clone(&self.cancelled),
             counters: Arc::clone(&self.counters),
             admitted: Instant::now(),
-            busy_before_us: self.pool.busy_us(),
+            worked_before: self.pool.worked(),
             done_us: 0.into(),
             invalid_rows: 0.into(),
             left: plan.rows.into(),
             outcome: Mutex::new(Outcome::default()),
             trace: None,
         });
+        let is_held = slot_us > 0 && self.counters.trace.has_all();
         let batch = Batch {
+            held_us: if is_held { slot_us } else { 0 },
             state: BatchState::Filling(filling),
             work: Arc::clone(&work),
             slot_us: clamp_us(slot_us),
             ready_at: None,
-            busy_us: 0,
+            worked: Worked::default(),
+            sealed_us: 0,
+            throttle: Throttle::default(),
         };
         self.in_flight.push_back(InFlight { step: Step::Batch(plan), batch: Some(batch) });
         self.pool.admit(self.spec.id, self.spec.weight, &work, samples);
@@ -276,7 +284,7 @@ impl Session {
     }
 
     fn finish(&mut self, plan: &BatchPlan, batch: Batch) -> Outgoing {
-        let Batch { state, work, slot_us, ready_at, busy_us } = batch;
+        let Batch { state, work, slot_us, held_us, ready_at, worked, sealed_us, throttle } = batch;
         let outcome = std::mem::take(&mut *work.outcome.lock().expect("no thread panics with the lock"));
         self.note_bad(plan.cursor.epoch, &outcome);
         let fault = outcome.fault.map(|(_, fault)| fault).or_else(|| self.over_budget());
@@ -292,14 +300,34 @@ impl Session {
         };
         let lease = slot.lease();
         self.flow.sent();
-        let queued_us = clamp_us(ready_at.map_or(0, |at| at.elapsed().as_micros() as u64));
+        let now = Instant::now();
+        let queued_us = clamp_us(ready_at.map_or(0, |at| us(now.duration_since(at))));
         // Reads wait for decoding where that is slower, so the time until the last read says nothing. What the decode
         // threads worked says it: the rest of the time they stood and waited for bytes.
         let done_us = work.done_us.load(Ordering::Relaxed);
-        let compute_us = done_us.min(busy_us / self.pool.cpu_threads() as u64);
+        let compute_us = match self.spec.job.reads_a_row() {
+            0 => done_us,
+            _ => done_us.min(worked.busy_us / self.pool.cpu_threads() as u64),
+        };
         let valid_rows = plan.rows - work.invalid_rows.load(Ordering::Relaxed);
         let (tensors, bytes) = self.tensors(plan.rows);
         self.count(plan, valid_rows, bytes);
+        self.counters.trace.announced(StepTrace {
+            epoch: plan.cursor.epoch,
+            position: plan.cursor.position,
+            rows: plan.rows,
+            held_us,
+            span_us: us(now.duration_since(work.admitted)),
+            made_us: done_us,
+            compute_us,
+            queued_us: u64::from(queued_us),
+            gap_us: self.announced.replace(now).map_or(0, |before| us(now.duration_since(before))),
+            worked,
+            sealed_us,
+            throttle,
+            spent: None,
+            is_taken: false,
+        });
         Outgoing::Ready(Ready {
             flags: if plan.last_in_epoch { FLAG_LAST } else { 0 },
             sequence: self.flow.sequence(),
@@ -408,36 +436,14 @@ impl Session {
     }
 }
 
-impl Batch {
-    fn seal(&mut self, pool: &Pool) {
-        if !matches!(&self.state, BatchState::Filling(_)) {
-            return;
-        }
-        let BatchState::Filling(filling) = std::mem::replace(&mut self.state, BatchState::Failed) else {
-            return;
-        };
-        self.state = match filling.state() {
-            forebay_arena::FillState::Filling { .. } => BatchState::Filling(filling),
-            // The other samples go on: the lowest row's fault is the one that is told, however threads ran.
-            forebay_arena::FillState::Failed if self.work.left.load(Ordering::Acquire) > 0 => {
-                BatchState::Filling(filling)
-            }
-            forebay_arena::FillState::Failed => BatchState::Failed,
-            forebay_arena::FillState::Complete => {
-                filling.seal().map_or_else(BatchState::Filling, BatchState::Ready)
-            }
-        };
-        if !matches!(&self.state, BatchState::Filling(_)) {
-            self.ready_at = Some(Instant::now());
-            self.busy_us = pool.busy_us().saturating_sub(self.work.busy_before_us);
-        }
-    }
-}
-
 impl Drop for Session {
     fn drop(&mut self) {
         self.give_up();
     }
+}
+
+fn us(duration: std::time::Duration) -> u64 {
+    duration.as_micros() as u64
 }
 
 fn clamp_us(us: u64) -> u32 {

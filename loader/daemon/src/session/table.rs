@@ -24,6 +24,8 @@ pub struct Listed {
     pub arena_bytes: u64,
     /// Its sums.
     pub counters: Arc<Counters>,
+    /// The user who opened it; none on a private daemon, which has one.
+    pub owner_uid: Option<u32>,
 }
 
 /// Keeps a session listed; dropping it takes the session out.
@@ -88,9 +90,14 @@ impl SessionTable {
 
     /// Every session's sums, oldest first.
     pub fn stats(&self) -> Vec<v1::SessionStats> {
+        self.all().iter().map(|listed| listed.stats()).collect()
+    }
+
+    /// Every session, oldest first.
+    pub fn all(&self) -> Vec<Arc<Listed>> {
         let mut listed = self.listed();
         listed.sort_by_key(|listed| listed.spec.id);
-        listed.iter().map(|listed| listed.stats()).collect()
+        listed
     }
 
     fn listed(&self) -> Vec<Arc<Listed>> {

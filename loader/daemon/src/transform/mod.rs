@@ -19,7 +19,7 @@ use std::fmt;
 
 pub use draw::{Draw, Drawn, RowDraws};
 pub use error::{SampleError, TransformError};
-pub use pipeline::{ImagePipeline, Scratch};
+pub use pipeline::{Decoded, ImagePipeline, Scratch};
 pub use resize::ResizeSize;
 pub use thumbnail::{Thumbnail, fitted, thumbnail};
 

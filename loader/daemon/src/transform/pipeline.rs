@@ -9,7 +9,7 @@ use super::window::Window;
 use super::{ImageOp, OutputOrder, OutputType, SampleError, TransformError};
 use super::{center_crop, flip, random_resized_crop};
 use crate::buffer::grown;
-use crate::decode::{ImageDecoder, ImageInfo, Rect};
+use crate::decode::{ImageDecoder, ImageInfo, Pixels, Rect};
 
 /// Longest side of a result, in pixels: what batches are made of, not posters.
 const SIDE_MAX: u32 = 16_384;
@@ -39,6 +39,13 @@ pub struct Scratch {
     resizing: Resizing,
     visible: Vec<u8>,
     padded: Vec<u8>,
+}
+
+/// One image between the two halves of [`ImagePipeline::run`]: the pixels that its draw needs.
+pub struct Decoded<'d> {
+    source: Pixels<'d>,
+    window: Window,
+    flip: bool,
 }
 
 impl Scratch {
@@ -169,29 +176,80 @@ impl ImagePipeline {
         draw: &Draw,
         target: &mut [u8],
     ) -> Result<(), SampleError> {
-        let (sample_bytes, target_bytes) = (self.sample_bytes(), target.len());
-        if sample_bytes != target_bytes {
-            return Err(SampleError::TargetLength { sample_bytes, target_bytes });
-        }
+        self.check_target(target)?;
+        let decoded = self.decode_drawn(encoded, decoder, draw)?;
+        self.finish(&decoded, scratch, target);
+        Ok(())
+    }
+
+    /// The first half of [`ImagePipeline::run`]: header, draw, and the pixels that the draw needs. Apart, so that a
+    /// caller can tell the time of decoding from that of the rest.
+    ///
+    /// # Errors
+    /// As `run`, but for the target's length.
+    pub fn decode<'d>(
+        &self,
+        encoded: &'d [u8],
+        decoder: &'d mut ImageDecoder,
+        rng: &mut impl RowDraws,
+    ) -> Result<(Drawn, Decoded<'d>), SampleError> {
+        let image = decoder.info(encoded)?;
+        let draw = self.draw(image, rng);
+        Ok((Drawn { image, draw }, self.decode_drawn(encoded, decoder, &draw)?))
+    }
+
+    fn decode_drawn<'d>(
+        &self,
+        encoded: &'d [u8],
+        decoder: &'d mut ImageDecoder,
+        draw: &Draw,
+    ) -> Result<Decoded<'d>, SampleError> {
         let window = Window::of(draw, self.height, self.width);
         let source = decoder.decode_region(encoded, window.need(draw))?;
-        let is_padded = window.is_padded(self.height, self.width);
-        if self.writes_rgb8() && !draw.flip && !is_padded {
-            scratch.resizing.run(&source, &window, target);
+        Ok(Decoded { source, window, flip: draw.flip })
+    }
+
+    /// The second half: resizes, flips and writes what was decoded.
+    ///
+    /// # Errors
+    /// [`SampleError::TargetLength`].
+    pub fn write(
+        &self,
+        decoded: &Decoded<'_>,
+        scratch: &mut Scratch,
+        target: &mut [u8],
+    ) -> Result<(), SampleError> {
+        self.check_target(target)?;
+        self.finish(decoded, scratch, target);
+        Ok(())
+    }
+
+    fn check_target(&self, target: &[u8]) -> Result<(), SampleError> {
+        let (sample_bytes, target_bytes) = (self.sample_bytes(), target.len());
+        if sample_bytes == target_bytes {
             return Ok(());
+        }
+        Err(SampleError::TargetLength { sample_bytes, target_bytes })
+    }
+
+    fn finish(&self, decoded: &Decoded<'_>, scratch: &mut Scratch, target: &mut [u8]) {
+        let Decoded { source, window, flip } = decoded;
+        let is_padded = window.is_padded(self.height, self.width);
+        if self.writes_rgb8() && !flip && !is_padded {
+            scratch.resizing.run(source, window, target);
+            return;
         }
         let visible_bytes = window.x.len as usize * window.y.len as usize * 3;
         let visible = grown(&mut scratch.visible, visible_bytes);
-        scratch.resizing.run(&source, &window, visible);
+        scratch.resizing.run(source, window, visible);
         let rgb = if is_padded {
             let padded = grown(&mut scratch.padded, self.rgb_bytes());
-            pad(visible, &window, self.width as usize, padded);
+            pad(visible, window, self.width as usize, padded);
             padded
         } else {
             visible
         };
-        self.layout.write(rgb, self.width as usize, draw.flip, target);
-        Ok(())
+        self.layout.write(rgb, self.width as usize, *flip, target);
     }
 
     /// Whether the resized pixels are already the result.

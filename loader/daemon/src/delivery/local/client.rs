@@ -168,7 +168,7 @@ impl Consumer {
     /// # Errors
     /// Unavailable where the daemon is gone.
     pub fn credit(&mut self, credits: u32) -> Result<(), Fault> {
-        ClientRecord::Credit { credits }.write(&mut self.out);
+        ClientRecord::Credit { credits, spent: None }.write(&mut self.out);
         send(&self.socket, &self.out)
     }
 

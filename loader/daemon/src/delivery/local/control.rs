@@ -142,13 +142,13 @@ impl Control {
             Call::Resolve(request) => reply::Result::Resolve(self.service.resolve(self.peer, request).await?),
             Call::Open(request) => reply::Result::Open(self.open(&request, client)?),
             Call::Show(request) => reply::Result::Show(self.service.show(self.peer, request).await?),
+            Call::Explain(request) => reply::Result::Explain(self.service.explain(self.peer, &request)?),
             Call::Stats(_) => reply::Result::Stats(self.service.stats(self.peer)?),
             Call::Drain(request) => reply::Result::Drain(self.service.drain(self.peer, &request)?),
             Call::Fetch(_) => {
                 return Err(Fault::unimplemented("fetch on the local socket; the gRPC socket serves it"));
             }
             Call::Stream(_) => return Err(Fault::unimplemented("stream")),
-            Call::Explain(_) => return Err(Fault::unimplemented("explain")),
         })
     }
 

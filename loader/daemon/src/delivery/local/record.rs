@@ -12,6 +12,8 @@ pub const FLAG_MORE: u8 = 1;
 pub const FLAG_LAST: u8 = 1;
 /// READY's flag: no batch, the epoch has no step left.
 pub const FLAG_EMPTY: u8 = 2;
+/// CREDIT's flag: what the batches taken since the last one cost the consumer follows.
+pub const FLAG_SPENT: u8 = 1;
 /// FAULT's flag: the daemon closes the session.
 pub const FLAG_FATAL: u8 = 1;
 
@@ -19,6 +21,7 @@ const READY_BYTES: usize = 96;
 const TENSOR_BYTES: usize = 56;
 const RELEASE_ENTRY_BYTES: usize = 24;
 const RELEASES_MAX: usize = 64;
+const SPENT_BYTES: usize = 16;
 
 /// What a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,11 +208,21 @@ pub struct Release {
     pub slot: u32,
 }
 
+/// What a consumer's time went into since it last said so, microseconds; at most 71 minutes each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "docs/wire.md names each")]
+pub struct Spent {
+    pub waited_us: u32,
+    pub trainer_us: u32,
+    pub python_us: u32,
+    pub copied_us: u32,
+}
+
 /// What a client says on a session socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "docs/wire.md names each")]
 pub enum ClientRecord {
-    Credit { credits: u32 },
+    Credit { credits: u32, spent: Option<Spent> },
     Release(Vec<Release>),
     Seek { sequence: u32, epoch: u64, position: u64, credits: u32 },
 }
@@ -223,8 +236,12 @@ impl ClientRecord {
         let header = Header::read(record)?;
         match header.kind {
             kind if kind == RecordKind::Credit as u8 => {
-                expect(record, RecordKind::Credit, |_| HEADER_BYTES + 8)?;
-                Ok(Self::Credit { credits: u32_at(record, 8) })
+                let says = header.flags & FLAG_SPENT != 0;
+                expect(record, RecordKind::Credit, |_| {
+                    HEADER_BYTES + 8 + if says { SPENT_BYTES } else { 0 }
+                })?;
+                let spent = says.then(|| Spent::read(&record[HEADER_BYTES + 8..]));
+                Ok(Self::Credit { credits: u32_at(record, 8), spent })
             }
             kind if kind == RecordKind::Release as u8 => {
                 expect(record, RecordKind::Release, |count| {
@@ -246,10 +263,12 @@ impl ClientRecord {
     /// Writes the record over `out`, as a client does.
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Credit { credits } => {
-                Header { kind: RecordKind::Credit as u8, flags: 0, count: 0, sequence: 0 }.write(out);
+            Self::Credit { credits, spent } => {
+                let flags = if spent.is_some() { FLAG_SPENT } else { 0 };
+                Header { kind: RecordKind::Credit as u8, flags, count: 0, sequence: 0 }.write(out);
                 put_u32(out, *credits);
                 put_u32(out, 0);
+                spent.iter().for_each(|spent| spent.write(out));
             }
             Self::Release(entries) => {
                 let count = entries.len() as u16;
@@ -263,6 +282,19 @@ impl ClientRecord {
                 put_u32(out, *credits);
                 put_u32(out, 0);
             }
+        }
+    }
+}
+
+impl Spent {
+    fn read(entry: &[u8]) -> Self {
+        let [waited_us, trainer_us, python_us, copied_us] = [0, 4, 8, 12].map(|at| u32_at(entry, at));
+        Self { waited_us, trainer_us, python_us, copied_us }
+    }
+
+    fn write(self, out: &mut Vec<u8>) {
+        for value in [self.waited_us, self.trainer_us, self.python_us, self.copied_us] {
+            put_u32(out, value);
         }
     }
 }
@@ -370,118 +402,4 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn ready_reads_back_what_it_wrote() {
-        let tensor = ReadyTensor { offset_bytes: 4096, len_bytes: 24, dims: vec![2, 3, 4] };
-        let ready = Ready {
-            flags: FLAG_LAST,
-            sequence: 7,
-            slot: 3,
-            generation: 1 << 40,
-            next_position: 9,
-            queued_us: 5,
-            tensors: vec![tensor],
-            ..Ready::default()
-        };
-        let mut bytes = Vec::new();
-        ready.write(&mut bytes);
-        assert_eq!(bytes.len(), READY_BYTES + TENSOR_BYTES);
-        assert_eq!(Ready::read(&bytes), Ok(ready));
-    }
-
-    #[test]
-    fn client_records_read_back_what_they_wrote() {
-        let release = Release { arena: 1, generation: 2, slot: 3 };
-        let records = [
-            ClientRecord::Credit { credits: 4 },
-            ClientRecord::Release(vec![release; 64]),
-            ClientRecord::Seek { sequence: 1, epoch: 2, position: 3, credits: 4 },
-        ];
-        let mut bytes = Vec::new();
-        for record in records {
-            record.write(&mut bytes);
-            assert_eq!(ClientRecord::read(&bytes), Ok(record));
-        }
-    }
-
-    #[test]
-    fn a_wrong_length_and_an_unknown_kind_are_named() {
-        let mut bytes = Vec::new();
-        ClientRecord::Credit { credits: 1 }.write(&mut bytes);
-        bytes.push(0);
-        assert_eq!(
-            ClientRecord::read(&bytes),
-            Err(RecordError::Length { kind: 0x20, len_bytes: 17, expected_bytes: 16 })
-        );
-        assert_eq!(ClientRecord::read(&[0x7f; 8]), Err(RecordError::Kind { kind: 0x7f }));
-        assert_eq!(ClientRecord::read(&[0x20]), Err(RecordError::Short { len_bytes: 1 }));
-        bytes[0] = RecordKind::Release as u8;
-        assert!(ClientRecord::read(&bytes).is_err(), "a release without entries");
-    }
-
-    /// The same file as `client-py/tests/test_wire.py` reads, so that both sides mean the same bytes.
-    fn golden() -> serde_json::Map<String, serde_json::Value> {
-        let text = include_str!("../../../../../client-py/tests/golden_wire.json");
-        serde_json::from_str(text).expect("JSON")
-    }
-
-    fn bytes(record: &serde_json::Value) -> Vec<u8> {
-        let hex = record["hex"].as_str().expect("hex");
-        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex")).collect()
-    }
-
-    #[test]
-    fn the_golden_records_of_the_client_read_and_write_byte_for_byte() {
-        let mut seen = 0;
-        for (name, record) in golden() {
-            let (hex, mut out) = (bytes(&record), Vec::new());
-            match record["kind"].as_str().expect("kind") {
-                "ready" => Ready::read(&hex).expect(&name).write(&mut out),
-                "credit" | "release" | "seek" => ClientRecord::read(&hex).expect(&name).write(&mut out),
-                "attach" => write_attach(&mut out, read_attach(&hex).expect(&name)),
-                "control" => {
-                    let more = record["flags"].as_u64() == Some(u64::from(FLAG_MORE));
-                    write_control(&mut out, record["fragment"].as_str().expect("fragment").as_bytes(), more);
-                }
-                "fault" => {
-                    let (header, number) = (Header::read(&hex).expect(&name), |at| u64_at(&hex, at));
-                    let json = std::str::from_utf8(&hex[24..]).expect("JSON");
-                    write_fault(
-                        &mut out,
-                        header.flags == FLAG_FATAL,
-                        header.sequence,
-                        number(8),
-                        number(16),
-                        json,
-                    );
-                }
-                "arena" => {
-                    let (arena, slot_bytes, slots) = read_arena(&hex).expect(&name);
-                    write_arena(&mut out, arena, slot_bytes, slots);
-                    out[1] = hex[1]; // ONE_OFF, which this version does not send
-                }
-                other => panic!("{name}: a kind {other} that this test does not know"),
-            }
-            if record["kind"] != "seek" && record["kind"] != "ready" {
-                out[4..8].copy_from_slice(&hex[4..8]); // the sequence, which only these two act on
-            }
-            assert_eq!(out, hex, "{name}");
-            seen += 1;
-        }
-        assert!(seen >= 10, "the file holds every kind of record");
-    }
-
-    proptest! {
-        #[test]
-        fn rubbish_is_an_error_and_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = ClientRecord::read(&bytes);
-            let _ = Ready::read(&bytes);
-            let _ = read_arena(&bytes);
-            let _ = read_attach(&bytes);
-        }
-    }
-}
+mod tests;

@@ -64,7 +64,10 @@ async fn exchange(session: &mut Session, socket: &SeqPacket) -> io::Result<&'sta
 
 fn apply(session: &mut Session, record: ClientRecord) -> Result<(), String> {
     match record {
-        ClientRecord::Credit { credits } => session.credit(credits),
+        ClientRecord::Credit { credits, spent } => {
+            session.credit(credits);
+            session.taken(credits, spent);
+        }
         ClientRecord::Release(releases) => session.release(&releases),
         ClientRecord::Seek { sequence, epoch, position, credits } => {
             if epoch > EPOCH_MAX {
