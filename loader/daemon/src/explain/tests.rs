@@ -246,6 +246,7 @@ fn the_page_says_first_what_to_change() {
     let lines: Vec<_> = page.lines().collect();
     assert!(lines[0].starts_with("rank 0 of 1, session 3"), "{page}");
     assert!(lines[2].starts_with("  change first: set read_threads = 9"), "{page}");
+    assert!(lines.iter().all(|line| line.chars().count() <= 110), "{page}");
     assert!(page.contains("storage      76 %"), "{page}");
     assert!(page.contains("812 ms    54 kB  n01/a.jpg  (epoch 1 row 9)"), "{page}");
 }

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use super::advice::{size, time};
 use super::{Findings, SlowObject, StepCost};
 
+/// Columns of a line of prose.
+const LINE: usize = 100;
 /// Columns of a full bar.
 const BAR: usize = 32;
 /// Lines of each list of slow things.
@@ -22,9 +24,10 @@ pub fn page(findings: &[Findings]) -> String {
 fn one(findings: &Findings) -> String {
     let mut out = String::new();
     title(&mut out, findings);
-    let _ = writeln!(out, "\n  change first: {}", findings.advice);
     let cause = findings.cause.map_or("nothing yet", super::Cause::name);
-    let _ = writeln!(out, "  because ({cause}): {}", findings.detail);
+    out.push('\n');
+    paragraph(&mut out, &format!("change first: {}", findings.advice));
+    paragraph(&mut out, &format!("because ({cause}): {}", findings.detail));
     if findings.cause.is_none() {
         return out;
     }
@@ -33,6 +36,26 @@ fn one(findings: &Findings) -> String {
     objects(&mut out, "slowest reads", &findings.slowest_reads);
     objects(&mut out, "slowest to decode and transform", &findings.slowest_decodes);
     out
+}
+
+/// Words in lines of a width that reads well, the further ones set in.
+fn paragraph(out: &mut String, text: &str) {
+    let mut column = 0;
+    for word in text.split(' ') {
+        if column == 0 {
+            out.push_str("  ");
+            column = 2;
+        } else if column + 1 + word.chars().count() > LINE {
+            out.push_str("\n      ");
+            column = 6;
+        } else {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += word.chars().count();
+    }
+    out.push('\n');
 }
 
 fn title(out: &mut String, findings: &Findings) {
@@ -53,7 +76,7 @@ fn title(out: &mut String, findings: &Findings) {
 fn shares(out: &mut String, findings: &Findings) {
     let _ = writeln!(
         out,
-        "\n  where the time of the last {} steps went ({} of {} since it was opened)",
+        "\n  where the time of the last {} steps went, {} in all; {} were announced since it was opened",
         findings.steps,
         time(findings.window_us as f64),
         findings.steps_seen
