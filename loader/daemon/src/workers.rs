@@ -270,8 +270,8 @@ impl Bench {
         add(&work.counters.reads, 1);
         add(&work.counters.read_bytes, bytes);
         add(&work.counters.read_us, read_time.as_micros() as u64);
-        work.counters.trace.read_times.note(read_time);
-        work.counters.trace.reads.offer(read_time, |us| read.tag.slow(us, bytes));
+        work.counters.history.read_times.note(read_time);
+        work.counters.history.reads.offer(read_time, |us| read.tag.slow(us, bytes));
         if work.is_cancelled() {
             let Read { buf, tag: Task { reserved, earlier, .. }, .. } = read;
             return pool.end(reserved, buf, earlier);
@@ -338,7 +338,7 @@ impl Bench {
         metrics::sample_made(took);
         self.meter.made(&pool.sums, took, decode);
         add(&task.work.counters.decode_us, took.as_micros() as u64);
-        task.work.counters.trace.samples.offer(took, |us| task.slow(us, buf.bytes.len() as u64));
+        task.work.counters.history.samples.offer(took, |us| task.slow(us, buf.bytes.len() as u64));
         match made {
             Ok(Ok(())) => {
                 let planned = task.work.planned(task.sample.index());

@@ -180,7 +180,7 @@ impl Facts<'_> {
     fn slots(&self) -> (String, String) {
         let leases = self.evidence.consumer.max_leases;
         let copied =
-            |step: &&crate::session::trace::StepTrace| step.spent.is_some_and(|spent| spent.copied_us > 0);
+            |step: &&crate::session::history::PastStep| step.spent.is_some_and(|spent| spent.copied_us > 0);
         let copies = self.evidence.steps.iter().filter(copied).count();
         (
             format!(

@@ -9,7 +9,7 @@ mod split;
 pub mod text;
 
 use crate::meter::throttle::Throttle;
-use crate::session::trace::StepTrace;
+use crate::session::history::PastStep;
 
 /// The trainer limits the run from this share of the time on: what MLPerf Storage asks of a loader (90 % utilisation).
 const TRAINER_LIMITS_FROM: f64 = 0.9;
@@ -83,7 +83,7 @@ pub struct Evidence {
     /// What the daemon runs on.
     pub machine: Machine,
     /// The newest steps that were taken, oldest first.
-    pub steps: Vec<StepTrace>,
+    pub steps: Vec<PastStep>,
     /// Steps ever announced.
     pub steps_seen: u64,
     /// The quota's counters now.
@@ -243,7 +243,7 @@ pub fn judge(evidence: Evidence) -> Findings {
     }
 }
 
-fn cost(step: &StepTrace, parts: &split::Parts) -> StepCost {
+fn cost(step: &PastStep, parts: &split::Parts) -> StepCost {
     StepCost {
         epoch: step.epoch,
         position: step.position,

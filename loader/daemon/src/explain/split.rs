@@ -3,7 +3,7 @@
 use super::{CAUSES, Cause, Evidence, Shares};
 use crate::delivery::local::record::Spent;
 use crate::meter::Worked;
-use crate::session::trace::StepTrace;
+use crate::session::history::PastStep;
 
 /// Microseconds by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Mix {
     /// Puts a step's time down to causes. The wait is walked back from its end: the batch was complete and not announced
     /// yet, it was being made, it waited for a slot. While it was made, storage and compute have the shares they had in
     /// all of that time, since they overlap.
-    pub fn split(&self, step: &StepTrace) -> Parts {
+    pub fn split(&self, step: &PastStep) -> Parts {
         let spent = spent(step);
         let waited_us = u64::from(spent.waited_us);
         let late_us = waited_us.min(step.span_us.saturating_sub(step.made_us));
@@ -138,7 +138,7 @@ impl Mix {
 }
 
 /// As the consumer says. One that does not say waited, for all we know, whenever nothing stood ready for it.
-fn spent(step: &StepTrace) -> Spent {
+fn spent(step: &PastStep) -> Spent {
     step.spent.unwrap_or_else(|| {
         let clamp = |us: u64| u32::try_from(us).unwrap_or(u32::MAX);
         let trainer_us = step.queued_us.min(step.gap_us);

@@ -6,7 +6,7 @@ use crate::meter::Worked;
 use crate::meter::throttle::Throttle;
 
 /// A step of `waited` and `trainer` milliseconds whose batch was made in 100 ms, of which the threads worked `compute`.
-fn step(waited_ms: u32, trainer_ms: u32, compute_ms: u64) -> StepTrace {
+fn step(waited_ms: u32, trainer_ms: u32, compute_ms: u64) -> PastStep {
     let worked = Worked {
         busy_us: compute_ms * 2000,
         decode_us: compute_ms * 1500,
@@ -16,7 +16,7 @@ fn step(waited_ms: u32, trainer_ms: u32, compute_ms: u64) -> StepTrace {
         read_us: (100 - compute_ms) * 2000,
         queue_us: 0,
     };
-    StepTrace {
+    PastStep {
         rows: 32,
         made_us: 100_000,
         span_us: 100_000,
@@ -25,12 +25,12 @@ fn step(waited_ms: u32, trainer_ms: u32, compute_ms: u64) -> StepTrace {
         worked,
         spent: Some(Spent { waited_us: waited_ms * 1000, trainer_us: trainer_ms * 1000, ..Spent::default() }),
         is_taken: true,
-        ..StepTrace::default()
+        ..PastStep::default()
     }
 }
 
-fn evidence(step: StepTrace) -> Evidence {
-    let steps = (0..20).map(|index| StepTrace { position: index * 32, ..step }).collect();
+fn evidence(step: PastStep) -> Evidence {
+    let steps = (0..20).map(|index| PastStep { position: index * 32, ..step }).collect();
     Evidence {
         consumer: Consumer { session: 3, size: 1, depth: 2, max_leases: 2, ..Consumer::default() },
         pool: PoolFacts {
@@ -172,7 +172,7 @@ fn copies_and_full_slots_are_the_consumers() {
     let findings = judge(planted);
     assert_eq!(findings.cause, Some(Cause::Slots));
     assert!(findings.advice.starts_with("drop batches") && findings.detail.starts_with("20 of 20 batches"));
-    let full = evidence(StepTrace { held_us: 200_000, ..step(300, 20, 5) });
+    let full = evidence(PastStep { held_us: 200_000, ..step(300, 20, 5) });
     assert_eq!(found(full).0, Some(Cause::Slots));
 }
 
@@ -202,13 +202,13 @@ fn a_wait_longer_than_all_the_daemon_did_is_the_hand_over() {
     let (cause, advice) = found(evidence(step(500, 20, 5)));
     assert_eq!(cause, Some(Cause::HandOver));
     assert!(advice.contains("restarted"), "{advice}");
-    let late = StepTrace { span_us: 170_000, ..step(80, 20, 5) };
+    let late = PastStep { span_us: 170_000, ..step(80, 20, 5) };
     assert_eq!(found(evidence(late)).0, Some(Cause::HandOver), "complete, and announced late");
 }
 
 #[test]
 fn a_client_that_does_not_say_waited_whenever_nothing_stood_ready() {
-    let mut planted = evidence(StepTrace { gap_us: 100_000, ..step(0, 0, 5) });
+    let mut planted = evidence(PastStep { gap_us: 100_000, ..step(0, 0, 5) });
     planted.steps.iter_mut().for_each(|step| step.spent = None);
     assert_eq!(found(planted.clone()).0, Some(Cause::Storage));
     planted.steps.iter_mut().for_each(|step| step.queued_us = 95_000);

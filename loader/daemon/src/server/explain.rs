@@ -46,8 +46,8 @@ impl Service {
     }
 
     fn evidence(&self, listed: &Arc<Listed>, throttle: Throttle) -> Evidence {
-        let (spec, trace) = (&listed.spec, &listed.counters.trace);
-        let (steps, steps_seen) = trace.taken_steps();
+        let (spec, history) = (&listed.spec, &listed.counters.history);
+        let (steps, steps_seen) = history.taken_steps();
         let named = |slow: Slow| SlowObject {
             key: spec.job.key(slow.sample),
             us: slow.us,
@@ -82,9 +82,9 @@ impl Service {
             steps,
             steps_seen,
             throttle,
-            read_p99_us: trace.read_times.quantile_us(0.99),
-            slowest_reads: trace.reads.worst().into_iter().map(named).collect(),
-            slowest_decodes: trace.samples.worst().into_iter().map(named).collect(),
+            read_p99_us: history.read_times.quantile_us(0.99),
+            slowest_reads: history.reads.worst().into_iter().map(named).collect(),
+            slowest_decodes: history.samples.worst().into_iter().map(named).collect(),
         }
     }
 }

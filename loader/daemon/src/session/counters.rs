@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use forebay_proto::v1;
 
-use super::trace::Trace;
+use super::history::History;
 
 /// Lines of the ledger that are kept for people; all are counted.
 const LEDGER_LINES: usize = 100;
@@ -31,7 +31,7 @@ pub struct Counters {
     pub position: AtomicU64,
     pub leased: AtomicU64,
     /// The newest steps, for `explain`.
-    pub trace: Trace,
+    pub history: History,
     ledger: Mutex<VecDeque<v1::BadSample>>,
 }
 

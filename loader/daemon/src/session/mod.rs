@@ -5,9 +5,9 @@
 mod batch;
 pub mod counters;
 pub mod flow;
+pub mod history;
 pub mod slowest;
 pub mod table;
-pub mod trace;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ use batch::{Batch, BatchState, InFlight};
 pub use counters::Counters;
 use counters::add;
 use flow::{Flow, SequenceError, Step};
-use trace::StepTrace;
+use history::PastStep;
 
 use crate::delivery::local::record::{FLAG_EMPTY, FLAG_LAST, Ready, ReadyTensor, Release, Spent};
 use crate::error::{Fault, Kind};
@@ -171,7 +171,7 @@ impl Session {
     /// Notes what the consumer took, as its credit tells: it grants one more for each batch.
     pub fn taken(&mut self, credits: u32, spent: Option<Spent>) {
         if self.is_started {
-            self.counters.trace.taken(credits, spent);
+            self.counters.history.taken(credits, spent);
         }
         self.is_started = true;
     }
@@ -195,7 +195,7 @@ impl Session {
         self.flow.seek(sequence, cursor, credits)?;
         self.give_up();
         self.bad_in_epoch = (cursor.epoch, 0);
-        self.counters.trace.sought();
+        self.counters.history.sought();
         (self.announced, self.is_started) = (None, true);
         Ok(())
     }
@@ -243,7 +243,7 @@ impl Session {
             outcome: Mutex::new(Outcome::default()),
             trace: None,
         });
-        let is_held = slot_us > 0 && self.counters.trace.has_all();
+        let is_held = slot_us > 0 && self.counters.history.has_all();
         let batch = Batch {
             held_us: if is_held { slot_us } else { 0 },
             state: BatchState::Filling(filling),
@@ -312,7 +312,7 @@ impl Session {
         let valid_rows = plan.rows - work.invalid_rows.load(Ordering::Relaxed);
         let (tensors, bytes) = self.tensors(plan.rows);
         self.count(plan, valid_rows, bytes);
-        self.counters.trace.announced(StepTrace {
+        self.counters.history.announced(PastStep {
             epoch: plan.cursor.epoch,
             position: plan.cursor.position,
             rows: plan.rows,

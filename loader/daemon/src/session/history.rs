@@ -13,7 +13,7 @@ pub const STEPS_KEPT: usize = 512;
 
 /// One step, as the daemon made it and the consumer took it. Times in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct StepTrace {
+pub struct PastStep {
     /// The step's cursor.
     pub epoch: u64,
     /// The step's cursor.
@@ -46,7 +46,7 @@ pub struct StepTrace {
 
 /// The newest steps, and the slowest samples in them.
 #[derive(Default)]
-pub struct Trace {
+pub struct History {
     steps: Mutex<Steps>,
     /// Reads that took longest.
     pub reads: Slowest,
@@ -58,15 +58,15 @@ pub struct Trace {
 
 #[derive(Default)]
 struct Steps {
-    ring: VecDeque<StepTrace>,
+    ring: VecDeque<PastStep>,
     /// Announced since the session began, and taken of those.
     announced: u64,
     taken: u64,
 }
 
-impl Trace {
+impl History {
     /// A batch was announced.
-    pub fn announced(&self, step: StepTrace) {
+    pub fn announced(&self, step: PastStep) {
         let mut steps = self.lock();
         if steps.ring.capacity() == 0 {
             steps.ring.reserve_exact(STEPS_KEPT);
@@ -113,7 +113,7 @@ impl Trace {
 
     /// The steps that were taken, oldest first, without the session's first (its start, which no setting changes);
     /// and how many were ever announced.
-    pub fn taken_steps(&self) -> (Vec<StepTrace>, u64) {
+    pub fn taken_steps(&self) -> (Vec<PastStep>, u64) {
         let steps = self.lock();
         let skip = usize::from(steps.announced == steps.ring.len() as u64);
         let taken = steps.ring.iter().skip(skip).filter(|step| step.is_taken).copied().collect();
@@ -129,54 +129,54 @@ impl Trace {
 mod tests {
     use super::*;
 
-    fn announce(trace: &Trace, positions: std::ops::Range<u64>) {
-        positions.for_each(|position| trace.announced(StepTrace { position, ..StepTrace::default() }));
+    fn announce(history: &History, positions: std::ops::Range<u64>) {
+        positions.for_each(|position| history.announced(PastStep { position, ..PastStep::default() }));
     }
 
-    fn taken(trace: &Trace) -> Vec<u64> {
-        trace.taken_steps().0.iter().map(|step| step.position).collect()
+    fn taken(history: &History) -> Vec<u64> {
+        history.taken_steps().0.iter().map(|step| step.position).collect()
     }
 
     #[test]
     fn steps_that_nobody_took_and_the_first_are_left_out() {
-        let trace = Trace::default();
-        announce(&trace, 0..4);
-        trace.taken(3, None);
-        assert_eq!((taken(&trace), trace.taken_steps().1), (vec![1, 2], 4));
-        assert!(!trace.has_all());
-        trace.taken(1, None);
-        assert!(trace.has_all());
+        let history = History::default();
+        announce(&history, 0..4);
+        history.taken(3, None);
+        assert_eq!((taken(&history), history.taken_steps().1), (vec![1, 2], 4));
+        assert!(!history.has_all());
+        history.taken(1, None);
+        assert!(history.has_all());
     }
 
     #[test]
     fn a_report_belongs_to_the_last_batch_it_was_sent_behind() {
-        let (trace, spent) = (Trace::default(), Spent { waited_us: 7, ..Spent::default() });
-        announce(&trace, 0..5);
-        trace.taken(2, None);
-        trace.taken(2, Some(spent));
-        let said: Vec<_> = trace.taken_steps().0.iter().map(|step| step.spent).collect();
+        let (history, spent) = (History::default(), Spent { waited_us: 7, ..Spent::default() });
+        announce(&history, 0..5);
+        history.taken(2, None);
+        history.taken(2, Some(spent));
+        let said: Vec<_> = history.taken_steps().0.iter().map(|step| step.spent).collect();
         assert_eq!(said, [None, Some(Spent::default()), Some(spent)]);
     }
 
     #[test]
     fn the_oldest_go_and_a_consumer_that_claims_too_much_has_what_there_is() {
-        let trace = Trace::default();
-        announce(&trace, 0..1000);
-        trace.taken(u32::MAX, None);
-        let kept = taken(&trace);
-        assert_eq!((kept.len(), kept[0], trace.taken_steps().1), (STEPS_KEPT, 488, 1000));
-        announce(&trace, 1000..1001);
-        assert_eq!(taken(&trace).len(), STEPS_KEPT - 1, "the newest waits to be taken");
+        let history = History::default();
+        announce(&history, 0..1000);
+        history.taken(u32::MAX, None);
+        let kept = taken(&history);
+        assert_eq!((kept.len(), kept[0], history.taken_steps().1), (STEPS_KEPT, 488, 1000));
+        announce(&history, 1000..1001);
+        assert_eq!(taken(&history).len(), STEPS_KEPT - 1, "the newest waits to be taken");
     }
 
     #[test]
     fn what_was_announced_before_a_seek_is_never_taken() {
-        let trace = Trace::default();
-        announce(&trace, 0..3);
-        trace.taken(2, None);
-        trace.sought();
-        announce(&trace, 50..52);
-        trace.taken(2, None);
-        assert_eq!(taken(&trace), [1, 50, 51]);
+        let history = History::default();
+        announce(&history, 0..3);
+        history.taken(2, None);
+        history.sought();
+        announce(&history, 50..52);
+        history.taken(2, None);
+        assert_eq!(taken(&history), [1, 50, 51]);
     }
 }
