@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use forebay_arena::SampleMut;
@@ -18,7 +18,9 @@ use crate::metrics;
 use crate::prefetch::{Admitted, BadRow, BatchWork, Gate, ReadBudget, Reserved};
 use crate::session::counters::add;
 use crate::session::slowest::Slow;
-use crate::storage::{Done, Engine, Read, ReadBuf, RetryPolicy, Root, StorageError, StorageErrorKind};
+use crate::storage::{
+    Done, Engine, Read, ReadBuf, RetryPolicy, Root, SpareBuffers, StorageError, StorageErrorKind,
+};
 use crate::trace::{TracedImage, TracedRow, Verdict};
 use crate::transform::{RowDraws, SampleError, Scratch};
 
@@ -26,8 +28,6 @@ use crate::transform::{RowDraws, SampleError, Scratch};
 const SUBSTITUTES_MAX: u32 = 8;
 /// One failed read in so many is told at once.
 const RETRIES_A_WARNING: u64 = 1000;
-/// Buffers larger than this are kept for the next sample only as [`may_keep`] allows.
-const BUFFER_KEPT_BYTES: usize = 16 << 20;
 
 /// One sample on its way: it has its range and its read bytes, and waits for no resource any more.
 pub struct Task {
@@ -72,7 +72,7 @@ pub struct Pool {
     gate: Gate<Admitted>,
     engine: Arc<dyn Engine<Task>>,
     options: PoolOptions,
-    buffers: Mutex<Vec<ReadBuf>>,
+    buffers: SpareBuffers,
     timer: tokio::runtime::Handle,
     no_root: Arc<Root>,
     sums: PoolSums,
@@ -97,7 +97,7 @@ impl Pool {
             gate,
             engine,
             options,
-            buffers: Mutex::new(Vec::new()),
+            buffers: SpareBuffers::new(options.budget.reads as usize, 2 * options.budget.bytes),
             timer,
             no_root,
             sums: PoolSums::default(),
@@ -165,7 +165,7 @@ impl Pool {
             let source = work.epoch.order.sample(position);
             let (attempt, failures, since) = (0, 0, Instant::now());
             let task = Task { work, sample, reserved, source, attempt, failures, since, earlier: Vec::new() };
-            self.read(task, self.take_buffer());
+            self.read(task, self.buffers.take());
         }
     }
 
@@ -180,25 +180,10 @@ impl Pool {
         self.engine.submit(Read { root, buf, extent, limit_bytes, tag: task });
     }
 
-    fn take_buffer(&self) -> ReadBuf {
-        self.buffers.lock().expect("no thread panics with the lock").pop().unwrap_or_default()
-    }
-
-    fn keep_buffer(&self, buf: ReadBuf) {
-        let mut buffers = self.buffers.lock().expect("no thread panics with the lock");
-        if may_keep(
-            buf.bytes.capacity(),
-            buffers.iter().map(|kept| kept.bytes.capacity()),
-            self.options.budget,
-        ) {
-            buffers.push(buf);
-        }
-    }
-
     /// Everything that a task held goes back, and the next read may start.
     fn end(&self, reserved: Reserved, buf: ReadBuf, earlier: Vec<ReadBuf>) {
-        self.keep_buffer(buf);
-        earlier.into_iter().for_each(|buf| self.keep_buffer(buf));
+        self.buffers.put(buf);
+        earlier.into_iter().for_each(|buf| self.buffers.put(buf));
         self.gate.finish(reserved);
         self.pump();
     }
@@ -225,17 +210,6 @@ fn nth_file(job: &Job, nth: usize) -> (usize, &FieldMaker) {
         .filter_map(|field| Some((field.maker.path_column()?, &field.maker)))
         .nth(nth)
         .expect("a task reads as many files as fields ask for")
-}
-
-/// Whether a buffer of `capacity_bytes` is kept beside those that are. Large ones together stay within twice the budget
-/// (a buffer is as large as the largest sample it ever held): fresh pages for each sample of 147 MB cost 3 times the
-/// processor time of reading it.
-fn may_keep(capacity_bytes: usize, kept: impl ExactSizeIterator<Item = usize>, budget: ReadBudget) -> bool {
-    if kept.len() >= budget.reads as usize {
-        return false;
-    }
-    let large = |bytes: &usize| *bytes > BUFFER_KEPT_BYTES;
-    !large(&capacity_bytes) || (kept.filter(large).sum::<usize>() + capacity_bytes) as u64 <= 2 * budget.bytes
 }
 
 fn decode_loop(pool: &Weak<Pool>, completed: &flume::Receiver<Done<Task>>, options: PoolOptions) {
@@ -283,7 +257,7 @@ impl Bench {
         let Read { buf, tag: mut task, .. } = read;
         if task.earlier.len() + 1 < work.job.reads_a_row() {
             task.earlier.push(buf);
-            let next = pool.take_buffer();
+            let next = pool.buffers.take();
             return pool.read(task, next);
         }
         self.make(pool, task, buf);
@@ -426,7 +400,7 @@ impl Bench {
                 task.source = work.epoch.order.substitute(planned.position, task.attempt);
                 task.failures = 0;
                 task.since = Instant::now();
-                task.earlier.drain(..).for_each(|buf| pool.keep_buffer(buf));
+                task.earlier.drain(..).for_each(|buf| pool.buffers.put(buf));
                 pool.read(task, buf);
             }
             Policy::Mask => Self::mask(pool, task, buf, Verdict::Masked),
@@ -503,21 +477,5 @@ impl RowDraws for Draws {
 
     fn below(&mut self, n: u64) -> u64 {
         self.0.below(n)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn large_buffers_are_kept_within_twice_the_budget_and_small_ones_by_their_number() {
-        const MIB: usize = 1 << 20;
-        let budget = ReadBudget { bytes: 100 * MIB as u64, reads: 4 };
-        let keep = |capacity: usize, kept: &[usize]| may_keep(capacity, kept.iter().copied(), budget);
-        assert!(keep(MIB, &[90 * MIB, 90 * MIB, 90 * MIB]), "a small one never counts bytes");
-        assert!(!keep(MIB, &[1, 1, 1, 1]), "as many as reads may be in flight");
-        assert!(keep(90 * MIB, &[90 * MIB, MIB]));
-        assert!(!keep(90 * MIB, &[90 * MIB, 90 * MIB]));
     }
 }

@@ -13,6 +13,7 @@ mod faulty;
 mod memory;
 mod retry;
 mod root;
+mod spare;
 mod threads;
 mod whole;
 
@@ -25,6 +26,7 @@ pub use faulty::{Faults, FaultyEngine};
 pub use memory::MemoryEngine;
 pub use retry::RetryPolicy;
 pub use root::Root;
+pub use spare::SpareBuffers;
 pub use threads::ThreadsEngine;
 
 /// One read: what to read, where to put it, and whom it is for.
