@@ -5,19 +5,26 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::bench::options::{BENCH_HELP, BenchArgs};
+use crate::config::MetricsListen;
 use crate::doctor::options::{DOCTOR_HELP, DoctorArgs};
 use crate::explain::options::{EXPLAIN_HELP, ExplainArgs};
 use crate::init::options::{INIT_HELP, InitArgs};
+use crate::logs::LogFormat;
 use crate::shell::{COMPLETIONS_HELP, CompletionsArgs, MAN_HELP, ManArgs};
 use crate::show::options::{SHOW_HELP, ShowArgs};
+use crate::top::{TOP_HELP, TopArgs};
 
 /// Shuffled batches from shared storage, decoded, in pinned shared memory, for every GPU of the node.
 #[derive(Parser, Debug)]
 #[command(name = "forebay", version, about, propagate_version = true, arg_required_else_help = true)]
 pub struct Args {
-    /// What to log: error, warn, info, debug, or a filter as in `forebay=debug`.
-    #[arg(long, global = true, env = "FOREBAY_LOG", default_value = "warn")]
-    pub log: String,
+    /// What to log: error, warn, info, debug, or a filter as in `forebay=debug`. Absent: info for a node's daemon, else
+    /// warn.
+    #[arg(long, global = true, env = "FOREBAY_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// How log lines look.
+    #[arg(long, global = true, env = "FOREBAY_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -50,6 +57,9 @@ pub enum Command {
     /// Show what a running daemon does: its sessions, their rates and waits.
     #[command(after_help = STATS_HELP)]
     Stats(OperateArgs),
+    /// Watch a running daemon: every session live, its rates and what it waits for.
+    #[command(after_help = TOP_HELP)]
+    Top(TopArgs),
     /// Say where the training processes' time went, rank by rank, and the first thing to change.
     ///
     /// Operators see every session of the daemon, others their own. Of a private daemon, `loader.explain()` tells the same.
@@ -81,6 +91,14 @@ pub struct OperateArgs {
     /// Print the reply as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+impl Args {
+    /// What to log where nobody says: a daemon of a node tells who comes and goes; the rest keeps quiet beside the output.
+    pub fn log_filter(&self) -> &str {
+        let of_a_node = matches!(&self.command, Command::Serve(serve) if serve.private_fd.is_none());
+        self.log.as_deref().unwrap_or(if of_a_node { "info" } else { "warn" })
+    }
 }
 
 /// Options of `forebay synth`.
@@ -120,6 +138,9 @@ pub struct ServeArgs {
     /// Overrides the configuration's reads at a time.
     #[arg(long, value_name = "N", env = "FOREBAY_READ_THREADS")]
     pub read_threads: Option<usize>,
+    /// Overrides the configuration's metrics_listen.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "private_fd")]
+    pub metrics_listen: Option<MetricsListen>,
     /// Print the configuration in force and stop.
     #[arg(long)]
     pub print_config: bool,
@@ -145,6 +166,7 @@ const SERVE_HELP: &str = "\
 Configuration keys (all optional but one [[root]]):
   socket = \"/run/forebay/forebay.sock\"   where training processes connect, mode 0660
   grpc_socket = \"/run/forebay/op.sock\"   where operators' commands connect; absent: none
+  metrics_listen = \"127.0.0.1:9464\"      GET /metrics for Prometheus, GET /healthz, or \"unix:/path\"; absent: none
   cpu_threads = 0                        decode threads; 0: as affinity and cgroup quota allow
   read_threads = 16                      reads at a time
   engine = \"threads\"                     the storage engine
@@ -162,4 +184,5 @@ Configuration keys (all optional but one [[root]]):
 
 Examples:
   forebay serve --config node.toml
-  forebay serve --config node.toml --socket /tmp/forebay.sock --log info";
+  forebay serve --config node.toml --socket /tmp/forebay.sock --log debug
+  forebay serve --config node.toml --metrics-listen 127.0.0.1:9464 --log-format json";

@@ -1,6 +1,9 @@
 //! The configuration as resolved: read once, checked whole, printable whole.
 
+mod metrics_listen;
+
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
@@ -11,6 +14,7 @@ use crate::prefetch::ReadBudget;
 use crate::storage::RetryPolicy;
 use crate::sys;
 use crate::workers::PoolOptions;
+pub use metrics_listen::MetricsListen;
 
 /// A node's configuration file, `node.toml`. Everything has a default but the roots.
 #[derive(Clone, Debug, Deserialize)]
@@ -20,6 +24,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// Where operators' commands connect (gRPC on a Unix socket). Absent: none.
     pub grpc_socket: Option<PathBuf>,
+    /// Where metrics are served over HTTP. Absent: nowhere.
+    pub metrics_listen: Option<MetricsListen>,
     /// Decode threads. 0: the processors that this process may use, by its affinity and its cgroup's quota.
     pub cpu_threads: usize,
     /// Reads at a time of the `threads` engine.
@@ -89,6 +95,7 @@ impl Default for Config {
         Self {
             socket: PathBuf::from("/run/forebay/forebay.sock"),
             grpc_socket: None,
+            metrics_listen: None,
             cpu_threads: 0,
             read_threads: 16,
             engine: EngineName::Threads,
@@ -198,16 +205,20 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
+impl FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let units = [("ms", 1), ("min", 60_000), ("s", 1000)];
+        let ms = with_unit(text, &units)
+            .ok_or_else(|| format!("{text:?} is no time: write a number and ms, s or min, as in \"30s\""))?;
+        Ok(Self(Duration::from_millis(ms)))
+    }
+}
+
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let units = [("ms", 1), ("min", 60_000), ("s", 1000)];
-        let ms = with_unit(&text, &units).ok_or_else(|| {
-            serde::de::Error::custom(format!(
-                "{text:?} is no time: write a number and ms, s or min, as in \"30s\""
-            ))
-        })?;
-        Ok(Self(Duration::from_millis(ms)))
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -227,7 +238,7 @@ mod tests {
 
     #[test]
     fn every_key_is_read_with_its_unit() {
-        let text = "socket = \"/tmp/s\"\ngrpc_socket = \"/tmp/g\"\ncpu_threads = 3\nread_threads = 4\nengine = \"threads\"\nread_budget = \"2MiB\"\n\
+        let text = "socket = \"/tmp/s\"\ngrpc_socket = \"/tmp/g\"\nmetrics_listen = \"localhost:9464\"\ncpu_threads = 3\nread_threads = 4\nengine = \"threads\"\nread_budget = \"2MiB\"\n\
                     reads_in_flight = 7\narena_budget = \"1 GiB\"\nsample_max = \"5KiB\"\npixels_max = 9\nretry_deadline = \"2min\"\ndepth = 5\nmax_leases = 6\n\
                     [[root]]\npath = \"/data\"\nallow = { uids = [1000], gids = [5] }\n";
         let config = Config::parse(text).expect("a whole configuration");
@@ -240,6 +251,7 @@ mod tests {
         );
         assert_eq!(config.roots[0].allow, Allow { uids: vec![1000], gids: vec![5] });
         assert_eq!((config.depth, config.max_leases, config.read_threads), (5, 6, 4));
+        assert_eq!(config.metrics_listen, Some(MetricsListen::Tcp(([127, 0, 0, 1], 9464).into())));
     }
 
     #[test]
@@ -265,6 +277,7 @@ mod tests {
         assert!(message("read_budget = \"64MB\"").contains("MiB"));
         assert!(message("retry_deadline = \"30\"").contains("as in \"30s\""));
         assert!(message("engine = \"uring2\"").contains("threads"));
+        assert!(message("metrics_listen = \"9464\"").contains("unix:/path"));
     }
 
     #[test]

@@ -98,6 +98,11 @@ impl Fault {
         self
     }
 
+    /// The message and its causes in one line, for a log.
+    pub fn line(&self) -> String {
+        self.causes.iter().fold(self.message.clone(), |line, cause| line + ": " + cause)
+    }
+
     /// The message for the wire.
     pub fn to_proto(&self) -> v1::Error {
         v1::Error {
@@ -138,6 +143,22 @@ impl fmt::Display for Fault {
 }
 
 impl StdError for Fault {}
+
+impl Kind {
+    /// Its name in metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::NotFound => "not_found",
+            Self::Unavailable => "unavailable",
+            Self::Corrupt => "corrupt",
+            Self::Internal => "internal",
+            Self::Unimplemented => "unimplemented",
+            Self::Denied => "denied",
+            Self::Changed => "changed",
+        }
+    }
+}
 
 impl From<Kind> for v1::ErrorKind {
     fn from(kind: Kind) -> Self {

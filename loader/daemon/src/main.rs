@@ -13,6 +13,7 @@ use forebay::doctor::{self, DoctorArgs};
 use forebay::error::{Fault, Kind};
 use forebay::explain::options::ExplainArgs;
 use forebay::init::{self, InitArgs};
+use forebay::logs;
 use forebay::operate;
 use forebay::progress::Bar;
 use forebay::run::{self, PrivateOptions};
@@ -20,21 +21,14 @@ use forebay::shell::{self, CompletionsArgs, ManArgs};
 use forebay::show::{self, options::ShowArgs};
 use forebay::synth::{SynthOptions, SynthSize, synth};
 use forebay::terminal;
+use forebay::top;
 use serde::Serialize;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let filter = tracing_subscriber::EnvFilter::try_new(&args.log);
-    let filter = match filter {
-        Ok(filter) => filter,
-        Err(error) => {
-            let fault = Fault::invalid(format!("--log {:?}: {error}", args.log))
-                .hint("as in --log debug or --log forebay::session=trace,warn");
-            return fail(&fault.into());
-        }
-    };
-    let coloured = terminal::colours(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(coloured).init();
+    if let Err(fault) = logs::start(args.log_filter(), args.log_format) {
+        return fail(&fault.into());
+    }
     let done = match args.command {
         Command::Serve(serve) => serve_command(serve),
         Command::Synth(synth) => synth_command(synth),
@@ -44,6 +38,7 @@ fn main() -> ExitCode {
         Command::Show(show) => show_command(&show),
         Command::Stats(operate) => stats_command(&operate),
         Command::Explain(explain) => explain_command(&explain),
+        Command::Top(args) => top::run(&args).map_err(Into::into),
         Command::Drain(operate) => drain_command(&operate),
         // Its findings decide how it exits, not only its errors.
         Command::Doctor(doctor) => match doctor_command(&doctor) {
@@ -75,6 +70,7 @@ fn serve_command(args: ServeArgs) -> anyhow::Result<()> {
     config.socket = args.socket.unwrap_or(config.socket);
     config.cpu_threads = args.cpu_threads.unwrap_or(config.cpu_threads);
     config.read_threads = args.read_threads.unwrap_or(config.read_threads);
+    config.metrics_listen = args.metrics_listen.or(config.metrics_listen);
     config.check()?;
     if args.print_config {
         println!("{config:#?}");

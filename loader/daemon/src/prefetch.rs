@@ -33,6 +33,8 @@ pub struct BatchWork {
     pub cancelled: Arc<AtomicBool>,
     /// The session's sums.
     pub counters: Arc<Counters>,
+    /// What log lines about its samples carry.
+    pub span: tracing::Span,
     /// When it got its slot.
     pub admitted: Instant,
     /// What the pool had done by then.
@@ -195,6 +197,12 @@ impl<T> Gate<T> {
         state.reads -= 1;
     }
 
+    /// Reads in flight, and the bytes that they hold or are taken to need.
+    pub fn in_flight(&self) -> (u32, u64) {
+        let state = self.lock();
+        (state.reads, state.bytes)
+    }
+
     /// Drops what a session still has waiting; its slots become free.
     pub fn forget(&self, session: u64) {
         let dropped: Vec<Queue<T>> = {
@@ -286,6 +294,7 @@ mod tests {
         fill(&gate, 1, 1, 100);
         let taken: Vec<_> = std::iter::from_fn(|| gate.next()).collect();
         assert_eq!(taken.len(), 5, "by reads");
+        assert_eq!(gate.in_flight(), (5, 5 * 128 * KIB));
         let mut held: Vec<_> = taken.into_iter().map(|(_, reserved)| reserved).collect();
         held.iter_mut().for_each(|reserved| gate.settle(reserved, 500 * KIB));
         held.drain(..3).for_each(|reserved| gate.finish(reserved));

@@ -17,6 +17,7 @@ use crate::delivery::local::control::Control;
 use crate::delivery::local::socket::SeqPacket;
 use crate::error::{Fault, Kind};
 use crate::listen::{self, Unlink};
+use crate::scrape::Endpoint;
 use crate::server::{Peer, Service, grpc};
 use crate::storage::ThreadsEngine;
 use crate::sys;
@@ -128,12 +129,17 @@ pub async fn serve_node(config: Config) -> Result<(), Fault> {
     let listener = listen::seqpacket(&socket)?;
     let _unlink = Unlink(socket.clone());
     let operator = config.grpc_socket.clone();
+    let metrics = match &config.metrics_listen {
+        Some(listen) => Some(Endpoint::bind(listen).await?),
+        None => None,
+    };
     let daemon = Arc::new(Daemon::start(config)?);
     let operators = operator.as_deref().map(listen::stream).transpose()?;
     // Not before it is ours: what stands there may be another daemon's, or no socket at all.
     let _unlink_operator = operator.map(Unlink);
     let grpc = operators.map(|listener| tokio::spawn(grpc::serve(listener, Arc::clone(&daemon.service))));
-    tracing::info!(socket = %socket.display(), "serving");
+    let metrics = metrics.map(|endpoint| tokio::spawn(serve_metrics(endpoint, Arc::clone(&daemon.service))));
+    tracing::info!(socket = %socket.display(), pid = std::process::id(), version = env!("CARGO_PKG_VERSION"), "serving");
     let mut draining = daemon.service.draining();
     let mut interrupts = signals(SignalKind::interrupt())?;
     let mut terms = signals(SignalKind::terminate())?;
@@ -143,10 +149,14 @@ pub async fn serve_node(config: Config) -> Result<(), Fault> {
         _ = terms.recv() => tracing::info!("terminated"),
         () = drained(&mut draining, &daemon.service) => tracing::info!("drained"),
     }
-    if let Some(grpc) = grpc {
-        grpc.abort();
-    }
+    [grpc, metrics].into_iter().flatten().for_each(|task| task.abort());
     Ok(())
+}
+
+async fn serve_metrics(endpoint: Endpoint, service: Arc<Service>) {
+    if let Err(fault) = endpoint.serve(service).await {
+        tracing::error!(error = fault.line(), "metrics are not served");
+    }
 }
 
 async fn accept(daemon: &Daemon, listener: &AsyncFd<OwnedFd>) -> Result<(), Fault> {

@@ -74,6 +74,30 @@ fn statm(field: usize) -> u64 {
     pages * rustix::param::page_size() as u64
 }
 
+/// What the kernel keeps for this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessNow {
+    /// Its threads.
+    pub threads: u64,
+    /// Descriptors that are open.
+    pub open_fds: u64,
+    /// Descriptors that may be.
+    pub max_fds: u64,
+}
+
+/// Threads and descriptors of this process; 0 where /proc can't tell.
+pub fn process_now() -> ProcessNow {
+    let entries = |path: &str| std::fs::read_dir(path).map_or(0, |entries| entries.count() as u64);
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let max_fds = limit.current.unwrap_or(u64::MAX);
+    // The folder that is being listed is one of its own entries.
+    ProcessNow {
+        threads: entries("/proc/self/task"),
+        open_fds: entries("/proc/self/fd").saturating_sub(1),
+        max_fds,
+    }
+}
+
 /// The processors this process may use: its affinity, or its cgroup's quota rounded up where that is less; at least 1.
 ///
 /// The standard library rounds down: half of the decoding would go, where a quota of 1.9 cores became one thread.
@@ -139,5 +163,7 @@ mod tests {
     fn this_process_uses_memory_and_time() {
         assert!(rss_bytes() > 0 && memory_bytes() > rss_bytes() && cpus() > 0);
         let _ = cpu_us();
+        let now = process_now();
+        assert!(now.threads > 0 && now.open_fds > 2 && now.max_fds > now.open_fds, "{now:?}");
     }
 }

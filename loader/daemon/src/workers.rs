@@ -14,7 +14,7 @@ use crate::error::{Fault, Kind, with_causes};
 use crate::job::{FieldMaker, Job, Policy, StoredBytes};
 use crate::meter::throttle::ThrottleGauge;
 use crate::meter::{PoolSums, ThreadMeter, Worked};
-use crate::metrics;
+use crate::metrics::{self, Fate, Queue};
 use crate::prefetch::{Admitted, BadRow, BatchWork, Gate, ReadBudget, Reserved};
 use crate::session::counters::add;
 use crate::session::slowest::Slow;
@@ -135,6 +135,11 @@ impl Pool {
         &self.throttle
     }
 
+    /// Reads in flight, and the bytes that they hold or are taken to need.
+    pub fn in_flight(&self) -> (u32, u64) {
+        self.gate.in_flight()
+    }
+
     /// Admits a batch: its samples start as the budget allows, in order. Never waits.
     pub fn admit(&self, session: u64, weight: u32, work: &Arc<BatchWork>, samples: Vec<SampleMut>) {
         if work.job.reads_a_row() == 0 {
@@ -164,6 +169,7 @@ impl Pool {
             let position = work.planned(sample.index()).position;
             let source = work.epoch.order.sample(position);
             let (attempt, failures, since) = (0, 0, Instant::now());
+            metrics::queued(Queue::Admission, since - work.admitted);
             let task = Task { work, sample, reserved, source, attempt, failures, since, earlier: Vec::new() };
             self.read(task, self.buffers.take());
         }
@@ -236,10 +242,11 @@ struct Bench {
 
 impl Bench {
     fn take(&mut self, pool: &Arc<Pool>, done: Done<Task>, options: PoolOptions) {
-        let Done { mut read, result, queue_wait, read_time } = done;
+        let Done { mut read, result, queue_wait, read_time, came_back } = done;
         let work = Arc::clone(&read.tag.work);
         let bytes = read.buf.bytes.len() as u64;
         metrics::read_done(bytes, queue_wait, read_time);
+        metrics::queued(Queue::Decode, came_back.elapsed());
         pool.sums.read(bytes, queue_wait, read_time);
         add(&work.counters.reads, 1);
         add(&work.counters.read_bytes, bytes);
@@ -266,6 +273,7 @@ impl Bench {
     fn failed_read(pool: &Arc<Pool>, mut read: Read<Task>, error: &StorageError, options: PoolOptions) {
         let kind = match error.kind() {
             StorageErrorKind::TooLarge => {
+                metrics::read_failed(Kind::Corrupt);
                 let reason = with_causes(error);
                 let Read { buf, tag, .. } = read;
                 return Self::bad(pool, tag, buf, &reason);
@@ -274,6 +282,7 @@ impl Bench {
             StorageErrorKind::Changed => Kind::Changed,
             StorageErrorKind::Unavailable => Kind::Unavailable,
         };
+        metrics::read_failed(kind);
         let task = &mut read.tag;
         task.failures += 1;
         let wait = if kind == Kind::Invalid {
@@ -285,6 +294,7 @@ impl Bench {
             // Said at once, so that nobody stares at a silent loader until the deadline; and seldom, when all reads fail.
             if task.work.counters.retries.fetch_add(1, Ordering::Relaxed).is_multiple_of(RETRIES_A_WARNING) {
                 let (key, deadline_s) = (task.work.job.key(task.source), options.retry.deadline.as_secs());
+                let _session = task.work.span.enter();
                 tracing::warn!(sample = %key, error = %with_causes(error), deadline_s, "a read failed and is asked again");
             }
             metrics::read_retried();
@@ -309,7 +319,7 @@ impl Bench {
         let started = Instant::now();
         let made = catch_unwind(AssertUnwindSafe(|| self.fields(&mut task, &buf)));
         let (took, decode) = (started.elapsed(), std::mem::take(&mut self.decode));
-        metrics::sample_made(took);
+        metrics::sample_made(decode, took.saturating_sub(decode));
         self.meter.made(&pool.sums, took, decode);
         add(&task.work.counters.decode_us, took.as_micros() as u64);
         task.work.counters.history.samples.offer(took, |us| task.slow(us, buf.bytes.len() as u64));
@@ -387,7 +397,6 @@ impl Bench {
         let row = task.sample.index();
         let planned = work.planned(row);
         let key = work.job.key(task.source);
-        metrics::sample_bad();
         work.note_bad(BadRow {
             position: planned.position,
             attempt: task.attempt,
@@ -396,6 +405,7 @@ impl Bench {
         });
         match work.job.bad_sample.policy {
             Policy::Substitute if task.attempt < SUBSTITUTES_MAX && work.job.order.rows > 1 => {
+                metrics::sample_bad(Fate::Substitute);
                 task.attempt += 1;
                 task.source = work.epoch.order.substitute(planned.position, task.attempt);
                 task.failures = 0;
@@ -403,10 +413,14 @@ impl Bench {
                 task.earlier.drain(..).for_each(|buf| pool.buffers.put(buf));
                 pool.read(task, buf);
             }
-            Policy::Mask => Self::mask(pool, task, buf, Verdict::Masked),
+            Policy::Mask => {
+                metrics::sample_bad(Fate::Mask);
+                Self::mask(pool, task, buf, Verdict::Masked);
+            }
             // Whoever looks wants to see the rows around it, too.
             _ if work.trace.is_some() => Self::mask(pool, task, buf, Verdict::Failed),
             policy => {
+                metrics::sample_bad(Fate::Fail);
                 let what = if policy == Policy::Substitute {
                     format!(
                         "decode sample {key}: {SUBSTITUTES_MAX} substitutes were corrupt too, the last of them"

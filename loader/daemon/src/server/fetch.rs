@@ -95,6 +95,7 @@ impl Service {
             has_valid: true,
             cancelled: Arc::clone(&asked.cancelled),
             counters: Arc::new(Counters::default()),
+            span: tracing::error_span!("fetch", job = %job.id),
             admitted: Instant::now(),
             worked_before: Worked::default(),
             done_us: 0.into(),

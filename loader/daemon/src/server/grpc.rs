@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Peer, Service};
 use crate::error::{Fault, Kind};
+use crate::metrics;
 
 /// The service as tonic serves it.
 pub struct Grpc(pub Arc<Service>);
@@ -56,7 +57,9 @@ impl Forebay for Grpc {
         let (sender, receiver) = mpsc::channel(4);
         let service = Arc::clone(&self.0);
         tokio::spawn(async move {
-            if let Err(fault) = service.fetch(peer, key, sender.clone()).await {
+            let fetched = service.fetch(peer, key, sender.clone()).await;
+            metrics::fetched(fetched.is_ok());
+            if let Err(fault) = fetched {
                 let _ = sender.send(Err(fault)).await;
             }
         });

@@ -3,6 +3,7 @@
 mod explain;
 mod fetch;
 pub mod grpc;
+mod operators;
 mod roots;
 mod show;
 
@@ -20,9 +21,9 @@ use crate::catalog::{self, CatalogErrorKind, CatalogLimits, SourceSpec};
 use crate::config::Config;
 use crate::error::{Fault, Kind};
 use crate::job::{self, Job, Policy, tensor_to_proto};
+use crate::metrics;
 use crate::session::table::{Entry, Listed, SessionTable};
 use crate::session::{Counters, EPOCH_MAX, Session, SessionSpec};
-use crate::sys;
 use crate::workers::Pool;
 
 /// The wire's version that this daemon speaks.
@@ -133,10 +134,15 @@ impl Service {
         let _turn = self.resolving.acquire().await.map_err(|error| Fault::internal(error.to_string()))?;
         let service = Arc::clone(self);
         let paths = request.spec.iter().flat_map(|spec| &spec.sources).flat_map(paths).collect();
+        let started = Instant::now();
         // Listing a folder blocks: off the runtime's threads.
         let job = tokio::task::spawn_blocking(move || service.resolve_now(peer, &request))
             .await
-            .map_err(|error| Fault::internal(format!("resolve: {error}")))??;
+            .map_err(|error| Fault::internal(format!("resolve: {error}")))
+            .and_then(|job| job);
+        metrics::job_resolved(started.elapsed(), job.is_ok());
+        let job = job?;
+        tracing::info!(job = %job.id, %peer, rows = job.order.rows, took_ms = started.elapsed().as_millis() as u64, "job opened");
         let reply = v1::ResolveReply { job: Some(job.to_proto()) };
         self.keep(Kept { job, paths });
         Ok(reply)
@@ -248,6 +254,20 @@ impl Service {
         client: String,
         request: &v1::OpenRequest,
     ) -> Result<(v1::OpenReply, Entry), Fault> {
+        let opened = self.open_now(peer, client, request);
+        match &opened {
+            Ok(_) => metrics::session_opened(),
+            Err(fault) => metrics::open_refused(fault.kind),
+        }
+        opened
+    }
+
+    fn open_now(
+        &self,
+        peer: Peer,
+        client: String,
+        request: &v1::OpenRequest,
+    ) -> Result<(v1::OpenReply, Entry), Fault> {
         if *self.draining.borrow() {
             return Err(Fault::new(Kind::Unavailable, "the daemon is draining").hint("ask another daemon"));
         }
@@ -270,11 +290,17 @@ impl Service {
             max_leases: spec.max_leases,
             tensors: tensors(&spec.job, spec.has_valid),
         };
+        session.span().in_scope(|| {
+            let (client, epoch, position) = (spec.client.as_str(), spec.cursor.epoch, spec.cursor.position);
+            let (depth, max_leases, rows) = (spec.depth, spec.max_leases, request.rows);
+            tracing::info!(client, epoch, position, rows, depth, max_leases, arena_bytes, "session opened");
+        });
         let owner_uid = match peer {
             Peer::Parent => None,
             Peer::Process { uid, .. } => Some(uid),
         };
-        let entry = self.sessions.list(Listed { spec, arena_bytes, counters, owner_uid });
+        let opened = Instant::now();
+        let entry = self.sessions.list(Listed { spec, opened, arena_bytes, counters, owner_uid });
         self.sessions.park(session);
         Ok((reply, entry))
     }
@@ -356,45 +382,6 @@ impl Service {
             partition,
         };
         Ok((spec, steps_epoch))
-    }
-
-    /// The sums of the daemon and its sessions. Other users' sessions show to the daemon's own user and root only.
-    ///
-    /// # Errors
-    /// Denied to other users.
-    pub fn stats(&self, peer: Peer) -> Result<v1::StatsReply, Fault> {
-        self.operator(peer, "stats")?;
-        Ok(v1::StatsReply {
-            instance: self.instance.clone(),
-            uptime_ms: self.started.elapsed().as_millis() as u64,
-            cpu_us: sys::cpu_us(),
-            rss_bytes: sys::rss_bytes(),
-            cpu_threads: self.pool.cpu_threads() as u32,
-            read_threads: self.config.read_threads as u32,
-            engine: self.pool.engine_name().to_owned(),
-            sessions: self.sessions.stats(),
-        })
-    }
-
-    /// Stops taking sessions; the daemon exits when those open have ended.
-    ///
-    /// # Errors
-    /// Denied to other users.
-    pub fn drain(&self, peer: Peer, _request: &v1::DrainRequest) -> Result<v1::DrainReply, Fault> {
-        self.operator(peer, "drain")?;
-        self.draining.send_replace(true);
-        Ok(v1::DrainReply { sessions: self.sessions.len() as u32 })
-    }
-
-    fn operator(&self, peer: Peer, what: &str) -> Result<(), Fault> {
-        match peer {
-            Peer::Parent => Ok(()),
-            Peer::Process { uid, .. } if uid == 0 || uid == self.owner_uid => Ok(()),
-            Peer::Process { .. } => Err(Fault::new(
-                Kind::Denied,
-                format!("{what} is for the daemon's own user and root, not {peer}"),
-            )),
-        }
     }
 }
 

@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use forebay_proto::v1;
 
 use super::history::History;
+use crate::metrics::FeedWait;
 
 /// Lines of the ledger that are kept for people; all are counted.
 const LEDGER_LINES: usize = 100;
@@ -30,6 +32,10 @@ pub struct Counters {
     pub epoch: AtomicU64,
     pub position: AtomicU64,
     pub leased: AtomicU64,
+    pub feed_wait_us: AtomicU64,
+    pub feed_wait_storage_us: AtomicU64,
+    pub feed_wait_compute_us: AtomicU64,
+    pub feed_wait_slot_us: AtomicU64,
     /// The newest steps, for `explain`.
     pub history: History,
     ledger: Mutex<VecDeque<v1::BadSample>>,
@@ -43,6 +49,15 @@ impl Counters {
             ledger.pop_front();
         }
         ledger.push_back(line);
+    }
+
+    /// Adds what the consumer waited for a batch, and what for.
+    pub fn add_wait(&self, wait: &FeedWait) {
+        let micros = |time: Duration| time.as_micros() as u64;
+        add(&self.feed_wait_us, micros(wait.whole()));
+        add(&self.feed_wait_storage_us, micros(wait.storage));
+        add(&self.feed_wait_compute_us, micros(wait.compute));
+        add(&self.feed_wait_slot_us, micros(wait.slot));
     }
 
     /// The sums as they are now.
@@ -62,6 +77,10 @@ impl Counters {
             retries: get(&self.retries),
             substituted: get(&self.substituted),
             masked: get(&self.masked),
+            feed_wait_us: get(&self.feed_wait_us),
+            feed_wait_storage_us: get(&self.feed_wait_storage_us),
+            feed_wait_compute_us: get(&self.feed_wait_compute_us),
+            feed_wait_slot_us: get(&self.feed_wait_slot_us),
             bad_samples: self
                 .ledger
                 .lock()

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
+use super::feed::Made;
 use super::slowest::{Durations, Slowest};
 use crate::delivery::local::record::Spent;
 use crate::meter::Worked;
@@ -85,17 +86,21 @@ impl History {
         }
     }
 
-    /// The consumer took so many batches more; what they cost is told of the last of them.
-    pub fn taken(&self, count: u32, spent: Option<Spent>) {
+    /// The consumer took so many batches more; what they cost is told of the last of them. What they went through
+    /// together; `None` where there was none to take.
+    pub fn taken(&self, count: u32, spent: Option<Spent>) -> Option<Made> {
         let mut steps = self.lock();
         let first = steps.announced - steps.ring.len() as u64;
         let (from, to) = (steps.taken, (steps.taken + u64::from(count)).min(steps.announced));
         steps.taken = to;
+        let mut made = None;
         for number in from.max(first)..to {
             let step = &mut steps.ring[(number - first) as usize];
             step.is_taken = true;
             step.spent = spent.map(|spent| if number + 1 == to { spent } else { Spent::default() });
+            made = Some(Made::of(step).plus(made));
         }
+        made
     }
 
     /// Whether the consumer has all that was announced. Where it has not, slots are taken because it is slow, not because

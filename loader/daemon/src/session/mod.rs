@@ -4,15 +4,17 @@
 
 mod batch;
 pub mod counters;
+pub mod feed;
 pub mod flow;
 pub mod history;
 pub mod slowest;
+mod span;
 pub mod table;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use forebay_arena::{Arena, Geometry, Part};
 use forebay_plan::{BatchLayout, BatchPlan, Cursor, Cut};
@@ -90,6 +92,7 @@ pub struct Session {
     in_flight: VecDeque<InFlight>,
     cancelled: Arc<AtomicBool>,
     counters: Arc<Counters>,
+    span: tracing::Span,
     parts: Vec<Part>,
     /// Since when the next batch waits for a free slot.
     slot_wait: Option<Instant>,
@@ -122,6 +125,7 @@ impl Session {
             .map(|place| Part { offset_bytes: place.offset_bytes, stride_bytes: place.stride_bytes });
         let parts = parts.collect();
         let flow = Flow::new(spec.cut, spec.cursor, spec.rolling);
+        let span = spec.span();
         let cancelled = Arc::new(AtomicBool::new(false));
         let (in_flight, slot_wait, idle, announced) = (VecDeque::new(), None, None, None);
         let (is_started, bad_in_epoch) = (false, (0, 0));
@@ -134,6 +138,7 @@ impl Session {
             in_flight,
             cancelled,
             counters,
+            span,
             parts,
             slot_wait,
             idle,
@@ -153,6 +158,11 @@ impl Session {
         self.spec.id
     }
 
+    /// What log lines about it carry.
+    pub fn span(&self) -> tracing::Span {
+        self.span.clone()
+    }
+
     /// Told whenever [`Self::advance`] may have something new.
     pub fn wake(&self) -> Arc<Notify> {
         Arc::clone(&self.wake)
@@ -170,10 +180,13 @@ impl Session {
 
     /// Notes what the consumer took, as its credit tells: it grants one more for each batch.
     pub fn taken(&mut self, credits: u32, spent: Option<Spent>) {
-        if self.is_started {
-            self.counters.history.taken(credits, spent);
-        }
+        let made = if self.is_started { self.counters.history.taken(credits, spent) } else { None };
         self.is_started = true;
+        if let (Some(made), Some(spent)) = (made, spent) {
+            let wait = made.explain(spent.waited_us);
+            self.counters.add_wait(&wait);
+            metrics::batch_taken(&wait, &feed::consumer_time(spent));
+        }
     }
 
     /// Takes slots back. What the client does not hold is ignored and counted.
@@ -194,6 +207,7 @@ impl Session {
     pub fn seek(&mut self, sequence: u32, cursor: Cursor, credits: u32) -> Result<(), SequenceError> {
         self.flow.seek(sequence, cursor, credits)?;
         self.give_up();
+        metrics::sought();
         self.bad_in_epoch = (cursor.epoch, 0);
         self.counters.history.sought();
         (self.announced, self.is_started) = (None, true);
@@ -215,7 +229,9 @@ impl Session {
                 self.slot_wait.get_or_insert_with(Instant::now);
                 return;
             };
-            let slot_us = self.slot_wait.take().map_or(0, |since| since.elapsed().as_micros() as u64);
+            let slot_wait = self.slot_wait.take().map(|since| since.elapsed());
+            slot_wait.into_iter().for_each(metrics::slot_waited);
+            let slot_us = slot_wait.map_or(0, us);
             add(&self.counters.slot_wait_us, slot_us);
             match self.flow.plan() {
                 None => return,
@@ -235,6 +251,7 @@ impl Session {
             has_valid: self.spec.has_valid,
             cancelled: Arc::clone(&self.cancelled),
             counters: Arc::clone(&self.counters),
+            span: self.span.clone(),
             admitted: Instant::now(),
             worked_before: self.pool.worked(),
             done_us: 0.into(),
@@ -301,7 +318,7 @@ impl Session {
         let lease = slot.lease();
         self.flow.sent();
         let now = Instant::now();
-        let queued_us = clamp_us(ready_at.map_or(0, |at| us(now.duration_since(at))));
+        let queued = ready_at.map_or(Duration::ZERO, |at| now.duration_since(at));
         // Reads wait for decoding where that is slower, so the time until the last read says nothing. What the decode
         // threads worked says it: the rest of the time they stood and waited for bytes.
         let done_us = work.done_us.load(Ordering::Relaxed);
@@ -312,6 +329,7 @@ impl Session {
         let valid_rows = plan.rows - work.invalid_rows.load(Ordering::Relaxed);
         let (tensors, bytes) = self.tensors(plan.rows);
         self.count(plan, valid_rows, bytes);
+        metrics::batch_delivered(bytes, valid_rows, Duration::from_micros(done_us), queued);
         self.counters.history.announced(PastStep {
             epoch: plan.cursor.epoch,
             position: plan.cursor.position,
@@ -320,7 +338,7 @@ impl Session {
             span_us: us(now.duration_since(work.admitted)),
             made_us: done_us,
             compute_us,
-            queued_us: u64::from(queued_us),
+            queued_us: us(queued),
             gap_us: self.announced.replace(now).map_or(0, |before| us(now.duration_since(before))),
             worked,
             sealed_us,
@@ -344,7 +362,7 @@ impl Session {
             slot_us,
             storage_us: clamp_us(done_us - compute_us),
             compute_us: clamp_us(compute_us),
-            queued_us,
+            queued_us: clamp_us(us(queued)),
             tensors,
         })
     }
@@ -379,7 +397,6 @@ impl Session {
         add(&self.counters.batch_bytes, bytes);
         self.counters.epoch.store(plan.next.epoch, Ordering::Relaxed);
         self.counters.position.store(plan.next.position, Ordering::Relaxed);
-        metrics::batch_delivered(bytes, valid_rows);
     }
 
     fn note_bad(&mut self, epoch: u64, outcome: &Outcome) {
@@ -442,7 +459,7 @@ impl Drop for Session {
     }
 }
 
-fn us(duration: std::time::Duration) -> u64 {
+fn us(duration: Duration) -> u64 {
     duration.as_micros() as u64
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use forebay_proto::v1;
 
@@ -20,6 +21,8 @@ pub struct SessionTable {
 pub struct Listed {
     /// Whose.
     pub spec: SessionSpec,
+    /// When it was opened.
+    pub opened: Instant,
     /// Bytes of its arena.
     pub arena_bytes: u64,
     /// Its sums.
@@ -37,6 +40,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// What the session is and its sums so far.
+    pub fn listed(&self) -> Option<Arc<Listed>> {
+        self.table.open.lock().expect("no thread panics with the lock").get(&self.id).cloned()
+    }
+
     /// Holds one of `count` for as long as the session is listed.
     #[must_use]
     pub fn counted(mut self, count: Arc<()>) -> Self {
@@ -100,19 +108,31 @@ impl SessionTable {
         listed
     }
 
+    /// All sessions' slots, and those that consumers hold.
+    pub fn slots(&self) -> (u64, u64) {
+        self.listed().iter().fold((0, 0), |(slots, leased), listed| {
+            let held = listed.counters.leased.load(Ordering::Relaxed);
+            (slots + u64::from(listed.spec.depth + listed.spec.max_leases), leased + held)
+        })
+    }
+
     fn listed(&self) -> Vec<Arc<Listed>> {
         self.open.lock().expect("no thread panics with the lock").values().cloned().collect()
     }
 }
 
 impl Listed {
-    fn stats(&self) -> v1::SessionStats {
+    /// Its sums as they are now.
+    pub fn stats(&self) -> v1::SessionStats {
         v1::SessionStats {
             session: self.spec.id,
             job_id: self.spec.job.id.clone(),
             client: self.spec.client.clone(),
             partition: Some(self.spec.partition.clone()),
             slots: self.spec.depth + self.spec.max_leases,
+            epoch_rows: self.spec.job.order.rows,
+            open_ms: self.opened.elapsed().as_millis() as u64,
+            arena_bytes: self.arena_bytes,
             slots_leased: self.counters.leased.load(Ordering::Relaxed) as u32,
             ..self.counters.to_proto()
         }

@@ -163,8 +163,9 @@ impl<T: Send> Shell<T> {
 
     fn fail(&self, error: StorageError, mut read: Read<T>, submitted: Instant) {
         read.buf.bytes.clear();
-        let queue_wait = submitted.elapsed();
-        let _ = self.done.send(Done { read, result: Err(error), queue_wait, read_time: Duration::ZERO });
+        let came_back = Instant::now();
+        let (queue_wait, read_time) = (came_back - submitted, Duration::ZERO);
+        let _ = self.done.send(Done { read, result: Err(error), queue_wait, read_time, came_back });
     }
 }
 

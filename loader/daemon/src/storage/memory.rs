@@ -36,7 +36,9 @@ impl<T: Send> Engine<T> for MemoryEngine<T> {
     fn submit(&self, mut read: Read<T>) {
         let taken = Instant::now();
         let result = serve(&self.files, &mut read);
-        let _ = self.done.send(Done { read, result, queue_wait: Duration::ZERO, read_time: taken.elapsed() });
+        let came_back = Instant::now();
+        let (queue_wait, read_time) = (Duration::ZERO, came_back - taken);
+        let _ = self.done.send(Done { read, result, queue_wait, read_time, came_back });
     }
 }
 

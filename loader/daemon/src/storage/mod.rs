@@ -18,7 +18,7 @@ mod threads;
 mod whole;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use buf::{ByteBuf, ReadBuf};
 pub use error::{StorageError, StorageErrorKind};
@@ -55,6 +55,8 @@ pub struct Done<T> {
     pub queue_wait: Duration,
     /// From then until the bytes, or the error, were there.
     pub read_time: Duration,
+    /// When that was; it waits for a decode thread since.
+    pub came_back: Instant,
 }
 
 /// Something that reads.

@@ -87,7 +87,8 @@ fn serve<T>(reads: &flume::Receiver<Queued<T>>, done: &flume::Sender<Done<T>>, s
         };
         let queue_wait = taken.duration_since(submitted);
         // A receiver that has gone away wants no completions; the rest of the queue is drained all the same.
-        let _ = done.send(Done { read, result, queue_wait, read_time: taken.elapsed() });
+        let came_back = Instant::now();
+        let _ = done.send(Done { read, result, queue_wait, read_time: came_back - taken, came_back });
     }
 }
 

@@ -12,8 +12,8 @@ use forebay_proto::v1::{self, reply, request::Call};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::delivery::local::record::{
-    ClientRecord, FLAG_MORE, HEADER_BYTES, Header, RECORD_BYTES_MAX, Ready, RecordKind, Release, read_arena,
-    write_attach, write_control,
+    ClientRecord, FLAG_MORE, HEADER_BYTES, Header, RECORD_BYTES_MAX, Ready, RecordKind, Release, Spent,
+    read_arena, write_attach, write_control,
 };
 use crate::delivery::local::socket::{Received, pair, receive_now, send_now};
 use crate::error::{Fault, Kind};
@@ -168,7 +168,19 @@ impl Consumer {
     /// # Errors
     /// Unavailable where the daemon is gone.
     pub fn credit(&mut self, credits: u32) -> Result<(), Fault> {
-        ClientRecord::Credit { credits, spent: None }.write(&mut self.out);
+        self.grant(credits, None)
+    }
+
+    /// Grants so many batches more, and says what it cost to take the same number.
+    ///
+    /// # Errors
+    /// Unavailable where the daemon is gone.
+    pub fn credit_after(&mut self, credits: u32, spent: Spent) -> Result<(), Fault> {
+        self.grant(credits, Some(spent))
+    }
+
+    fn grant(&mut self, credits: u32, spent: Option<Spent>) -> Result<(), Fault> {
+        ClientRecord::Credit { credits, spent }.write(&mut self.out);
         send(&self.socket, &self.out)
     }
 

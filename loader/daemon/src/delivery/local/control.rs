@@ -14,6 +14,7 @@ use super::record::{
 use super::socket::{SeqPacket, send_now};
 use super::stream;
 use crate::error::Fault;
+use crate::metrics::{self, End};
 use crate::server::{Peer, Service};
 use crate::session::table::Entry;
 
@@ -77,7 +78,9 @@ impl Control {
             }
         };
         for (session, _) in self.parked.drain(..) {
-            self.service.sessions().take(session);
+            if self.service.sessions().take(session).is_some() {
+                metrics::session_ended(End::NotAttached);
+            }
         }
         ended
     }
@@ -114,7 +117,15 @@ impl Control {
                 let id = request.id;
                 let result = match self.call(request.call).await {
                     Ok(result) => result,
-                    Err(fault) => reply::Result::Error(fault.to_proto()),
+                    Err(fault) => {
+                        tracing::info!(
+                            client = self.client,
+                            kind = fault.kind.name(),
+                            error = fault.line(),
+                            "a request was refused"
+                        );
+                        reply::Result::Error(fault.to_proto())
+                    }
                 };
                 self.reply(id, result).await.map(Ok)
             }
@@ -131,7 +142,9 @@ impl Control {
         let call = call.ok_or_else(|| Fault::invalid("a request without a call"))?;
         if let Call::Hello(hello) = call {
             let reply = self.service.hello(&hello)?;
-            self.client = Some(hello.client.chars().take(128).collect());
+            let client: String = hello.client.chars().take(128).collect();
+            tracing::info!(client, peer = %self.peer, "client connected");
+            self.client = Some(client);
             return Ok(reply::Result::Hello(reply));
         }
         let Some(client) = self.client.clone() else {
@@ -166,7 +179,9 @@ impl Control {
         self.parked.push((session, entry));
         tokio::spawn(async move {
             tokio::time::sleep(ATTACH_WITHIN).await;
-            sessions.take(session);
+            if sessions.take(session).is_some() {
+                metrics::session_ended(End::NotAttached);
+            }
         });
         Ok(reply)
     }

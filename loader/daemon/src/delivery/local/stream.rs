@@ -3,31 +3,61 @@
 use std::io;
 
 use forebay_plan::Cursor;
+use forebay_proto::v1;
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use super::record::{ClientRecord, RECORD_BYTES_MAX, write_arena, write_fault};
 use super::socket::SeqPacket;
 use crate::error::Fault;
+use crate::metrics::{self, End};
 use crate::session::table::Entry;
 use crate::session::{EPOCH_MAX, Outgoing, Session};
 
 /// Runs a session on its socket until the client closes it, dies (`gone`) or breaks the protocol.
-pub async fn serve(mut session: Session, entry: Entry, socket: SeqPacket, mut gone: watch::Receiver<bool>) {
-    let id = session.id();
+pub async fn serve(session: Session, entry: Entry, socket: SeqPacket, gone: watch::Receiver<bool>) {
+    let span = session.span();
+    run(session, entry, socket, gone).instrument(span).await;
+}
+
+async fn run(mut session: Session, entry: Entry, socket: SeqPacket, mut gone: watch::Receiver<bool>) {
     let ended = tokio::select! {
         ended = exchange(&mut session, &socket) => ended,
-        _ = gone.wait_for(|gone| *gone) => Ok("the client's process ended"),
+        _ = gone.wait_for(|gone| *gone) => Ok(End::ClientDied),
     };
-    match ended {
-        Ok(why) => tracing::debug!(session = id, why, "session ended"),
-        Err(error) => tracing::debug!(session = id, %error, "session's socket failed"),
+    let end = ended.unwrap_or_else(|error| {
+        tracing::info!(%error, "the session's socket failed");
+        End::SocketFailed
+    });
+    metrics::session_ended(end);
+    if let Some(listed) = entry.listed() {
+        tell_sums(end, &listed.stats());
     }
     // The arena's memory goes before the session is taken off the list that the budget is computed from.
     drop(session);
     drop(entry);
 }
 
-async fn exchange(session: &mut Session, socket: &SeqPacket) -> io::Result<&'static str> {
+fn tell_sums(end: End, sums: &v1::SessionStats) {
+    let seconds = |us: u64| us as f64 / 1e6;
+    tracing::info!(
+        ?end,
+        batches = sums.batches,
+        rows = sums.rows,
+        bytes = sums.batch_bytes,
+        read_bytes = sums.read_bytes,
+        waited_s = seconds(sums.feed_wait_us),
+        slot_wait_s = seconds(sums.slot_wait_us),
+        idle_s = seconds(sums.idle_us),
+        open_s = sums.open_ms as f64 / 1e3,
+        retries = sums.retries,
+        substituted = sums.substituted,
+        masked = sums.masked,
+        "session ended"
+    );
+}
+
+async fn exchange(session: &mut Session, socket: &SeqPacket) -> io::Result<End> {
     let mut out = Vec::new();
     let mut buffer = [0; 2048];
     let geometry = session.arena().geometry();
@@ -36,6 +66,16 @@ async fn exchange(session: &mut Session, socket: &SeqPacket) -> io::Result<&'sta
     let wake = session.wake();
     loop {
         while let Some(outgoing) = session.advance() {
+            if let Outgoing::Fault { cursor: Cursor { epoch, position }, fault } = &outgoing {
+                metrics::faulted(fault.kind);
+                tracing::info!(
+                    epoch,
+                    position,
+                    kind = fault.kind.name(),
+                    error = fault.line(),
+                    "the stream stopped"
+                );
+            }
             encode(&outgoing, session.sequence(), &mut out);
             socket.send(&out, None).await?;
         }
@@ -44,7 +84,7 @@ async fn exchange(session: &mut Session, socket: &SeqPacket) -> io::Result<&'sta
             () = wake.notified() => continue,
         };
         if received.len_bytes == 0 {
-            return Ok("the client closed it");
+            return Ok(End::Closed);
         }
         let alone = match received.fds.len() {
             0 => Ok(()),
@@ -57,7 +97,8 @@ async fn exchange(session: &mut Session, socket: &SeqPacket) -> io::Result<&'sta
             let fault = Fault::invalid(error).hint("the client does not speak docs/wire.md; upgrade it");
             write_fault(&mut out, true, session.sequence(), 0, 0, &error_json(&fault));
             socket.send(&out, None).await?;
-            return Ok("the client broke the protocol");
+            tracing::info!(error = fault.line(), "the client broke the protocol");
+            return Ok(End::Broken);
         }
     }
 }
