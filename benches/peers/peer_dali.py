@@ -1,26 +1,30 @@
-"""NVIDIA DALI without a GPU: crop-only decode, antialiased resize, flip and normalise on its own threads."""
+"""NVIDIA DALI without a GPU: crop-only decode, resize, flip and normalise on its own threads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from settings import MEAN, RATIO, SCALE, SIDE, STD, Batch, Peer, Settings
+from .settings import MEAN, RATIO, SCALE, SIDE, STD, Batch, Install, Peer, Settings
 
 
-def batches(settings: Settings) -> Iterator[Batch]:
-    """Give batches without end; DALI has no epochs unless asked."""
-    import numpy as np
+def batches_of(antialias: bool) -> Callable[[Settings], Iterator[Batch]]:
+    """Give the peer's `batches` with or without antialiasing; DALI's own default is without."""
 
-    pipeline = _pipeline(settings)
-    pipeline.build()
-    while True:
-        images, labels = pipeline.run()
-        # Views of DALI's own memory, no copy: good until the next run, as its own iterators have it.
-        yield Batch(np.asarray(images.as_tensor()), np.asarray(labels.as_tensor()))
+    def batches(settings: Settings) -> Iterator[Batch]:
+        import numpy as np
+
+        pipeline = _pipeline(settings, antialias)
+        pipeline.build()
+        while True:  # DALI has no epochs unless asked.
+            images, labels = pipeline.run()
+            # Views of DALI's own memory, no copy: good until the next run, as its own iterators have it.
+            yield Batch(np.asarray(images.as_tensor()), np.asarray(labels.as_tensor()))
+
+    return batches
 
 
-def _pipeline(settings: Settings) -> Any:
+def _pipeline(settings: Settings, antialias: bool) -> Any:
     from nvidia.dali import fn, pipeline_def, types
 
     @pipeline_def(batch_size=settings.batch, num_threads=settings.workers, device_id=None, prefetch_queue_depth=2)
@@ -29,9 +33,9 @@ def _pipeline(settings: Settings) -> Any:
         images = fn.decoders.image_random_crop(
             encoded, device="cpu", output_type=types.RGB, random_area=SCALE, random_aspect_ratio=RATIO
         )
-        images = fn.resize(images, size=[SIDE, SIDE], interp_type=types.INTERP_LINEAR, antialias=True)
+        images = fn.resize(images, size=[SIDE, SIDE], interp_type=types.INTERP_LINEAR, antialias=antialias)
         flip = fn.random.coin_flip(probability=0.5)
-        if settings.dtype == "u8":
+        if settings.dtype == "uint8":
             return fn.flip(images, horizontal=flip), labels
         images = fn.crop_mirror_normalize(
             images,
@@ -46,4 +50,8 @@ def _pipeline(settings: Settings) -> Any:
     return photos()
 
 
-PEER = Peer("dali-cpu", "file reader, image_random_crop, resize antialiased", batches, ("nvidia-dali-cuda120",))
+INSTALL = Install(("nvidia-dali-cuda120==2.4.0",), torch=False, megabytes=1100, minutes=1)
+PEERS = (
+    Peer("dali-cpu", "no GPU; crop-only decode, antialiased; threads", batches_of(antialias=True)),
+    Peer("dali-cpu-noaa", "no GPU; crop-only decode, not antialiased; threads", batches_of(antialias=False)),
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from settings import RATIO, SCALE, SIDE, Batch, Peer, Settings
+from .settings import RATIO, SCALE, SIDE, Batch, Install, Peer, Settings
 
 
 def batches(settings: Settings) -> Iterator[Batch]:
@@ -13,7 +13,7 @@ def batches(settings: Settings) -> Iterator[Batch]:
     from forebay.transforms import Normalize, RandomHorizontalFlip, RandomResizedCrop
 
     transform = [RandomResizedCrop(SIDE, scale=SCALE, ratio=RATIO), RandomHorizontalFlip()]
-    if settings.dtype == "f32":
+    if settings.dtype == "float32":
         transform.append(Normalize())
     loader = DataLoader(settings.data, batch_size=settings.batch, shuffle=True, drop_last=True, transform=transform)
     while True:
@@ -21,4 +21,5 @@ def batches(settings: Settings) -> Iterator[Batch]:
             yield Batch(images, labels)
 
 
-PEER = Peer("forebay", "channels_last, antialiased", batches)
+INSTALL = Install()
+PEERS = (Peer("forebay", "files as they are; crop-only decode, antialiased; private daemon, defaults", batches),)

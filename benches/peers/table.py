@@ -1,51 +1,140 @@
-"""Runs -> medians and spreads, and the Markdown table. Pure."""
+"""Runs -> one summary a peer and dtype, and the Markdown tables. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-Run = dict[str, Any]
-_FIGURES = ("rows_per_second", "cpu_s_per_1000", "pss_mb", "first_batch_seconds")
+from .intervals import Interval, interval, paired_ratio
+from .rounds import Outcome, Run
+
+OURS = "forebay"
+HEADINGS = (
+    *("peer", "images/s", "forebay / peer", "CPU s / 1000", "MB (files)", "first batch, s"),
+    *("converted first", "set-up"),
+)
+HOW = (
+    "images/s, CPU s / 1000: geometric mean of the rounds, with Student's 95 % interval over them, on logarithms. "
+    "forebay / peer: the same of the ratios of images/s, each within one round. CPU seconds and MB are those of the "
+    "process and all its descendants, Python and frameworks included. MB is proportional set size at the end, in "
+    "brackets the part of it that is pages of files: libraries, and data mapped from the page cache."
+)
 
 
-def summarise(runs: Iterable[Run]) -> list[dict[str, Any]]:
-    """One entry a peer and dtype, fastest first within the dtype: figure -> [median, low, high]."""
+@dataclass(frozen=True)
+class Row:
+    """What the rounds of one peer with one dtype came to.
+
+    ratio: forebay's images/s over this peer's, within rounds; None where they share no round.
+    """
+
+    peer: str
+    dtype: str
+    rate: Interval
+    cpu: Interval
+    ratio: Interval | None
+    pss_mb: float
+    pss_file_mb: float
+    first_batch_seconds: float
+
+
+def summarise(runs: Sequence[Run]) -> list[Row]:
+    """Give a row a peer and dtype, fastest first within the dtype."""
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run["dtype"], run["peer"]), []).append(run)
-    entries: list[dict[str, Any]] = []
-    for (dtype, peer), group in groups.items():
-        figures = {name: _spread(group, name) for name in _FIGURES}
-        entries.append({"peer": peer, "dtype": dtype, "rounds": len(group), **figures})
-    entries.sort(key=lambda entry: (entry["dtype"] != "u8", -entry["rows_per_second"][0]))
-    return entries
-
-
-def markdown(entries: list[dict[str, Any]], notes: dict[str, str]) -> str:
-    """Draw the table; each rate also as a multiple of forebay's, where forebay ran."""
-    lines = [
-        "| peer | output | images/s | of forebay | CPU s / 1000 | MB | first batch, s | note |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    ours = {e["dtype"]: e["rows_per_second"][0] for e in entries if e["peer"] == "forebay"}
-    for entry in entries:
-        rate = entry["rows_per_second"]
-        share = f"{rate[0] / ours[entry['dtype']]:.2f}" if entry["dtype"] in ours else ""
-        lines.append(
-            f"| {entry['peer']} | {entry['dtype']} | {_shown(rate, 0)} | {share} "
-            f"| {_shown(entry['cpu_s_per_1000'], 2)} | {entry['pss_mb'][0]:.0f} "
-            f"| {entry['first_batch_seconds'][0]:.1f} | {notes.get(entry['peer'], '')} |"
+    rows = [
+        Row(
+            peer=peer,
+            dtype=dtype,
+            rate=interval([run["rows_per_second"] for run in group]),
+            cpu=interval([run["cpu_s_per_1000"] for run in group]),
+            ratio=None if peer == OURS else paired_ratio(_rates(groups.get((dtype, OURS), [])), _rates(group)),
+            pss_mb=median(run["pss_mb"] for run in group),
+            pss_file_mb=median(run["pss_file_mb"] for run in group),
+            first_batch_seconds=median(run["first_batch_seconds"] for run in group),
         )
-    return "\n".join(lines)
+        for (dtype, peer), group in groups.items()
+    ]
+    return sorted(rows, key=lambda row: -row.rate.middle)
 
 
-def _spread(group: list[Run], name: str) -> list[float]:
-    values = [float(run[name]) for run in group]
-    return [median(values), min(values), max(values)]
+def markdown(
+    rows: Sequence[Row],
+    outcome: Outcome,
+    dtypes: Sequence[str],
+    notes: Mapping[str, str],
+    conversions: Mapping[str, Mapping[str, float]],
+) -> str:
+    """Draw a table a dtype. A peer that failed stands under those that did not, with its reason.
+
+    conversions: peer -> `seconds` that its conversion took, and `share`: its bytes over the photographs'.
+    """
+    parts: list[str] = []
+    for dtype in dtypes:
+        lines = [
+            f"### {dtype}",
+            "",
+            f"| {' | '.join(HEADINGS)} |",
+            f"|{'---|' * len(HEADINGS)}",
+        ]
+        for row in rows:
+            if row.dtype == dtype:
+                lines.append(_line(row, notes.get(row.peer, ""), conversions.get(row.peer)))
+        for (peer, failed_dtype), reason in outcome.failures.items():
+            if failed_dtype == dtype:
+                lines.append(f"| {peer} | **failed** |{' |' * (len(HEADINGS) - 3)} {_cell(reason)} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join([*parts, HOW])
 
 
-def _shown(spread: list[float], digits: int) -> str:
-    middle, low, high = (f"{value:.{digits}f}" for value in spread)
-    return f"{middle} ({low} to {high})"
+def record(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Give the summary as it is kept: each interval as [middle, low, high], bounds null where one round knows none."""
+    return [
+        {
+            "peer": row.peer,
+            "dtype": row.dtype,
+            "rounds": row.rate.rounds,
+            "rows_per_second": _triple(row.rate),
+            "cpu_s_per_1000": _triple(row.cpu),
+            "forebay_over_peer": _triple(row.ratio) if row.ratio else None,
+            "pss_mb": row.pss_mb,
+            "pss_file_mb": row.pss_file_mb,
+            "first_batch_seconds": row.first_batch_seconds,
+        }
+        for row in rows
+    ]
+
+
+def _rates(group: Sequence[Run]) -> dict[int, float]:
+    return {run["round"]: run["rows_per_second"] for run in group}
+
+
+def _line(row: Row, note: str, conversion: Mapping[str, float] | None) -> str:
+    cells = [
+        f"**{row.peer}**" if row.peer == OURS else row.peer,
+        _shown(row.rate, 0),
+        "" if row.ratio is None else _shown(row.ratio, 2),
+        _shown(row.cpu, 2),
+        f"{row.pss_mb:.0f} ({row.pss_file_mb:.0f})",
+        f"{row.first_batch_seconds:.1f}",
+        f"{conversion['seconds']:.0f} s, {conversion['share']:.1f} x the bytes" if conversion else "",
+        _cell(note),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _shown(found: Interval, digits: int) -> str:
+    middle = f"{found.middle:.{digits}f}"
+    return f"{middle} ({found.low:.{digits}f} to {found.high:.{digits}f})" if found.known else middle
+
+
+def _triple(found: Interval) -> list[float | None]:
+    return [found.middle, found.low, found.high] if found.known else [found.middle, None, None]
+
+
+def _cell(text: str) -> str:
+    # A bar or a new line would end the cell.
+    return " ".join(text.split()).replace("|", "\\|")

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Proportional set size: a shared page counts once, spread over those that map it.
+
+    file_bytes: the part of it that is pages of files: libraries, and data that is mapped from the page cache.
+    """
+
+    pss_bytes: int
+    file_bytes: int
 
 
 def cpu_seconds(pid: int) -> float:
@@ -13,9 +25,10 @@ def cpu_seconds(pid: int) -> float:
     return sum(sum(int(field) for field in _stat(member)[11:15]) for member in members(pid)) / _TICKS
 
 
-def pss_bytes(pid: int) -> int:
-    """Proportional set size of the tree: shared pages count once, spread over those that map them."""
-    return sum(_pss(member) for member in members(pid))
+def memory(pid: int) -> Memory:
+    """Sum the tree's memory."""
+    parts = [_rollup(member) for member in members(pid)]
+    return Memory(sum(part.get("Pss", 0) for part in parts), sum(part.get("Pss_File", 0) for part in parts))
 
 
 def members(pid: int) -> list[int]:
@@ -40,9 +53,11 @@ def _stat(pid: int) -> list[str]:
     return text.rpartition(")")[2].split()
 
 
-def _pss(pid: int) -> int:
+def _rollup(pid: int) -> dict[str, int]:
+    """Read /proc/PID/smaps_rollup as bytes by name; nothing for a process that has just ended."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+        return {}
+    fields = (line.split() for line in lines[1:])
+    return {field[0].rstrip(":"): int(field[1]) * 1024 for field in fields if field[-1] == "kB"}

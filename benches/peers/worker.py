@@ -1,78 +1,125 @@
-"""Measures one peer once, in a process of its own, and prints one line of JSON. `run.py` starts it."""
+"""Measures one peer once, or converts for it, in a process of its own, and prints one line of JSON."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.metadata
 import json
 import os
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
-import tree
-from settings import Batch, Peer, Settings
+from . import check, tree
+from .settings import DTYPES, Conversion, Install, Peer, Settings
 
 
 def main() -> None:
-    """Parse, measure, print."""
+    """Parse, do the one thing, print."""
+    args = arguments()
+    # Before any framework counts them: all its threads and processes get these, and each peer has a worker a core.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.cores])
+    module = importlib.import_module(f".{args.module}", __package__)
+    peer: Peer = next(peer for peer in module.PEERS if peer.name == args.peer)
+    try:
+        if args.convert_to:
+            result = convert(peer, Conversion(Path(args.data), Path(args.convert_to), args.cores))
+        else:
+            settings = Settings(args.data, args.dtype, args.batch, args.cores)
+            result = measure(peer, settings, args.warmup, args.seconds) | {"versions": versions(module.INSTALL)}
+    except check.WrongBatchError as wrong:
+        print(f"error: {wrong}", file=sys.stderr, flush=True)
+        _leave(1)
+    # After a newline: what a framework has written to the same place may have none.
+    print("\n" + json.dumps(result), flush=True)
+    _leave(0)
+
+
+def arguments() -> argparse.Namespace:
+    """Parse what the harness has written."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--module", required=True)
+    parser.add_argument("--peer", required=True)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--dtype", choices=("u8", "f32"), required=True)
-    parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--workers", type=int, required=True)
-    parser.add_argument("--warmup", type=float, required=True)
-    parser.add_argument("--seconds", type=float, required=True)
-    args = parser.parse_args()
-    settings = Settings(args.data, args.dtype, args.batch, args.workers)
-    peer: Peer = importlib.import_module(args.module).PEER
-    print(json.dumps(measure(peer, settings, args.warmup, args.seconds)))
-    sys.stdout.flush()
-    # Some peers take seconds to take themselves down, and some hang: nobody waits for that here.
-    _end_children()
-    os._exit(0)
+    parser.add_argument("--cores", type=int, required=True)
+    parser.add_argument("--convert-to")
+    parser.add_argument("--dtype", choices=DTYPES)
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--warmup", type=float)
+    parser.add_argument("--seconds", type=float)
+    return parser.parse_args()
 
 
-def measure(peer: Peer, settings: Settings, warmup_seconds: float, seconds: float) -> dict[str, float]:
+def measure(peer: Peer, settings: Settings, warmup_seconds: float, seconds: float) -> dict[str, Any]:
     """Take batches at once, touching none; the clock runs from one batch's arrival to another's."""
     began = time.perf_counter()
     batches = peer.batches(settings)
-    check(next(batches), settings)
+    batch = next(batches)
     first_batch_seconds = time.perf_counter() - began
+    check.check_size(batch, settings)
+    first, labels = check.copy_of_first(batch), check.copy_of_labels(batch)
+    batch = next(batches)
+    check.check_content(first, check.copy_of_first(batch), labels, settings)
     while time.perf_counter() - began < first_batch_seconds + warmup_seconds:
-        check(next(batches), settings)
+        batch = next(batches)
+        check.check_size(batch, settings)
     pid, count = os.getpid(), 0
-    started, cpu_before = time.perf_counter(), tree.cpu_seconds(os.getpid())
+    started, cpu_before = time.perf_counter(), tree.cpu_seconds(pid)
     while time.perf_counter() - started < seconds:
-        next(batches)
+        batch = next(batches)
         count += 1
     wall, cpu = time.perf_counter() - started, tree.cpu_seconds(pid) - cpu_before
+    memory = tree.memory(pid)
     rows = count * settings.batch
     return {
         "rows": rows,
         "seconds": wall,
         "rows_per_second": rows / wall,
         "cpu_s_per_1000": 1000 * cpu / rows,
-        "pss_mb": tree.pss_bytes(pid) / 1e6,
+        "pss_mb": memory.pss_bytes / 1e6,
+        "pss_file_mb": memory.file_bytes / 1e6,
         "first_batch_seconds": first_batch_seconds,
     }
 
 
-def check(batch: Batch, settings: Settings) -> None:
-    """Refuse a peer that gives less than was asked for: it does not get into the table."""
-    if batch.images.nbytes != settings.batch_bytes or len(batch.labels) != settings.batch:
-        raise SystemExit(
-            f"a batch of {batch.images.nbytes} bytes and {len(batch.labels)} labels, "
-            f"asked for {settings.batch_bytes} and {settings.batch}"
-        )
+def convert(peer: Peer, conversion: Conversion) -> dict[str, Any]:
+    """Write the peer's format, and tell what that took."""
+    assert peer.convert is not None, f"{peer.name} reads the photographs as they are"
+    started = time.perf_counter()
+    peer.convert(conversion)
+    written = [path for path in conversion.target.rglob("*") if path.is_file()]
+    return {
+        "seconds": time.perf_counter() - started,
+        "cpu_seconds": tree.cpu_seconds(os.getpid()),
+        "bytes": sum(path.stat().st_size for path in written),
+    }
 
 
-def _end_children() -> None:
+def versions(install: Install) -> dict[str, str]:
+    """Tell what was really there: the packages that are pinned, and those that are shared."""
+    names = [package.partition("==")[0] for package in install.packages]
+    if install.torch:
+        names += ["torch", "torchvision"]
+    found: dict[str, str] = {}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _leave(status: int) -> None:
+    # Some peers take seconds to take themselves down, and some hang: nobody waits for that here.
     for child in tree.members(os.getpid())[1:]:
         try:
             os.kill(child, 9)
         except ProcessLookupError:
             continue
+    sys.stdout.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Measures loaders side by side on this machine: `./dev bench peers`."""

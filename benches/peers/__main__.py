@@ -1,0 +1,138 @@
+"""Measures loaders side by side on this machine: one process a peer and round, the peers in turns.
+
+  ./dev bench peers                                    all of them, on photographs that forebay makes
+  ./dev bench peers --only dali,tfdata,forebay --rounds 5
+  ./dev bench peers --data /data/imagenet/val --dtype float32 --seconds 30
+  ./dev bench peers --list                             what --only takes
+
+Each peer gets a venv of its own in ./target/peers, with pinned versions. The table goes to standard output; --out gets
+it too, with the plot and every run's figures. A peer that cannot be installed, or fails, stands in it with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from . import catalogue, children, convert, plan
+from .catalogue import Entry
+from .comparison import SYNTHETIC_FILES, Comparison
+from .convert import Photos
+from .envs import REPO, WORK, Pythons, missing_debian, say
+from .settings import DTYPES
+
+SYNTHETIC_MEGABYTES, SYNTHETIC_MINUTES = 460, 2
+
+
+def main() -> int:
+    """Plan, install, convert, measure in turns, tell."""
+    args = arguments()
+    pythons = Pythons.find(args.work / "venvs", args.work / "logs", args.torch_python)
+    if args.debian:
+        print(" ".join(dict.fromkeys(name for entry in args.peers for name in missing_debian(entry.install))))
+        return 0
+    steps = steps_of(args, pythons)
+    if args.plan:
+        print(plan.told(steps))
+        return 0
+    if not args.announced:
+        say(f"this will, in {args.work}:\n{plan.shown(steps)}")
+    children.end_with_us()
+    comparison, status = Comparison(args, pythons), 0
+    try:
+        comparison.prepare()
+        comparison.run()
+    except KeyboardInterrupt:
+        say("stopped; what is installed and converted stays, and the table has what was measured")
+        status = 130
+    if comparison.outcome.runs or comparison.outcome.failures:
+        comparison.tell()
+    return status or (0 if comparison.outcome.runs else 1)
+
+
+def arguments() -> argparse.Namespace:
+    """Parse the command line and check it whole."""
+    parser = argparse.ArgumentParser(
+        prog="./dev bench peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default="", metavar="A,B", help="these families or peers (default: all)")
+    parser.add_argument("--list", action="store_true", help="list families and peers, and end")
+    parser.add_argument(
+        "--data", type=Path, help="a folder of class folders of JPEGs (default: `forebay synth` makes one)"
+    )
+    parser.add_argument(
+        "--dtype", default=",".join(DTYPES), metavar="A,B", help=f"of {', '.join(DTYPES)} (default: both)"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="an interval needs two (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=15.0, help="measured, of one run (default: %(default)s)")
+    parser.add_argument("--warmup", type=float, default=5.0, help="seconds before, not measured (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=256, help="images (default: %(default)s)")
+    parser.add_argument("--cores", type=int, help="for each peer, and as many workers (default: all this may use)")
+    parser.add_argument(
+        "--out", type=Path, help="folder for peers.md, peers.svg, peers.json (default: ./target/peers/results)"
+    )
+    parser.add_argument("--binary", type=Path, help="the forebay command (default: ./target/release/forebay)")
+    parser.add_argument(
+        "--torch-python", type=Path, help="a Python with torch and torchvision (default: one is looked for)"
+    )
+    parser.add_argument("--work", type=Path, default=WORK, help="where venvs, conversions and logs are kept")
+    for name in ("plan", "debian", "announced"):  # What ./dev asks.
+        parser.add_argument(f"--{name}", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    there = catalogue.entries()
+    if args.list:
+        for entry in there:
+            print(f"{entry.family:12}  {entry.peer.name:20}  {entry.peer.note}")
+        parser.exit()
+    check(parser, args, there)
+    return args
+
+
+def check(parser: argparse.ArgumentParser, args: argparse.Namespace, there: list[Entry]) -> None:
+    """Turn what was typed into what is used, or say what is wrong with it."""
+    try:
+        args.peers = catalogue.chosen(args.only, there)
+    except catalogue.UnknownPeerError as unknown:
+        parser.error(str(unknown))
+    args.dtype = args.dtype.split(",")
+    if wrong := [dtype for dtype in args.dtype if dtype not in DTYPES]:
+        parser.error(f"unknown dtype {', '.join(wrong)}; there are {', '.join(DTYPES)}")
+    if min(args.rounds, args.batch, args.seconds) <= 0 or args.warmup < 0:
+        parser.error("--rounds, --batch and --seconds must be above zero")
+    usable = len(os.sched_getaffinity(0))
+    args.cores = args.cores or usable
+    if not 0 < args.cores <= usable:
+        parser.error(f"--cores {args.cores}: this process may use {usable}")
+    args.work = args.work.resolve()
+    args.out = (args.out or args.work / "results").resolve()
+    args.synthetic = None if args.data else args.work / "photos"
+    args.data = (args.data or args.synthetic / "train").resolve()
+    if not args.synthetic and not any(args.data.glob("*/*")):
+        parser.error(f"{args.data} has no class folders with files; without --data photographs are made")
+    args.binary = args.binary or next(filter(Path.exists, [REPO / "target" / "release" / "forebay"]), None)
+
+
+def steps_of(args: argparse.Namespace, pythons: Pythons) -> list[plan.Step]:
+    """Say what is still to be done."""
+    steps: dict[str, plan.Step] = {}
+    for entry in args.peers:
+        for name, install in pythons.missing(entry):
+            text = f"install {', '.join(install.packages)} in {pythons.folder.relative_to(args.work)}/{name}"
+            steps[name] = plan.Step(install.megabytes, install.minutes, text)
+    made = args.data.is_dir()
+    if args.synthetic and not made:
+        steps["synth"] = plan.Step(SYNTHETIC_MEGABYTES, SYNTHETIC_MINUTES, f"make {SYNTHETIC_FILES} photographs")
+    photos = Photos.read(args.data)
+    megabytes = photos.bytes / 1e6 if made else SYNTHETIC_MEGABYTES
+    for peer in (entry.peer for entry in args.peers if entry.peer.convert):
+        if not (convert.place(args.work / "converted", peer, photos) / convert.MARKER).exists():
+            size = int(megabytes * peer.converted_share)
+            steps[f"convert {peer.name}"] = plan.Step(size, 1, f"convert the photographs for {peer.name}")
+    measuring = plan.measuring(len(args.peers), len(args.dtype), args.rounds, args.seconds, args.warmup)
+    return [*steps.values(), measuring]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

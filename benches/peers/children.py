@@ -1,0 +1,75 @@
+"""Worker processes: started, listened to, and ended with all they have started."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import tree
+from .envs import REPO, last_line
+from .rounds import PeerFailedError
+
+
+def environment(binary: Path | None) -> dict[str, str]:
+    """Let workers find this package, the client of this tree and its binary, and no daemon of the node."""
+    env = dict(os.environ)
+    env["PYTHONPATH"] = os.pathsep.join([str(REPO / "benches"), str(REPO / "client-py" / "src")])
+    if binary:
+        env["FOREBAY_BINARY"] = str(binary.resolve())
+    for name in ("FOREBAY_SOCKET", "PYTHONHOME"):
+        env.pop(name, None)
+    return env
+
+
+def ask_worker(
+    python: Path, arguments: Sequence[str], env: dict[str, str], log: Path, limit_seconds: float
+) -> dict[str, Any]:
+    """Run a worker to its end and give what it tells.
+
+    log: gets what it says on standard error.
+    Raises PeerFailedError with its last line, when it fails or is not done within the limit.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as errors:
+        child = subprocess.Popen(
+            [str(python), "-m", f"{__package__}.worker", *arguments],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            said, _ = child.communicate(timeout=limit_seconds)
+        except subprocess.TimeoutExpired:
+            raise PeerFailedError(f"not done after {limit_seconds:.0f} s (log: {log.name})") from None
+        finally:
+            _end(child)
+    if child.returncode != 0 or not said.strip():
+        reason = last_line(log.read_text(errors="replace")).replace(f"{REPO}/", "")
+        raise PeerFailedError(f"ended with {child.returncode}: {reason} (log: {log.name})")
+    return json.loads(said.splitlines()[-1])
+
+
+def end_with_us() -> None:
+    """Make a request to end reach our `finally`s, which end the workers."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    # A framework's processes may have sessions of their own: they are found as descendants while their parent lives.
+    for pid in reversed(tree.members(child.pid)) if child.poll() is None else ():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()

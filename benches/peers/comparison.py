@@ -1,0 +1,152 @@
+"""One comparison: what is chosen, what was made ready for it, and what came of it so far."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import catalogue, children, convert, machine, plot, table
+from .catalogue import Entry
+from .convert import Photos
+from .envs import Pythons, say
+from .rounds import Outcome, PeerFailedError, Run, in_turns
+
+TITLE = "Photographs to training batches, loaders in turns"
+SYNTHETIC_FILES = 4000
+CONVERT_LIMIT_SECONDS = 3600.0
+RUN_LIMIT_SECONDS = 300.0
+
+
+class Comparison:
+    """One run of it all: what is chosen, where it is, and what came of it so far."""
+
+    def __init__(self, args: argparse.Namespace, pythons: Pythons) -> None:
+        self.args, self.pythons = args, pythons
+        self.entries: dict[str, Entry] = {entry.peer.name: entry for entry in args.peers}
+        self.env = children.environment(args.binary)
+        self.outcome = Outcome()
+        self.conversions: dict[str, dict[str, Any]] = {}
+        self.versions: dict[str, dict[str, str]] = {}
+        self.photos = Photos(args.data, 0, 0, "")
+        self.done = 0
+
+    def prepare(self) -> None:
+        """Make the data, install each peer and convert for it; who fails here is not measured."""
+        self.make_photos()
+        self.photos = Photos.read(self.args.data)
+        for name, entry in self.entries.items():
+            try:
+                self.pythons.python_for(entry)
+                if entry.peer.convert:
+                    self.conversions[name] = self.convert(entry)
+            except PeerFailedError as failed:
+                say(f"{name}: {failed}")
+                self.outcome.failures.update({(name, dtype): str(failed) for dtype in self.args.dtype})
+
+    def run(self) -> None:
+        """Measure, in turns, those that are ready."""
+        in_turns(list(self.entries), self.args.dtype, self.args.rounds, self.measure, self.outcome)
+
+    def make_photos(self) -> None:
+        """Let forebay make photographs, unless some were named."""
+        if not self.args.synthetic or self.args.data.is_dir():
+            return
+        binary = self.args.binary or shutil.which("forebay")
+        if not binary:
+            raise SystemExit("error: no forebay to make photographs with\nhint: ./dev build, or name yours with --data")
+        # Every fifth of a class goes to val/, which is not used here.
+        count = str(SYNTHETIC_FILES * 5 // 4)
+        say(f"making {SYNTHETIC_FILES} photographs in {self.args.synthetic}")
+        command = [str(binary), "synth", str(self.args.synthetic), "--images", count]
+        if subprocess.run(command, stdout=sys.stderr, check=False).returncode != 0:
+            raise SystemExit("error: could not make photographs\nhint: the lines above say why; --data names yours")
+
+    def convert(self, entry: Entry) -> dict[str, Any]:
+        """Give what a peer's conversion took, now or when it was made."""
+
+        def run(target: Path) -> dict[str, Any]:
+            say(f"converting for {entry.peer.name}")
+            return self.ask(entry, "convert", ["--data", str(self.photos.folder), "--convert-to", str(target)])
+
+        return convert.converted(entry.peer, self.photos, self.args.work / "converted", run)
+
+    def measure(self, name: str, dtype: str, round_: int) -> Run:
+        """Measure one peer once, its data warm in the page cache."""
+        entry, args = self.entries[name], self.args
+        data = convert.place(args.work / "converted", entry.peer, self.photos) if entry.peer.convert else args.data
+        warm(data)
+        self.done += 1
+        words = f"[{self.done}/{len(self.entries) * len(args.dtype) * args.rounds}] round {round_}, {dtype}, {name}"
+        arguments = ["--data", str(data), "--dtype", dtype]
+        for option in ("batch", "warmup", "seconds"):
+            arguments += [f"--{option}", str(getattr(args, option))]
+        try:
+            figures = self.ask(entry, f"{dtype}-{round_}", arguments)
+        except PeerFailedError as failed:
+            say(f"{words}: {failed}")
+            raise
+        say(f"{words}: {figures['rows_per_second']:.0f} images/s")
+        self.versions[name] = figures.pop("versions")
+        return figures
+
+    def ask(self, entry: Entry, what: str, arguments: Sequence[str]) -> dict[str, Any]:
+        """Run a peer's worker."""
+        limit = CONVERT_LIMIT_SECONDS if what == "convert" else RUN_LIMIT_SECONDS + self.args.seconds + self.args.warmup
+        named = [
+            "--module",
+            catalogue.module_of(entry.family),
+            "--peer",
+            entry.peer.name,
+            "--cores",
+            str(self.args.cores),
+        ]
+        log = self.args.work / "logs" / f"{entry.peer.name}-{what}.log"
+        return children.ask_worker(self.pythons.python_for(entry), [*named, *arguments], self.env, log, limit)
+
+    def tell(self) -> None:
+        """Print the table and keep it, with the plot and every run's figures."""
+        args, outcome, rows = self.args, self.outcome, table.summarise(self.outcome.runs)
+        here = machine.describe()
+        about = f"{self.data_in_words()}; {machine.in_words(here, args.cores)}"
+        notes = {name: entry.peer.note for name, entry in self.entries.items()}
+        kept = {
+            "machine": here,
+            "settings": {name: getattr(args, name) for name in ("rounds", "seconds", "warmup", "batch", "cores")},
+            "data": {"synthetic": bool(args.synthetic), "files": self.photos.files, "bytes": self.photos.bytes},
+            "versions": self.versions,
+            "conversions": self.conversions,
+            "failures": [{"peer": peer, "dtype": of, "reason": why} for (peer, of), why in outcome.failures.items()],
+            "summary": table.record(rows),
+            "runs": outcome.runs,
+        }
+        contents = {
+            "peers.md": f"{about}\n\n{table.markdown(rows, outcome, args.dtype, notes, self.conversions)}\n",
+            "peers.svg": plot.svg(rows, args.dtype, self.conversions, outcome.failures, TITLE, about),
+            "peers.json": json.dumps(kept, indent=1) + "\n",
+        }
+        args.out.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            (args.out / name).write_text(content)
+        print(contents["peers.md"], end="")
+        say(f"kept in {args.out}: {', '.join(contents)}")
+
+    def data_in_words(self) -> str:
+        """Say what was loaded, without a path."""
+        files, kind = self.photos.files, "synthetic photographs" if self.args.synthetic else "photographs"
+        mean_kb = self.photos.bytes / max(files, 1) / 1000
+        return f"{files} {kind} of {mean_kb:.0f} KB in a warm page cache, batches of {self.args.batch} x 224 x 224"
+
+
+def warm(folder: Path) -> None:
+    """Read every file once, so that no peer waits for the disk."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                while file.read(1 << 22):
+                    pass

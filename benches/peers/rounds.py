@@ -1,0 +1,51 @@
+"""The order of the measurements: every peer once, then every peer again. Pure but for what `measure` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Run = dict[str, Any]
+
+
+class PeerFailedError(Exception):
+    """A peer that could not be installed, converted for or measured; the text is for the table, one line."""
+
+
+@dataclass
+class Outcome:
+    """What came of it: runs in the order they were made, and why a peer has fewer than the others.
+
+    failures: (peer, dtype) -> the reason. After its first failure a peer is not asked for that dtype again.
+    """
+
+    runs: list[Run] = field(default_factory=list)
+    failures: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
+def in_turns(
+    peers: Sequence[str],
+    dtypes: Sequence[str],
+    rounds: int,
+    measure: Callable[[str, str, int], Run],
+    outcome: Outcome | None = None,
+) -> Outcome:
+    """Measure A B C, A B C, ...: what the machine does meanwhile meets all of them alike.
+
+    measure: takes (peer, dtype, round), and raises PeerFailedError. Other exceptions are ours, and end it all.
+    outcome: where failures of before (an installation) are, so that those peers are left out.
+    """
+    outcome = outcome or Outcome()
+    for round_ in range(1, rounds + 1):
+        for dtype in dtypes:
+            for peer in peers:
+                if (peer, dtype) in outcome.failures:
+                    continue
+                try:
+                    figures = measure(peer, dtype, round_)
+                except PeerFailedError as failed:
+                    outcome.failures[peer, dtype] = f"round {round_}: {failed}"
+                    continue
+                outcome.runs.append({"peer": peer, "dtype": dtype, "round": round_, **figures})
+    return outcome
