@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 from . import tree
 from .envs import REPO, last_line
 from .rounds import PeerFailedError
+
+_END_SECONDS = 60.0
 
 
 def environment(binary: Path | None) -> dict[str, str]:
@@ -67,9 +70,14 @@ def end_with_us() -> None:
 
 def _end(child: subprocess.Popen[str]) -> None:
     # A framework's processes may have sessions of their own: they are found as descendants while their parent lives.
-    for pid in reversed(tree.members(child.pid)) if child.poll() is None else ():
+    descendants = tree.members(child.pid) if child.poll() is None else []
+    for pid in reversed(descendants):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
+    # Those that are still giving back their memory would disturb whoever is measured next.
+    until = time.monotonic() + _END_SECONDS
+    while any(map(tree.is_alive, descendants)) and time.monotonic() < until:
+        time.sleep(0.01)

@@ -113,7 +113,7 @@ class Comparison:
         """Print the table and keep it, with the plot and every run's figures."""
         args, outcome, rows = self.args, self.outcome, table.summarise(self.outcome.runs)
         here = machine.describe()
-        about = f"{self.data_in_words()}; {machine.in_words(here, args.cores)}"
+        about = [self.data_in_words(), machine.in_words(here, args.cores)]
         notes = {name: entry.peer.note for name, entry in self.entries.items()}
         kept = {
             "machine": here,
@@ -125,8 +125,9 @@ class Comparison:
             "summary": table.record(rows),
             "runs": outcome.runs,
         }
+        tables = table.markdown(rows, outcome, args.dtype, notes, self.conversions)
         contents = {
-            "peers.md": f"{about}\n\n{table.markdown(rows, outcome, args.dtype, notes, self.conversions)}\n",
+            "peers.md": f"{'; '.join(about)}\n\n{tables}\n",
             "peers.svg": plot.svg(rows, args.dtype, self.conversions, outcome.failures, TITLE, about),
             "peers.json": json.dumps(kept, indent=1) + "\n",
         }

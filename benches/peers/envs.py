@@ -35,6 +35,8 @@ class Pythons:
     def find(cls, folder: Path, logs: Path, named: Path | None) -> Pythons:
         """Look for a torch that is there before 5 GB of it are installed."""
         own = folder / "torch" / "bin" / "python"
+        if named and not _has_torch(named):
+            raise SystemExit(f"error: {named} has no torch and torchvision\nhint: leave --torch-python out")
         there = [named] if named else [Path(sys.executable), REPO / ".venv" / "bin" / "python"]
         return cls(folder, logs, next((python for python in there if _has_torch(python)), own))
 

@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 from .intervals import Interval
 from .table import OURS, Row
 
-_WIDTH, _LINE, _BAR, _MARGIN, _HEAD = 960, 24, 14, 20, 86
+_WIDTH, _LINE, _BAR, _MARGIN, _HEAD = 960, 24, 14, 20, 104
 _LABEL_X, _RATE_X, _RATE_WIDTH, _CPU_X, _CPU_WIDTH = 176, 186, 420, 700, 180
 _OURS, _PLAIN, _CONVERTED, _INK, _FAINT = "#0b63c4", "#8a94a0", "#d8dde3", "#1f2328", "#59636e"
 
@@ -19,14 +19,17 @@ def svg(
     converted: Collection[str],
     failures: Mapping[tuple[str, str], str],
     title: str,
-    subtitle: str,
+    subtitles: Sequence[str],
 ) -> str:
-    """Draw a panel a dtype, fastest peer first; converted: peers that read a format of their own, drawn paler.
+    """Draw a panel a dtype, fastest peer first.
 
-    failures: (peer, dtype) -> reason; who has no bar is named below the bars.
+    converted: peers that read a format of their own, drawn paler.
+    failures: (peer, dtype) -> reason; who failed is named below the bars.
+    subtitles: two lines at most.
     """
-    body: list[str] = [_text(_MARGIN, 30, title, size=18, weight="600"), _text(_MARGIN, 50, subtitle, colour=_FAINT)]
-    body += _legend(_MARGIN, 70)
+    body: list[str] = [_text(_MARGIN, 30, title, size=18, weight="600")]
+    body += [_text(_MARGIN, 50 + 18 * index, line, colour=_FAINT) for index, line in enumerate(subtitles[:2])]
+    body += _legend(_MARGIN, 90)
     y = _HEAD
     for dtype in dtypes:
         shown = [row for row in rows if row.dtype == dtype]
@@ -61,7 +64,7 @@ def _panel(
         body += _bar(_CPU_X, y, _CPU_WIDTH / cpu_top, row.cpu, 2, colour)
         y += _LINE
     if missing:
-        body.append(_text(_LABEL_X, y + 16, f"failed: {', '.join(missing)}", anchor="start", colour="#b42318"))
+        body.append(_text(_RATE_X, y + 16, f"failed: {', '.join(missing)}", colour="#b42318"))
         y += _LINE
     return body, y + 14
 

@@ -44,6 +44,11 @@ def members(pid: int) -> list[int]:
     return found
 
 
+def is_alive(pid: int) -> bool:
+    """Tell whether a process is there and no zombie, which uses nothing any more."""
+    return _stat(pid)[0] not in {"0", "Z", "X"}
+
+
 def _stat(pid: int) -> list[str]:
     """Read the fields of /proc/PID/stat from the state on; zeros for a process that has just ended."""
     try:

@@ -94,7 +94,7 @@ def test_the_record_keeps_bounds_and_says_null_where_there_are_none():
 
 def test_the_drawing_has_a_bar_a_figure_in_proportion_and_names_who_failed():
     runs = [run("forebay", 1, 100.0), run("half & half", 1, 50.0)]
-    text = plot.svg(table.summarise(runs), ["uint8"], {"half & half"}, {("gone", "uint8"): "why"}, "t", "s")
+    text = plot.svg(table.summarise(runs), ["uint8"], {"half & half"}, {("gone", "uint8"): "why"}, "t", ["s"])
     root = ElementTree.fromstring(text)
     height = str(plot._BAR)
     bars = [rect for rect in root.iter(f"{SVG}rect") if rect.get("height") == height]
@@ -109,7 +109,7 @@ def test_the_drawing_has_a_bar_a_figure_in_proportion_and_names_who_failed():
 
 def test_everything_drawn_lies_on_the_page():
     runs = [run("forebay", round_, 100.0 * round_**2) for round_ in (1, 2, 3)]
-    root = ElementTree.fromstring(plot.svg(table.summarise(runs), ["uint8"], {}, {}, "t", "s"))
+    root = ElementTree.fromstring(plot.svg(table.summarise(runs), ["uint8"], {}, {}, "t", ["s", "s"]))
     for rect in root.iter(f"{SVG}rect"):
         assert float(rect.get("x", 0)) + float(rect.get("width", 0)) <= plot._WIDTH
         assert float(rect.get("y", 0)) + float(rect.get("height", 0)) <= float(root.get("height", 0))

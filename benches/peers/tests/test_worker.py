@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from peers.children import ask_worker, environment
 from peers.rounds import PeerFailedError
-from peers.tree import members
+from peers.tree import is_alive
 
 MODULE = "tests.peer_fake"
 
@@ -58,10 +60,17 @@ def test_a_peer_that_hangs_is_ended_with_all_it_has_started(tmp_path: Path):
         if (tmp_path / "child").exists():
             break
         limit_seconds *= 2  # A machine so slow that the worker had not begun.
-    child = int((tmp_path / "child").read_text())
-    state = Path(f"/proc/{child}/stat")
-    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
-    assert members(child) == [child]
+    assert not is_alive(int((tmp_path / "child").read_text()))
+
+
+def test_a_process_is_alive_until_it_has_ended_even_before_anybody_waits_for_it():
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    assert is_alive(child.pid)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert not is_alive(child.pid)
+    child.wait()
+    assert not is_alive(child.pid)
 
 
 def test_a_conversion_tells_its_seconds_and_bytes(tmp_path: Path):
