@@ -37,7 +37,8 @@ class Pythons:
         own = folder / "torch" / "bin" / "python"
         if named and not _has_torch(named):
             raise SystemExit(f"error: {named} has no torch and torchvision\nhint: leave --torch-python out")
-        there = [named] if named else [Path(sys.executable), REPO / ".venv" / "bin" / "python"]
+        # Our own first: once peers are installed beside it, another torch would install them all again.
+        there = [named] if named else [own, Path(sys.executable), REPO / ".venv" / "bin" / "python"]
         return cls(folder, logs, next((python for python in there if _has_torch(python)), own))
 
     def missing(self, entry: Entry) -> list[tuple[str, Install]]:
@@ -71,9 +72,9 @@ class Pythons:
         if name == "torch" and (index := os.environ.get("FOREBAY_TORCH_INDEX")):
             pip += ["--index-url", index]
         with log.open("w") as to:
-            base = self.torch if install.torch and name != "torch" else Path(sys.executable)
-            _run([str(base), "-m", "venv", str(venv)], to)
-            if base == self.torch:
+            shares_torch = install.torch and name != "torch"
+            _run([str(self.torch if shares_torch else sys.executable), "-m", "venv", str(venv)], to)
+            if shares_torch:
                 self._see_torch(venv)
             _run([str(self._python(name)), *pip, *install.packages], to)
         (venv / "installed").write_text(self._stamp(install))
@@ -82,8 +83,10 @@ class Pythons:
         # What the other venv has is seen, not copied.
         code = "import os, torch; print(os.path.dirname(os.path.dirname(torch.__file__)))"
         seen = subprocess.run([str(self.torch), "-c", code], check=True, capture_output=True, text=True).stdout
-        site = Path(sysconfig.get_path("purelib", vars={"base": str(venv), "platbase": str(venv)}))
-        (site / "_torch.pth").write_text(seen)
+        code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+        asked = [str(venv / "bin" / "python"), "-c", code]
+        site = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+        (Path(site) / "_torch.pth").write_text(seen)
 
     def _python(self, name: str) -> Path:
         return self.folder / name / "bin" / "python"
@@ -100,12 +103,8 @@ class Pythons:
 
 
 def missing_debian(install: Install) -> list[str]:
-    """Tell which of the distribution's packages a build would miss, by what pkg-config knows."""
-    if not install.debian:
-        return []
-    if not shutil.which("pkg-config"):
-        return ["pkg-config", *(package for _, package in install.debian)]
-    return [package for proof, package in install.debian if not _known(proof)]
+    """Tell which of the distribution's packages a build would miss."""
+    return [package for proof, package in install.debian if not _is_there(*proof.split())]
 
 
 def say(line: str) -> None:
@@ -130,8 +129,13 @@ def _run(command: list[str], to: object) -> None:
         raise PeerFailedError(f"not installed: {last_line(reason or log.read_text())} (log: {log.name})")
 
 
-def _known(proof: str) -> bool:
-    return subprocess.run(["pkg-config", "--exists", proof], check=False).returncode == 0
+def _is_there(kind: str, name: str) -> bool:
+    if kind == "program":
+        return shutil.which(name) is not None
+    if kind == "header":
+        return (Path(sysconfig.get_path("include")) / name).exists()
+    found = shutil.which("pkg-config") and subprocess.run(["pkg-config", "--exists", name], check=False).returncode == 0
+    return bool(found)
 
 
 def _has_torch(python: Path) -> bool:

@@ -78,7 +78,13 @@ INSTALL = Install(
     ("ffcv==1.0.2", "numba==0.68.1", "opencv-python==5.0.0.93"),
     megabytes=430,
     minutes=1,
-    debian=(("opencv4", "libopencv-dev"), ("libturbojpeg", "libturbojpeg0-dev")),
+    debian=(
+        ("program g++", "g++"),
+        ("program pkg-config", "pkg-config"),
+        ("header Python.h", "python3-dev"),
+        ("library opencv4", "libopencv-dev"),
+        ("library libturbojpeg", "libturbojpeg0-dev"),
+    ),
 )
 PEERS = (
     Peer("ffcv-raw-400", "pixels of at most 400 x 400, area resize; threads", batches, convert_to("raw", 400), 3.1),

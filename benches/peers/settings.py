@@ -72,7 +72,8 @@ class Install:
     packages: for pip, each with its version, so that two runs compare the same thing.
     torch: whether it sees the torch and torchvision that all peers share.
     megabytes, minutes: on disk and on the clock, measured once, for the announcement.
-    debian: what its build needs from the distribution, as (what proves that it is there, package).
+    debian: what its build needs from the distribution, as (what proves that it is there, package); the proof is
+        `program NAME`, `header NAME` beside Python's own, or `library NAME` as pkg-config knows it.
     """
 
     packages: tuple[str, ...] = ()

@@ -17,7 +17,9 @@ from peers.rounds import PeerFailedError
 from peers.settings import Install
 from peers.tests import peer_fake
 
-FROM_SOURCE = Install(("fake==1",), torch=False, debian=(("no-such-library", "libnone-dev"),))
+FROM_SOURCE = Install(
+    ("fake==1",), torch=False, debian=(("library no-such-library", "libnone-dev"), ("program sh", "dash"))
+)
 
 
 def entry(name: str, install: Install) -> Entry:
@@ -77,6 +79,11 @@ def test_a_failed_pip_gives_its_error_line_as_the_reason(tmp_path: Path):
     expected = r"not installed: ERROR: No matching .* \(log: install-x.log\)"
     with (tmp_path / "install-x.log").open("w") as log, pytest.raises(PeerFailedError, match=expected):
         envs._run([sys.executable, "-c", says], log)
+
+
+def test_what_a_build_misses_is_found_by_program_header_and_library():
+    there = (("program sh", "a"), ("program no-such-program", "b"), ("header no-such.h", "c"), ("library none", "d"))
+    assert envs.missing_debian(Install(debian=there)) == ["b", "c", "d"]
 
 
 def test_a_venv_of_other_pins_is_made_again(tmp_path: Path):
