@@ -17,9 +17,8 @@ from peers.rounds import PeerFailedError
 from peers.settings import Install
 from peers.tests import peer_fake
 
-FROM_SOURCE = Install(
-    ("fake==1",), torch=False, debian=(("library no-such-library", "libnone-dev"), ("program sh", "dash"))
-)
+PROOFS = (("library no-such-library", "libnone-dev"), ("program sh", "dash"))
+FROM_SOURCE = Install(("fake==1",), torch=False, debian=PROOFS)
 
 
 def entry(name: str, install: Install) -> Entry:
