@@ -39,14 +39,14 @@ def main() -> int:
         return 0
     if not args.announced:
         say(f"this will, in {args.work}:\n{plan.shown(steps)}")
-    children.end_with_us()
+    children.stop_on_signals()
     comparison, status = Comparison(args, pythons), 0
     try:
         comparison.prepare()
         comparison.run()
-    except KeyboardInterrupt:
+    except children.StoppedError as stopped:
         say("stopped; what is installed and converted stays, and the table has what was measured")
-        status = 130
+        status = stopped.status
     if comparison.outcome.runs or comparison.outcome.failures:
         comparison.tell()
     return status or (0 if comparison.outcome.runs else 1)

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,10 +61,22 @@ def ask_worker(
     return json.loads(said.splitlines()[-1])
 
 
-def end_with_us() -> None:
-    """Make a request to end reach our `finally`s, which end the workers."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
+class StoppedError(BaseException):
+    """A request to end, which is no error and not to be taken for one: it ends the workers on its way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.status = 128 + number
+
+
+def stop_on_signals() -> None:
+    """Make a request to end reach every `finally`."""
+
+    def stop(number: int, _: object) -> None:
+        raise StoppedError(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
 
 
 def _end(child: subprocess.Popen[str]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from peers.children import ask_worker, environment
+from peers.children import StoppedError, ask_worker, environment, stop_on_signals
 from peers.rounds import PeerFailedError
 from peers.tree import is_alive
 
@@ -86,3 +87,23 @@ def test_a_conversion_tells_its_seconds_and_bytes(tmp_path: Path):
     assert told["bytes"] == 3 * 70
     assert told["seconds"] > 0
     assert len(list(target.iterdir())) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_request_to_end_reaches_every_finally_and_is_told_as_the_shell_does(number: signal.Signals):
+    before = {known: signal.getsignal(known) for known in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    ended = False
+    try:
+        stop_on_signals()
+        with pytest.raises(StoppedError) as stopped:
+            try:
+                signal.raise_signal(number)
+            except Exception:  # What a peer's failure is caught with must not catch it.
+                pytest.fail("taken for an error")
+            finally:
+                ended = True
+    finally:
+        for known, handler in before.items():
+            signal.signal(known, handler)
+    assert ended
+    assert stopped.value.status == 128 + number
