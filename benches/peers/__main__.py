@@ -18,7 +18,7 @@ from pathlib import Path
 
 from . import catalogue, children, convert, plan
 from .catalogue import Entry
-from .comparison import SYNTHETIC_FILES, Comparison
+from .comparison import SYNTHETIC_FILES, Comparison, is_made
 from .convert import Photos
 from .envs import REPO, WORK, Pythons, missing_debian, say
 from .settings import DTYPES
@@ -121,8 +121,8 @@ def steps_of(args: argparse.Namespace, pythons: Pythons) -> list[plan.Step]:
         for name, install in pythons.missing(entry):
             text = f"install {', '.join(install.packages)} in {pythons.folder.relative_to(args.work)}/{name}"
             steps[name] = plan.Step(install.megabytes, install.minutes, text)
-    made = args.data.is_dir()
-    if args.synthetic and not made:
+    made = not args.synthetic or is_made(args.synthetic)
+    if not made:
         steps["synth"] = plan.Step(SYNTHETIC_MEGABYTES, SYNTHETIC_MINUTES, f"make {SYNTHETIC_FILES} photographs")
     photos = Photos.read(args.data)
     megabytes = photos.bytes / 1e6 if made else SYNTHETIC_MEGABYTES

@@ -55,7 +55,7 @@ class Comparison:
 
     def make_photos(self) -> None:
         """Let forebay make photographs, unless some were named."""
-        if not self.args.synthetic or self.args.data.is_dir():
+        if not self.args.synthetic or is_made(self.args.synthetic):
             return
         binary = self.args.binary or shutil.which("forebay")
         if not binary:
@@ -142,6 +142,11 @@ class Comparison:
         files, kind = self.photos.files, "synthetic photographs" if self.args.synthetic else "photographs"
         mean_kb = self.photos.bytes / max(files, 1) / 1000
         return f"{files} {kind} of {mean_kb:.0f} KB in a warm page cache, batches of {self.args.batch} x 224 x 224"
+
+
+def is_made(synthetic: Path) -> bool:
+    """Tell whether all photographs are there; `forebay synth` goes on where it was stopped."""
+    return sum(1 for _ in synthetic.glob("train/*/*")) >= SYNTHETIC_FILES
 
 
 def warm(folder: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+STEP_SECONDS = 1 / _TICKS
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Memory:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of the tree and of children waited for, in steps of 10 ms a process."""
+    """User and system time of the tree and of children waited for, in steps of STEP_SECONDS a process."""
     return sum(sum(int(field) for field in _stat(member)[11:15]) for member in members(pid)) / _TICKS
 
 

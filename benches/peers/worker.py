@@ -70,7 +70,8 @@ def measure(peer: Peer, settings: Settings, warmup_seconds: float, seconds: floa
     while time.perf_counter() - started < seconds:
         batch = next(batches)
         count += 1
-    wall, cpu = time.perf_counter() - started, tree.cpu_seconds(pid) - cpu_before
+    # No less than the clock's step, which is all that a very short run shows.
+    wall, cpu = time.perf_counter() - started, max(tree.cpu_seconds(pid) - cpu_before, tree.STEP_SECONDS)
     memory = tree.memory(pid)
     rows = count * settings.batch
     return {

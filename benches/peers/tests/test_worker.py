@@ -93,15 +93,20 @@ def test_a_conversion_tells_its_seconds_and_bytes(tmp_path: Path):
 def test_a_request_to_end_reaches_every_finally_and_is_told_as_the_shell_does(number: signal.Signals):
     before = {known: signal.getsignal(known) for known in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     ended = False
+
+    def work() -> None:
+        nonlocal ended
+        try:
+            signal.raise_signal(number)
+        except Exception:  # What a peer's failure is caught with must not catch it.
+            pytest.fail("taken for an error")
+        finally:
+            ended = True
+
+    stop_on_signals()
     try:
-        stop_on_signals()
         with pytest.raises(StoppedError) as stopped:
-            try:
-                signal.raise_signal(number)
-            except Exception:  # What a peer's failure is caught with must not catch it.
-                pytest.fail("taken for an error")
-            finally:
-                ended = True
+            work()
     finally:
         for known, handler in before.items():
             signal.signal(known, handler)
