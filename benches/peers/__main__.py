@@ -23,7 +23,7 @@ from .convert import Photos
 from .envs import REPO, WORK, Pythons, missing_debian, say
 from .settings import DTYPES
 
-SYNTHETIC_MEGABYTES, SYNTHETIC_MINUTES = 460, 2
+SYNTHETIC_MEGABYTES, SYNTHETIC_MINUTES = 510, 2
 
 
 def main() -> int:
