@@ -92,7 +92,7 @@ class Comparison:
             say(f"{words}: {failed}")
             raise
         say(f"{words}: {figures['rows_per_second']:.0f} images/s")
-        self.versions[name] = figures.pop("versions")
+        self.versions[name] = figures.pop("versions") | (self.forebay_version() if name == table.OURS else {})
         return figures
 
     def ask(self, entry: Entry, what: str, arguments: Sequence[str]) -> dict[str, Any]:
@@ -108,6 +108,13 @@ class Comparison:
         ]
         log = self.args.work / "logs" / f"{entry.peer.name}-{what}.log"
         return children.ask_worker(self.pythons.python_for(entry), [*named, *arguments], self.env, log, limit)
+
+    def forebay_version(self) -> dict[str, str]:
+        """Ask our own command, which pip does not know here."""
+        if not self.args.binary:
+            return {}
+        done = subprocess.run([str(self.args.binary), "--version"], capture_output=True, text=True, check=False)
+        return {"forebay": done.stdout.strip().rpartition(" ")[2]}
 
     def tell(self) -> None:
         """Print the table and keep it, with the plot and every run's figures."""
