@@ -20,12 +20,12 @@ _END_SECONDS = 60.0
 
 
 def environment(binary: Path | None) -> dict[str, str]:
-    """Let workers find this package, the client of this tree and its binary, and no daemon of the node."""
+    """Let workers find this package, the client of this tree and its binary; no daemon of the node, no tuning."""
     env = dict(os.environ)
     env["PYTHONPATH"] = os.pathsep.join([str(REPO / "benches"), str(REPO / "client-py" / "src")])
     if binary:
         env["FOREBAY_BINARY"] = str(binary.resolve())
-    for name in ("FOREBAY_SOCKET", "PYTHONHOME"):
+    for name in ("FOREBAY_SOCKET", "FOREBAY_CPU_THREADS", "FOREBAY_READ_THREADS", "PYTHONHOME"):
         env.pop(name, None)
     return env
 
