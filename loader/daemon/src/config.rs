@@ -195,12 +195,17 @@ impl Config {
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
         let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
-        with_unit(&text, &units).map(Self).ok_or_else(|| {
-            serde::de::Error::custom(format!(
-                "{text:?} is no size: write a number and B, KiB, MiB or GiB, as in \"64MiB\""
-            ))
+        with_unit(text, &units).map(Self).ok_or_else(|| {
+            format!("{text:?} is no size: write a number and B, KiB, MiB or GiB, as in \"64MiB\"")
         })
     }
 }

@@ -32,9 +32,17 @@ fn main() -> ExitCode {
     let done = match args.command {
         Command::Serve(serve) => serve_command(serve),
         Command::Synth(synth) => synth_command(synth),
-        Command::Bench(bench) if bench.emulation.emulate.is_some() => answered(&bench, bench::emulate::run),
-        Command::Bench(bench) if bench.sizing.size_for.is_some() => answered(&bench, bench::size_for::run),
-        Command::Bench(bench) => answered(&bench, bench::run),
+        Command::Bench(bench) if bench.emulation.emulate.is_some() => {
+            answered(&bench, bench::emulate::run).map(drop)
+        }
+        Command::Bench(bench) if bench.sizing.size_for.is_some() => {
+            answered(&bench, bench::size_for::run).map(drop)
+        }
+        // A comparison may fail, and is told all the same.
+        Command::Bench(bench) => match bench_command(&bench) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Show(show) => show_command(&show),
         Command::Stats(operate) => stats_command(&operate),
         Command::Explain(explain) => explain_command(&explain),
@@ -113,7 +121,7 @@ fn synth_command(args: SynthArgs) -> anyhow::Result<()> {
 fn answered<R: Display + Serialize>(
     args: &BenchArgs,
     measure: impl FnOnce(&BenchArgs) -> Result<R, Fault>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<R> {
     let runtime = control_runtime()?;
     let measured = {
         let _context = runtime.enter();
@@ -126,7 +134,17 @@ fn answered<R: Display + Serialize>(
     } else {
         print!("{report}");
     }
-    Ok(())
+    Ok(report)
+}
+
+fn bench_command(args: &BenchArgs) -> anyhow::Result<ExitCode> {
+    let report = answered(args, bench::run)?;
+    if let Some(file) = &args.output.html {
+        bench::html::write(&report, file)?;
+        eprintln!("report: {}", file.display());
+    }
+    let failed = report.comparison.is_some_and(|comparison| comparison.failed);
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn show_command(args: &ShowArgs) -> anyhow::Result<()> {

@@ -32,11 +32,16 @@ pub struct Figures {
 
 /// Times between one batch and the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[allow(clippy::struct_field_names, reason = "the unit belongs to each name")]
 pub struct BatchTimes {
     /// Half of them are shorter, microseconds.
     pub p50_us: f64,
+    /// 90 of 100 are shorter.
+    pub p90_us: f64,
     /// 99 of 100 are shorter.
     pub p99_us: f64,
+    /// The least, then those that 5, 10, 15 and so on of 100 do not pass, to the greatest.
+    pub twentieths_us: [f64; 21],
 }
 
 /// Median, least and greatest of some values; zeros where there are none.
@@ -85,11 +90,13 @@ pub fn cpu_ratio(rounds: &[Round]) -> Spread {
 pub fn batch_times(rounds: &[Round]) -> BatchTimes {
     let mut gaps: Vec<Duration> = rounds.iter().flat_map(|round| round.forebay.gaps.clone()).collect();
     gaps.sort_unstable();
-    BatchTimes { p50_us: percentile_us(&gaps, 50), p99_us: percentile_us(&gaps, 99) }
+    let us = |percent| percentile_us(&gaps, percent);
+    let twentieths_us = std::array::from_fn(|twentieth| us(5 * twentieth));
+    BatchTimes { p50_us: us(50), p90_us: us(90), p99_us: us(99), twentieths_us }
 }
 
 /// The nearest rank of sorted times; 0 where there are none.
-fn percentile_us(sorted: &[Duration], percent: usize) -> f64 {
+pub fn percentile_us(sorted: &[Duration], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).map_or(0.0, |time| time.as_secs_f64() * 1e6)
 }

@@ -4,10 +4,13 @@
 //! each batch back at once and touches none of its bytes.
 
 mod bare;
+mod compare;
 mod decode;
 mod deliver;
 pub mod emulate;
 mod figures;
+pub mod html;
+mod machine;
 pub mod options;
 mod pass;
 mod progress;
@@ -16,6 +19,9 @@ pub mod report;
 mod rows;
 pub mod size_for;
 pub(crate) mod source;
+mod stop;
+mod storage;
+mod synthetic;
 mod table;
 mod take;
 mod usage;
@@ -27,20 +33,24 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 use crate::config::Config;
 use crate::error::Fault;
 use crate::run::Daemon;
 use crate::sys;
 use bare::{Bare, Files};
+use compare::Earlier;
 use decode::Decoding;
 use deliver::Delivering;
 use options::{Amount, BenchArgs, Stage};
 use pass::{Round, rounds};
 use progress::Progress;
 use read::Reading;
-use report::{ConsumerReport, Data, Machine, Report, Settings, StageReport};
+use report::{ConsumerReport, Data, Report, StageReport};
 use rows::Rows;
 use source::Source;
+use stop::Stop;
 use verdict::{Rates, Verdict, judge};
 use whole::Whole;
 
@@ -52,9 +62,10 @@ const DELIVER_SHARE: f64 = 0.1;
 /// Everything that stages are made from.
 struct Setup<'a> {
     args: &'a BenchArgs,
+    stage: Stage,
     config: Config,
     source: Source,
-    progress: Progress,
+    progress: &'a Progress,
 }
 
 /// What was found so far.
@@ -69,31 +80,42 @@ struct Found {
 /// Measures. Blocks; must be called inside of a multi-threaded tokio runtime's context, and on none of its threads.
 ///
 /// # Errors
-/// What is wrong with PATH, or what the daemon answers.
+/// What is wrong with PATH or with what shall be compared, or what the daemon answers.
 pub fn run(args: &BenchArgs) -> Result<Report, Fault> {
+    let earlier = args.output.compare.as_deref().map(Earlier::read).transpose()?;
+    let progress = Progress::start();
+    let path = match (args.synthetic, &args.path) {
+        (Some(kind), _) => synthetic::folder(kind, &progress)?,
+        (None, Some(path)) => path.clone(),
+        (None, None) => return Err(Fault::invalid("nothing to measure").hint("give PATH or --synthetic")),
+    };
     let config = Config {
         cpu_threads: args.threads.map_or_else(sys::cpus, |threads| threads as usize),
         ..Config::default()
     };
-    let source = source::open(args)?;
-    let setup = Setup { args, config, source, progress: Progress::start() };
-    let warmed = setup.warm()?;
-    let mut found = Found::default();
-    let wants = |stage: Stage| args.stage == Stage::All || args.stage == stage;
-    // The whole path first: its peak of memory must not hold what other stages keep.
-    if args.stage == Stage::All {
-        setup.whole(&mut found)?;
+    let mut report = Report::new(args, &config);
+    if args.storage.storage {
+        report.settings.storage = Some(storage::settings(&path, &args.storage)?);
     }
-    if wants(Stage::Read) {
-        setup.read(&mut found)?;
+    let stages = args.stages().map(|stage| {
+        let source = source::open(&path, stage, args)?;
+        Ok(Setup { args, stage, config, source, progress: &progress })
+    });
+    let setup = stages.transpose()?;
+    report.data = setup.as_ref().map(|setup| setup.data(&path));
+    // Before minutes are spent on what can't be compared.
+    earlier.as_ref().map_or(Ok(()), |earlier| earlier.check(&report, args.output.force))?;
+    if let Some(setup) = setup {
+        setup.fill(&mut report)?;
     }
-    if wants(Stage::Decode) {
-        setup.decode(&mut found)?;
+    if let Some(settings) = report.settings.storage.clone() {
+        let stop = Stop::on_signals(&Handle::current())?;
+        report.storage = Some(storage::run(settings, args, &progress, &stop)?);
     }
-    if wants(Stage::Deliver) {
-        setup.deliver(&mut found)?;
+    if let Some(earlier) = earlier {
+        report.comparison = Some(earlier.compare(&report, &args.output)?);
     }
-    Ok(setup.report(found, warmed))
+    Ok(report)
 }
 
 impl Setup<'_> {
@@ -119,17 +141,17 @@ impl Setup<'_> {
 
     /// Reads what will be measured into the page cache; how many files.
     fn warm(&self) -> Result<u64, Fault> {
-        if self.args.warmup <= 0.0 || self.args.stage == Stage::Deliver {
+        if self.args.warmup <= 0.0 || self.stage == Stage::Deliver {
             return Ok(0);
         }
         let limit = Duration::from_secs_f64(self.args.warmup);
         self.progress.begin("reading the files once".to_owned(), Amount::Rows(self.source.job.order.rows));
-        self.bare(false)?.warm(limit, &self.progress)
+        self.bare(false)?.warm(limit, self.progress)
     }
 
     fn measure(&self, stage: &mut dyn pass::Stage, share: f64) -> Result<Vec<Round>, Fault> {
-        let share = if self.args.stage == Stage::All { share } else { 1.0 };
-        rounds(stage, self.args.rounds, self.args.amount(share), &self.progress)
+        let share = if self.stage == Stage::All { share } else { 1.0 };
+        rounds(stage, self.args.rounds, self.args.amount(share), self.progress)
     }
 
     fn whole(&self, found: &mut Found) -> Result<(), Fault> {
@@ -162,47 +184,53 @@ impl Setup<'_> {
         let daemon = Daemon::start(self.config.clone())?;
         let mut delivering = Delivering::open(&daemon)?;
         let rounds = self.measure(&mut delivering, DELIVER_SHARE)?;
-        if self.args.stage == Stage::Deliver {
+        if self.stage == Stage::Deliver {
             found.consumer = Some(ConsumerReport::new(&rounds, 1));
         }
         found.stages.push(StageReport::new("deliver", &rounds));
         Ok(())
     }
 
-    fn report(self, found: Found, warmed: u64) -> Report {
+    fn data(&self, path: &Path) -> Data {
+        Data {
+            path: path.display().to_string(),
+            snapshot: self.source.job.snapshot_id.to_string(),
+            samples: self.source.job.order.rows,
+            warmed: 0,
+            substituted: 0,
+        }
+    }
+
+    /// Measures the stages that were asked for.
+    fn fill(&self, report: &mut Report) -> Result<(), Fault> {
+        let warmed = self.warm()?;
+        let mut found = Found::default();
+        let wants = |stage: Stage| self.stage == Stage::All || self.stage == stage;
+        // The whole path first: its peak of memory must not hold what other stages keep.
+        if self.stage == Stage::All {
+            self.whole(&mut found)?;
+        }
+        if wants(Stage::Read) {
+            self.read(&mut found)?;
+        }
+        if wants(Stage::Decode) {
+            self.decode(&mut found)?;
+        }
+        if wants(Stage::Deliver) {
+            self.deliver(&mut found)?;
+        }
         let Found { mut stages, consumer, substituted, peak_bytes } = found;
         // Measured first, told last: the sum of what stands above it.
-        if self.args.stage == Stage::All {
+        if self.stage == Stage::All {
             stages.rotate_left(1);
         }
-        let (args, config) = (self.args, &self.config);
-        Report {
-            forebay: env!("CARGO_PKG_VERSION"),
-            machine: Machine { processors: sys::cpus(), memory_bytes: sys::memory_bytes() },
-            data: Data {
-                path: args.data().display().to_string(),
-                samples: self.source.job.order.rows,
-                warmed,
-                substituted,
-            },
-            settings: Settings {
-                stage: args.stage,
-                batch: args.batch,
-                threads: config.cpu_threads,
-                read_threads: config.read_threads,
-                transform: args.transform,
-                dtype: args.dtype,
-                consumers: args.consumers,
-                rounds: args.rounds,
-                seconds: args.rows.is_none().then_some(args.seconds),
-                rows: args.rows,
-                seed: args.seed,
-            },
-            verdict: verdict(&stages, args, config),
-            stages,
-            consumer,
-            peak_memory_bytes: if peak_bytes > 0 { peak_bytes } else { usage::peak_bytes() },
+        if let Some(data) = &mut report.data {
+            (data.warmed, data.substituted) = (warmed, substituted);
         }
+        report.verdict = verdict(&stages, self.args, &self.config);
+        (report.stages, report.consumer) = (stages, consumer);
+        report.peak_memory_bytes = if peak_bytes > 0 { peak_bytes } else { usage::peak_bytes() };
+        Ok(())
     }
 }
 

@@ -7,18 +7,25 @@ use serde::Serialize;
 
 use super::emulate::options::EmulateArgs;
 use super::size_for::options::SizeArgs;
+use super::storage::options::StorageArgs;
+use super::synthetic::Synthetic;
 
 /// Options of `forebay bench`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct BenchArgs {
-    /// A folder of class folders, or a .csv, .tsv, .jsonl or .parquet list with a path column.
+    /// A folder of class folders, or a .csv, .tsv, .jsonl or .parquet list with a path column; with --stage read any
+    /// folder of files, with --storage any folder.
     ///
     /// With --emulate: where made-up data lies or is to be made; default: forebay/emulate in the user's cache folder.
-    /// With --size-for: what is measured; default: synthetic photographs, made there too.
-    #[arg(required_unless_present_any = ["emulate", "size_for"])]
+    /// With --size-for: what is measured; default: synthetic photographs.
+    #[arg(required_unless_present_any = ["emulate", "size_for", "synthetic"])]
     pub path: Option<PathBuf>,
-    /// Measured seconds of the whole path, or of the one stage; the bare loop beside it takes as long again. With
-    /// --emulate: of each run.
+    /// Measure data of our own: photos of ImageNet's sizes (1000, 110 MB) or tiny ones (2000, 10 MB). Made once, kept in
+    /// the user's cache folder, used again.
+    #[arg(long, value_enum, value_name = "KIND", num_args = 0..=1, default_missing_value = "photos", conflicts_with = "path")]
+    pub synthetic: Option<Synthetic>,
+    /// Measured seconds of the whole path, of the one stage, or of all of --storage; what stands beside it takes as long
+    /// again. With --emulate: of each run.
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     pub seconds: f64,
     /// Measure so many rows instead, rounded up to whole batches a round.
@@ -30,9 +37,9 @@ pub struct BenchArgs {
     /// Decode threads, of forebay and of the bare loop; default: the processors of this process.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
-    /// Which part of the path; all is each part alone, and the whole.
-    #[arg(long, value_enum, default_value_t = Stage::All)]
-    pub stage: Stage,
+    /// Which part of the path; all is each part alone, and the whole [default: all, or none with --storage].
+    #[arg(long, value_enum)]
+    pub stage: Option<Stage>,
     /// train: RandomResizedCrop(224) and flip; eval: Resize(256) and CenterCrop(224).
     #[arg(long, value_enum, default_value_t = Transform::Train)]
     pub transform: Transform,
@@ -51,7 +58,7 @@ pub struct BenchArgs {
     /// Of the order and the crops.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// Print the figures as JSON.
+    /// Print the figures as JSON, for --compare and for programs.
     #[arg(long)]
     pub json: bool,
     /// Emulated accelerators.
@@ -60,6 +67,30 @@ pub struct BenchArgs {
     /// Sizing.
     #[command(flatten)]
     pub sizing: SizeArgs,
+    /// Storage.
+    #[command(flatten)]
+    pub storage: StorageArgs,
+    /// What becomes of the figures.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// What becomes of the figures, beside a table or JSON.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Report and comparison")]
+pub struct OutputArgs {
+    /// Write a report with plots: one page that needs no network and no scripts.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Compare with an earlier run's --json, stage by stage. Refused where data, settings or machine differ.
+    #[arg(long, value_name = "FILE")]
+    pub compare: Option<PathBuf>,
+    /// Compare all the same; what differs is named.
+    #[arg(long, requires = "compare")]
+    pub force: bool,
+    /// Exit with 1 where a rate is below this share of the earlier one, and the difference is outside of noise.
+    #[arg(long, value_name = "SHARE", requires = "compare", value_parser = share)]
+    pub fail_below: Option<f64>,
 }
 
 /// Which part of the path is measured.
@@ -106,9 +137,9 @@ pub enum Amount {
 }
 
 impl BenchArgs {
-    /// PATH, which the command line has checked to be there for the stages.
-    pub fn data(&self) -> &Path {
-        self.path.as_deref().unwrap_or(Path::new(""))
+    /// Which stages are measured: all where nothing else was asked for, none where storage alone was.
+    pub fn stages(&self) -> Option<Stage> {
+        self.stage.or((!self.storage.storage).then_some(Stage::All))
     }
 
     /// What one round of a stage measures, where the stage gets `share` of the time of the whole path.
@@ -127,9 +158,13 @@ Each stage runs beside its own ceiling, in turns: reading beside bare open, prea
 path beside bare threads that do the same to the same rows into a private buffer. A ratio near 1 is the aim.
 
 Examples:
-  forebay bench /data/imagenet/train
+  forebay bench --synthetic
+  forebay bench /data/imagenet/train --html report.html
   forebay bench /data/train.parquet --batch 512 --dtype float32 --threads 8
-  forebay bench /data/photos --stage read --seconds 30 --json > read.json
+  forebay bench /data/photos --consumers 4 --json > before.json
+  forebay bench /data/photos --consumers 4 --compare before.json --fail-below 0.95
+  forebay bench /data/volumes --stage read --seconds 30
+  forebay bench /mnt/flash --storage --storage-sizes 50KiB,1MiB --storage-depths 1,16,64 --direct --html flash.html
   forebay bench --emulate retinanet --accelerator b200 --find-max --cold /data/scratch
   forebay bench --emulate unet3d --accelerator h100 --accelerators 2 --emulate-gb 20 --json /data/scratch
   forebay bench --size-for resnet50 --gpus 8 --gpu h100 /data/imagenet/train
@@ -138,6 +173,13 @@ Examples:
 fn seconds(text: &str) -> Result<f64, String> {
     zero_or_seconds(text)
         .and_then(|value| if value > 0.0 { Ok(value) } else { Err("must be above 0".to_owned()) })
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value <= 10.0 => Ok(value),
+        _ => Err("give a share of the earlier rate, as in 0.95".to_owned()),
+    }
 }
 
 fn zero_or_seconds(text: &str) -> Result<f64, String> {
@@ -179,5 +221,47 @@ mod tests {
         assert!(parse(&["--seconds", "0"]).expect_err("zero").contains("above 0"));
         assert!(parse(&["--batch", "0"]).expect_err("zero").contains("1..="));
         assert!(parse(&["--rows", "5", "--seconds", "5"]).is_err());
+        assert!(parse(&["--synthetic"]).expect_err("PATH too").contains("cannot be used with"));
+        assert!(parse(&["--fail-below", "0.9"]).expect_err("of what").contains("--compare"));
+        assert!(parse(&["--compare", "a", "--fail-below", "0"]).expect_err("zero").contains("as in 0.95"));
+        assert!(parse(&["--storage-sizes", "4KiB"]).expect_err("no --storage").contains("--storage"));
+        assert!(
+            parse(&["--storage", "--storage-sizes", "4KB"]).expect_err("unit").contains("KiB, MiB or GiB")
+        );
+        assert!(parse(&["--storage", "--storage-sizes", "1GiB"]).expect_err("large").contains("to 256MiB"));
+        assert!(parse(&["--storage", "--storage-depths", "0"]).expect_err("zero").contains("1..="));
+    }
+
+    #[test]
+    fn storage_alone_measures_no_stage_that_was_not_asked_for() {
+        assert_eq!(parse(&[]).expect("fine").stages(), Some(Stage::All));
+        assert_eq!(parse(&["--storage"]).expect("fine").stages(), None);
+        assert_eq!(parse(&["--storage", "--stage", "read"]).expect("fine").stages(), Some(Stage::Read));
+    }
+
+    #[test]
+    fn lists_of_sizes_and_depths_are_read_with_their_units() {
+        let given = [
+            "--storage",
+            "--storage-sizes",
+            "512B,4KiB",
+            "--storage-depths",
+            "2,8",
+            "--storage-bytes",
+            "64MiB",
+        ];
+        let storage = parse(&given).expect("fine").storage;
+        assert_eq!((storage.storage_sizes, storage.storage_depths), (vec![512, 4096], vec![2, 8]));
+        assert_eq!(storage.storage_bytes.0, 64 << 20);
+    }
+
+    #[test]
+    fn data_of_our_own_needs_no_path_and_has_a_default_kind() {
+        let of = |words: &[&str]| {
+            Line::try_parse_from([&["bench"], words].concat()).map(|line| line.bench.synthetic)
+        };
+        assert_eq!(of(&["--synthetic"]).expect("fine"), Some(Synthetic::Photos));
+        assert_eq!(of(&["--synthetic", "tiny"]).expect("fine"), Some(Synthetic::Tiny));
+        assert!(of(&[]).expect_err("neither").to_string().contains("<PATH>"));
     }
 }

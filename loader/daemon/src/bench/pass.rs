@@ -27,6 +27,8 @@ pub struct Pass {
     pub gaps: Vec<Duration>,
     /// What the consumers waited for.
     pub waits: Waits,
+    /// Rows a second of each consumer.
+    pub consumers: Vec<f64>,
 }
 
 /// Both sides' turns.

@@ -57,6 +57,12 @@ impl Progress {
         *self.phase() = None;
     }
 
+    /// Says something that stays, on standard error.
+    pub fn say(&self, text: &str) {
+        let clear = if self.drawer.is_some() { "\r\x1b[K" } else { "" };
+        eprintln!("{clear}{text}");
+    }
+
     fn phase(&self) -> std::sync::MutexGuard<'_, Option<Phase>> {
         self.shared.phase.lock().expect("no thread panics with the lock")
     }

@@ -2,25 +2,39 @@
 
 use serde::Serialize;
 
+use super::compare::Comparison;
 use super::figures::{
-    BatchTimes, Figures, Spread, batch_times, cpu_ratio, cpu_s_per_1000, figures, per_second, ratio,
+    BatchTimes, Figures, Spread, batch_times, cpu_ratio, cpu_s_per_1000, figures, per_second, ratio, spread,
 };
-use super::options::{Dtype, Stage, Transform};
+use super::machine::Machine;
+use super::options::{BenchArgs, Dtype, Stage, Transform};
 use super::pass::Round;
+use super::storage::report::{StorageReport, StorageSettings};
+use super::synthetic::Synthetic;
 use super::verdict::Verdict;
 use super::wait::WaitShares;
+use crate::config::Config;
+
+/// Raised whenever a program that reads the JSON would have to change.
+pub const SCHEMA: &str = "forebay bench 1";
 
 /// Everything.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
     /// This binary's version.
     pub forebay: &'static str,
+    /// When it began, as HTTP writes dates.
+    pub began: String,
+    /// The command that repeats it.
+    pub command: String,
     /// Where it ran.
     pub machine: Machine,
-    /// On what.
-    pub data: Data,
     /// How.
     pub settings: Settings,
+    /// On what; absent where storage alone was measured.
+    pub data: Option<Data>,
     /// The stages, in the order of a sample's way.
     pub stages: Vec<StageReport>,
     /// What the consumers saw of the whole path.
@@ -29,15 +43,10 @@ pub struct Report {
     pub peak_memory_bytes: u64,
     /// Which stage binds, where all were measured.
     pub verdict: Option<Verdict>,
-}
-
-/// Where it ran.
-#[derive(Clone, Debug, Serialize)]
-pub struct Machine {
-    /// That this process may use.
-    pub processors: usize,
-    /// That it may hope for.
-    pub memory_bytes: u64,
+    /// The storage, where asked for.
+    pub storage: Option<StorageReport>,
+    /// Beside an earlier run, where asked for.
+    pub comparison: Option<Comparison>,
 }
 
 /// On what.
@@ -45,6 +54,8 @@ pub struct Machine {
 pub struct Data {
     /// As given.
     pub path: String,
+    /// The snapshot's name: equal for equal keys and labels.
+    pub snapshot: String,
     /// Samples in it.
     pub samples: u64,
     /// Of those, read into the page cache before.
@@ -57,7 +68,8 @@ pub struct Data {
 #[derive(Clone, Debug, Serialize)]
 #[allow(missing_docs, reason = "each is the option of the same name")]
 pub struct Settings {
-    pub stage: Stage,
+    pub stage: Option<Stage>,
+    pub synthetic: Option<Synthetic>,
     pub batch: u32,
     pub threads: usize,
     pub read_threads: usize,
@@ -67,7 +79,9 @@ pub struct Settings {
     pub rounds: u32,
     pub seconds: Option<f64>,
     pub rows: Option<u64>,
+    pub warmup: f64,
     pub seed: u64,
+    pub storage: Option<StorageSettings>,
 }
 
 /// One stage.
@@ -109,10 +123,64 @@ pub struct RoundReport {
 /// What consumers saw.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct ConsumerReport {
-    /// Between one batch and the next.
+    /// How many took batches at the same time.
+    pub consumers: u32,
+    /// Rows a second of the slowest of them, over the rounds.
+    pub slowest_per_second: Spread,
+    /// And of the fastest.
+    pub fastest_per_second: Spread,
+    /// Between one batch and the next, of all of them.
     pub batch_time: BatchTimes,
     /// Where their time went.
     pub wait: WaitShares,
+}
+
+impl Report {
+    /// Before anything is measured.
+    pub fn new(args: &BenchArgs, config: &Config) -> Self {
+        Self {
+            schema: SCHEMA,
+            forebay: env!("CARGO_PKG_VERSION"),
+            began: httpdate::fmt_http_date(std::time::SystemTime::now()),
+            command: command_line(std::env::args().skip(1)),
+            machine: Machine::here(),
+            settings: Settings {
+                stage: args.stages(),
+                synthetic: args.synthetic,
+                batch: args.batch,
+                threads: config.cpu_threads,
+                read_threads: config.read_threads,
+                transform: args.transform,
+                dtype: args.dtype,
+                consumers: args.consumers,
+                rounds: args.rounds,
+                seconds: args.rows.is_none().then_some(args.seconds),
+                rows: args.rows,
+                warmup: args.warmup,
+                seed: args.seed,
+                storage: None,
+            },
+            data: None,
+            stages: Vec::new(),
+            consumer: None,
+            peak_memory_bytes: 0,
+            verdict: None,
+            storage: None,
+            comparison: None,
+        }
+    }
+}
+
+/// The words after the binary's name as a shell takes them.
+fn command_line(words: impl Iterator<Item = String>) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=,:+@%".contains(c);
+    words.fold("forebay".to_owned(), |line, word| {
+        if !word.is_empty() && word.chars().all(plain) {
+            format!("{line} {word}")
+        } else {
+            format!("{line} '{}'", word.replace('\'', r"'\''"))
+        }
+    })
 }
 
 impl StageReport {
@@ -154,7 +222,16 @@ impl ConsumerReport {
             waits.merge(&round.forebay.waits);
         }
         let wall: std::time::Duration = rounds.iter().map(|round| round.forebay.wall).sum();
-        Self { batch_time: batch_times(rounds), wait: waits.shares(wall * consumers) }
+        let each = |pick: fn(f64, f64) -> f64| {
+            spread(rounds.iter().filter_map(|round| round.forebay.consumers.iter().copied().reduce(pick)))
+        };
+        Self {
+            consumers,
+            slowest_per_second: each(f64::min),
+            fastest_per_second: each(f64::max),
+            batch_time: batch_times(rounds),
+            wait: waits.shares(wall * consumers),
+        }
     }
 }
 
@@ -173,5 +250,16 @@ fn words(stage: &str) -> (&'static str, &'static str, &'static str) {
             "batches",
         ),
         _ => ("files to batches at the consumer", "open, read, close, decode in a private buffer", "samples"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_can_be_pasted_into_a_shell() {
+        let words = ["bench", "/data/my photos", "--log", "it's", "a=b"].map(str::to_owned);
+        assert_eq!(command_line(words.into_iter()), r"forebay bench '/data/my photos' --log 'it'\''s' a=b");
     }
 }

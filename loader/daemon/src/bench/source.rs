@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use forebay_proto::v1::{self, transform::Op};
 
-use super::options::{BenchArgs, Dtype, Transform};
+use super::options::{BenchArgs, Dtype, Stage, Transform};
 use crate::catalog::{
     self, CatalogError, CatalogErrorKind, CatalogLimits, Column, ColumnKind, Snapshot, SourceSpec,
 };
@@ -26,13 +26,25 @@ pub struct Source {
     pub path_column: usize,
 }
 
-/// Opens the data set at PATH.
+/// Opens the data set at PATH, for `stage`. Reading alone takes any folder of files.
 ///
 /// # Errors
 /// NotFound or Invalid, naming the cure.
-pub fn open(args: &BenchArgs) -> Result<Source, Fault> {
-    let (origin, snapshot) = look(args.data())?;
-    let path_column = path_column(&snapshot).ok_or_else(|| no_path_column(&snapshot, args.data()))?;
+pub fn open(path: &Path, stage: Stage, args: &BenchArgs) -> Result<Source, Fault> {
+    let (local, origin) = origin(path)?;
+    let snapshot = match (catalog::open(&local, &CatalogLimits::default()), local) {
+        (Ok(snapshot), _) => snapshot,
+        (
+            Err(CatalogError::NoClasses { .. } | CatalogError::EmptyClasses { .. }),
+            SourceSpec::Folder { root, .. },
+        ) if stage == Stage::Read => return raw(&root, args),
+        (Err(error @ CatalogError::NoClasses { .. }), _) => {
+            let hint = error.hint().unwrap_or_default();
+            return Err(fault(&error).hint(format!("{hint}; --stage read takes any folder of files")));
+        }
+        (Err(error), _) => return Err(fault(&error)),
+    };
+    let path_column = path_column(&snapshot).ok_or_else(|| no_path_column(&snapshot, path))?;
     let spec = v1::JobSpec {
         sources: vec![v1::Source { origin: Some(origin), ..Default::default() }],
         fields: fields(&snapshot, Some(path_column), &transforms(args.transform, args.dtype)),
@@ -40,6 +52,40 @@ pub fn open(args: &BenchArgs) -> Result<Source, Fault> {
     };
     let job = Arc::new(job::resolve(&spec, Arc::new(snapshot))?);
     Ok(Source { spec, job, path_column })
+}
+
+/// Every file beneath a folder, whatever it is; for reading alone, since nothing says how to decode it.
+fn raw(root: &Path, args: &BenchArgs) -> Result<Source, Fault> {
+    let mut paths = Vec::new();
+    list_files(root, Path::new(""), &mut paths)?;
+    if paths.is_empty() {
+        return Err(Fault::invalid(format!("{} holds no file", root.display()))
+            .hint("give a folder with files in it, or in its folders"));
+    }
+    paths.sort_unstable();
+    let job = subset(args, root, &paths)?;
+    Ok(Source { spec: v1::JobSpec::default(), job, path_column: 0 })
+}
+
+/// Adds the files beneath `root/folder`, relative to `root`. Links are not followed.
+fn list_files(root: &Path, folder: &Path, paths: &mut Vec<String>) -> Result<(), Fault> {
+    let at = root.join(folder);
+    let failed = |error: std::io::Error| {
+        Fault::from_error(Kind::Unavailable, &error).context(format!("list {}", at.display()))
+    };
+    for entry in std::fs::read_dir(&at).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let (path, kind) = (folder.join(entry.file_name()), entry.file_type().map_err(failed)?);
+        if kind.is_dir() {
+            list_files(root, &path, paths)?;
+        } else if kind.is_file() {
+            let text = path.to_str().ok_or_else(|| {
+                Fault::invalid(format!("{} is not UTF-8", path.display())).hint("rename it, or give a list")
+            })?;
+            paths.push(text.to_owned());
+        }
+    }
+    Ok(())
 }
 
 /// A job over `paths` alone, images only: for stages that keep their files in memory.

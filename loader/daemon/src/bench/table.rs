@@ -7,63 +7,80 @@ use super::report::{ConsumerReport, Report, StageReport};
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        head(self, f)?;
-        writeln!(
-            f,
-            "{:<9}{:>12}{:>12}   {:<20}{:>16}{:>16}",
-            "stage", "forebay", "bare", "forebay / bare", "CPU s / 1000", "bare"
-        )?;
-        self.stages.iter().try_for_each(|stage| row(stage, f))?;
-        writeln!(f)?;
-        for stage in &self.stages {
-            writeln!(f, "{:<9}{}; bare: {}", stage.stage, stage.measures, stage.beside)?;
+        if !self.stages.is_empty() {
+            stages(self, f)?;
         }
-        writeln!(f)?;
-        bytes(self, f)?;
-        if let Some(consumer) = &self.consumer {
-            consumed(consumer, f)?;
+        if let Some(storage) = &self.storage {
+            let gap = if self.stages.is_empty() { "" } else { "\n" };
+            write!(f, "{gap}{storage}")?;
         }
-        writeln!(f, "peak memory {:.0} MiB", self.peak_memory_bytes as f64 / f64::from(1 << 20))?;
-        if self.data.substituted > 0 {
-            writeln!(f, "{} corrupt samples were substituted", self.data.substituted)?;
-        }
-        let Some(verdict) = &self.verdict else { return Ok(()) };
-        writeln!(
-            f,
-            "\nwhat binds: {}, at most {} samples/s; the whole path reaches {:.0} % of that",
-            verdict.binds,
-            thousands(verdict.ceiling_per_s),
-            100.0 * verdict.reached
-        )?;
-        writeln!(f, "change first: {}", verdict.advice)
+        self.comparison.as_ref().map_or(Ok(()), |comparison| write!(f, "\n{comparison}"))
     }
 }
 
-fn head(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
-    let (data, settings) = (&report.data, &report.settings);
+fn stages(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
+    head(report, f)?;
     writeln!(
         f,
-        "forebay {} bench {}: {} samples",
-        report.forebay,
-        data.path,
-        thousands(data.samples as f64)
+        "{:<9}{:>12}{:>12}   {:<20}{:>16}{:>16}",
+        "stage", "forebay", "bare", "forebay / bare", "CPU s / 1000", "bare"
     )?;
-    let cache = match data.warmed {
-        0 => "page cache as found".to_owned(),
-        all if all >= data.samples => "page cache warm".to_owned(),
-        some => format!("page cache warm for {some} samples"),
-    };
+    report.stages.iter().try_for_each(|stage| row(stage, f))?;
+    writeln!(f)?;
+    for stage in &report.stages {
+        writeln!(f, "{:<9}{}; bare: {}", stage.stage, stage.measures, stage.beside)?;
+    }
+    writeln!(f)?;
+    bytes(report, f)?;
+    if let Some(consumer) = &report.consumer {
+        consumed(consumer, f)?;
+    }
+    writeln!(f, "peak memory {:.0} MiB", report.peak_memory_bytes as f64 / f64::from(1 << 20))?;
+    if let Some(substituted) = report.data.as_ref().map(|data| data.substituted).filter(|count| *count > 0) {
+        writeln!(f, "{substituted} corrupt samples were substituted")?;
+    }
+    let Some(verdict) = &report.verdict else { return Ok(()) };
     writeln!(
         f,
-        "batches of {}, {:?} {:?}, {} decode threads on {} processors, {} consumer(s), {} rounds in turns, {cache}\n",
+        "\nwhat binds: {}, at most {} samples/s; the whole path reaches {:.0} % of that",
+        verdict.binds,
+        thousands(verdict.ceiling_per_s),
+        100.0 * verdict.reached
+    )?;
+    writeln!(f, "change first: {}", verdict.advice)
+}
+
+fn head(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
+    let settings = &report.settings;
+    let (path, samples) = report.data.as_ref().map_or(("", 0), |data| (data.path.as_str(), data.samples));
+    writeln!(f, "forebay {} bench {path}: {} samples", report.forebay, thousands(samples as f64))?;
+    let transform = format!("{:?} {:?}", settings.transform, settings.dtype).to_lowercase();
+    writeln!(
+        f,
+        "batches of {}, {transform}, {} decode threads on {} processors, {}, {}, {}\n",
         settings.batch,
-        settings.transform,
-        settings.dtype,
         settings.threads,
         report.machine.processors,
-        settings.consumers,
-        settings.rounds
+        counted(settings.consumers, "consumer"),
+        counted(settings.rounds, "round"),
+        report.page_cache()
     )
+}
+
+impl Report {
+    /// Whether the files were read into the page cache before.
+    pub fn page_cache(&self) -> String {
+        match &self.data {
+            Some(data) if data.warmed >= data.samples => "page cache warm".to_owned(),
+            Some(data) if data.warmed > 0 => format!("page cache warm for {} samples", data.warmed),
+            _ => "page cache as found".to_owned(),
+        }
+    }
+}
+
+fn counted(count: u32, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 fn row(stage: &StageReport, f: &mut Formatter<'_>) -> fmt::Result {
@@ -96,7 +113,22 @@ fn bytes(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
 fn consumed(consumer: &ConsumerReport, f: &mut Formatter<'_>) -> fmt::Result {
     let ms = |us: f64| us / 1000.0;
     let times = consumer.batch_time;
-    writeln!(f, "between batches: p50 {:.1} ms, p99 {:.1} ms", ms(times.p50_us), ms(times.p99_us))?;
+    writeln!(
+        f,
+        "between batches: p50 {:.1} ms, p90 {:.1} ms, p99 {:.1} ms",
+        ms(times.p50_us),
+        ms(times.p90_us),
+        ms(times.p99_us)
+    )?;
+    if consumer.consumers > 1 {
+        writeln!(
+            f,
+            "{} consumers at once: the slowest {} samples/s, the fastest {}",
+            consumer.consumers,
+            thousands(consumer.slowest_per_second.median),
+            thousands(consumer.fastest_per_second.median)
+        )?;
+    }
     let wait = consumer.wait;
     let percent = |share: f64| 100.0 * share;
     writeln!(

@@ -128,6 +128,7 @@ fn merge(taken: Vec<Taken>) -> Pass {
     };
     for one in taken {
         pass.items += one.rows;
+        pass.consumers.push(one.rows as f64 / (one.end.at - one.start.at).as_secs_f64().max(1e-9));
         pass.batch_bytes += one.batch_bytes;
         pass.cpu = pass.cpu.saturating_sub(one.own_cpu);
         pass.gaps.extend(one.gaps);
@@ -154,5 +155,7 @@ mod tests {
         };
         let pass = merge(vec![one(10, 50, 32, 1), one(0, 60, 64, 2)]);
         assert_eq!((pass.first_row, pass.items, pass.wall, pass.cpu), (32, 16, ms(60), ms(57)));
+        let rates: Vec<_> = pass.consumers.iter().map(|rate| rate.round()).collect();
+        assert_eq!(rates, [200.0, 133.0], "each over its own time");
     }
 }

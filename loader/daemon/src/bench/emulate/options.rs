@@ -33,7 +33,19 @@ pub struct EmulateArgs {
 pub const ACCELERATORS_MAX: i64 = 256;
 
 /// Options of the stages, which mean nothing here.
-const STAGES: [&str; 7] = ["stage", "rows", "batch", "transform", "dtype", "consumers", "rounds"];
+const STAGES: [&str; 11] = [
+    "stage",
+    "rows",
+    "batch",
+    "transform",
+    "dtype",
+    "consumers",
+    "rounds",
+    "synthetic",
+    "storage",
+    "html",
+    "compare",
+];
 
 fn gigabytes(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::super::figures::{Spread, spread};
-use super::super::report::Machine;
+use super::super::machine::Machine;
 use super::super::wait::{WaitShares, Waits};
 use super::data::Data;
 use super::node::Run;
@@ -276,7 +276,7 @@ impl EmulateReport {
             label: LABEL,
             disclaimer: DISCLAIMER,
             forebay: env!("CARGO_PKG_VERSION"),
-            machine: Machine { processors: sys::cpus(), memory_bytes },
+            machine: Machine::here(),
             workload: WorkloadReport {
                 model,
                 accelerator,

@@ -14,17 +14,14 @@ use self::demand::KnownNode;
 use self::measured::Measured;
 use super::emulate::workload::{Accelerator, Model};
 use super::options::BenchArgs;
+use super::synthetic::Synthetic;
 use crate::config::Config;
 use crate::error::{Fault, Kind};
-use crate::progress::Bar;
-use crate::synth::{SynthOptions, SynthSize, synth};
 
 /// RetinaNet's input: 800 x 800 RGB.
 const RETINANET_ROW_BYTES: f64 = 800.0 * 800.0 * 3.0;
 /// Files this much larger or smaller than the published ones are worth a word.
 const OTHER_SIZE: f64 = 1.25;
-/// Synthetic pictures, where no data is given: a fifth is held back, and a batch is 256.
-const PHOTOGRAPHS: u32 = 400;
 /// Runs of the emulation that is measured from.
 const RUNS: u32 = 3;
 
@@ -117,7 +114,7 @@ fn measure(model: Model, args: &BenchArgs) -> Result<Measured, Fault> {
         return Ok(rows(model, found));
     }
     let json = if measured::is_photographs(model) {
-        serde_json::to_value(super::run(&with_photographs(args)?)?)
+        serde_json::to_value(super::run(&with_photographs(args))?)
     } else {
         serde_json::to_value(super::emulate::run(&emulating(model, args))?)
     };
@@ -125,24 +122,10 @@ fn measure(model: Model, args: &BenchArgs) -> Result<Measured, Fault> {
     Ok(rows(model, measured::read(model, json)?))
 }
 
-/// The data that was given, or synthetic photographs, which are made once in the user's cache folder.
-fn with_photographs(args: &BenchArgs) -> Result<BenchArgs, Fault> {
-    let mut args = args.clone();
-    if args.path.is_none() {
-        let directory = super::emulate::cache("photos");
-        eprintln!(
-            "no PATH: measuring {PHOTOGRAPHS} synthetic photographs, drawn once in {}",
-            directory.display()
-        );
-        args.path = Some(directory.join("train"));
-        let (classes, size) = (10, SynthSize::Photo);
-        let options = SynthOptions { directory, classes, images: PHOTOGRAPHS, seed: 0, size, threads: None };
-        let mut bar = Bar::new("drawing", "pictures");
-        let made = synth(&options, |done, total| bar.show(done as u64, total as u64));
-        bar.clear();
-        made.map_err(|error| Fault::from_error(Kind::Invalid, &error).hint(error.hint()))?;
-    }
-    Ok(args)
+/// The data that was given, or synthetic photographs.
+fn with_photographs(args: &BenchArgs) -> BenchArgs {
+    let synthetic = args.synthetic.or_else(|| args.path.is_none().then_some(Synthetic::Photos));
+    BenchArgs { synthetic, ..args.clone() }
 }
 
 /// RetinaNet's rows are larger than those of the bench's transform.

@@ -9,7 +9,7 @@ use super::super::emulate::workload::{Accelerator, Model};
 #[command(next_help_heading = "Sizing a node")]
 pub struct SizeArgs {
     /// Say what a node needs to feed its GPUs in training MODEL, from what is measured here; with the arithmetic.
-    #[arg(long, value_enum, value_name = "MODEL", conflicts_with_all = ["emulate", "stage", "consumers"])]
+    #[arg(long, value_enum, value_name = "MODEL", conflicts_with_all = ["emulate", "stage", "consumers", "storage", "html", "compare"])]
     pub size_for: Option<Model>,
     /// GPUs of the node.
     #[arg(long, value_name = "N", default_value_t = 8, requires = "size_for", value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -21,7 +21,7 @@ pub struct SizeArgs {
     #[arg(long, value_name = "X", requires = "size_for", value_parser = rate)]
     pub samples_per_second: Option<f64>,
     /// Take the measurements from an earlier run's --json instead of running.
-    #[arg(long, value_name = "FILE", requires = "size_for", conflicts_with = "path")]
+    #[arg(long, value_name = "FILE", requires = "size_for", conflicts_with_all = ["path", "synthetic"])]
     pub from: Option<PathBuf>,
     /// Say whether so many cores suffice; default: the node that such GPUs are sold in.
     #[arg(long, value_name = "N", requires = "size_for", value_parser = clap::value_parser!(u32).range(1..=65_536))]
