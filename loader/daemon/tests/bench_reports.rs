@@ -254,8 +254,6 @@ fn storage_is_measured_at_every_size_and_depth_and_left_as_it_was() {
 fn fio_stands_beside_ours_where_it_is_installed_and_its_failure_is_told() {
     let place = Place::new();
     let words = [&["data"], &STORAGE[..]].concat();
-    let report =
-        r#"{"jobs":[{"error":0,"read":{"iops":1000,"bw_bytes":4096000,"clat_ns":{"percentile":{}}}}]}"#;
     place.fio(FIO);
     let told = place.json(&words);
     assert_eq!(told["storage"]["fio"]["version"], "fio-0.0");

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::fio::INSTALL;
 pub use super::reads::Layout;
 use crate::bench::figures::Spread;
+use crate::mounts;
 
 /// Everything about one storage.
 #[derive(Clone, Debug, Serialize)]
@@ -152,19 +153,9 @@ pub fn advice(cells: &[CellReport]) -> String {
 
 /// The type of the file system beneath `path`; empty where unknown.
 pub fn file_system(path: &Path) -> String {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    type_of(&mounts, &path).unwrap_or_default()
-}
-
-/// The type of the deepest mount that `path` lies in; the last of several at one place is on top.
-fn type_of(mounts: &str, path: &Path) -> Option<String> {
-    let mounts = mounts.lines().filter_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        Some((before.split(' ').nth(4)?, after.split(' ').next()?))
-    });
-    let within = mounts.filter(|(place, _)| path.starts_with(place));
-    within.max_by_key(|(place, _)| place.len()).map(|(_, kind)| kind.to_owned())
+    let mounts = mounts::beneath(Path::new("/"));
+    mounts::holding(&mounts, &path).map(|mount| mount.fs_type.clone()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -198,14 +189,6 @@ mod tests {
         assert_eq!(advice(&cells), "read_threads = 4 reaches 95 % of the best rate with files of 50 KiB");
         assert!(advice(&cells[..3]).ends_with("try greater --storage-depths"));
         assert_eq!(advice(&[]), "");
-    }
-
-    #[test]
-    fn the_deepest_mount_names_the_file_system() {
-        let mounts = "1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 0:5 / /data rw shared:1 - nfs4 server:/x rw\n";
-        let of = |path: &str| type_of(mounts, Path::new(path));
-        assert_eq!((of("/data/train"), of("/database")), (Some("nfs4".to_owned()), Some("ext4".to_owned())));
-        assert_eq!(type_of("", Path::new("/")), None);
     }
 
     #[test]
