@@ -181,15 +181,12 @@ fn synthetic_data_is_made_once_and_kept() {
     let words = ["--synthetic", "tiny", "--stage", "read", "--rows", "4", "--rounds", "1"];
     let first = place.bench(&words);
     let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(first.status.success() && said(&first).contains("drawing 2000 pictures"), "{}", said(&first));
+    assert!(first.status.success() && said(&first).contains("drawing 1000 pictures"), "{}", said(&first));
     let second = place.bench(&words);
     assert!(second.status.success() && !said(&second).contains("drawing"), "{}", said(&second));
-    assert!(said(&second).contains("cache/forebay/bench-tiny-2000"));
+    assert!(said(&second).contains("cache/forebay/bench-tiny-1000"));
     let report = place.json(&words);
-    assert_eq!(
-        (&report["data"]["samples"], &report["settings"]["synthetic"]),
-        (&1600.into(), &"tiny".into())
-    );
+    assert_eq!((&report["data"]["samples"], &report["settings"]["synthetic"]), (&800.into(), &"tiny".into()));
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub struct BenchArgs {
     /// With --size-for: what is measured; default: synthetic photographs.
     #[arg(required_unless_present_any = ["emulate", "size_for", "synthetic"])]
     pub path: Option<PathBuf>,
-    /// Measure data of our own: photos of ImageNet's sizes (1000, 110 MB) or tiny ones (2000, 10 MB). Made once, kept in
+    /// Measure data of our own: photos of ImageNet's sizes (1000, 110 MB) or tiny ones (1000, 1 MB). Made once, kept in
     /// the user's cache folder, used again.
     #[arg(long, value_enum, value_name = "KIND", num_args = 0..=1, default_missing_value = "photos", conflicts_with = "path")]
     pub synthetic: Option<Synthetic>,
@@ -88,7 +88,8 @@ pub struct OutputArgs {
     /// Compare all the same; what differs is named.
     #[arg(long, requires = "compare")]
     pub force: bool,
-    /// Exit with 1 where a rate is below this share of the earlier one, and the difference is outside of noise.
+    /// Exit with 1 where a rate is below this share of the earlier one, outside of noise, and the bare loop did not
+    /// become slower with it.
     #[arg(long, value_name = "SHARE", requires = "compare", value_parser = share)]
     pub fail_below: Option<f64>,
 }

@@ -28,7 +28,7 @@ impl Synthetic {
     fn recipe(self) -> (&'static str, u32, u32, SynthSize) {
         match self {
             Self::Photos => ("photos", 1000, 110, SynthSize::Photo),
-            Self::Tiny => ("tiny", 2000, 10, SynthSize::Tiny),
+            Self::Tiny => ("tiny", 1000, 1, SynthSize::Tiny),
         }
     }
 }
