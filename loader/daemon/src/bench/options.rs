@@ -1,6 +1,6 @@
 //! What `forebay bench` was asked for.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use serde::Serialize;
