@@ -100,7 +100,7 @@ impl Pass<'_> {
             in_flight += 1;
         }
         while in_flight > 0 {
-            let Done { read, result, queue_wait, read_time } =
+            let Done { read, result, queue_wait, read_time, .. } =
                 done.recv().expect("the engine holds the sender");
             result.map_err(|error| fault(&error))?;
             in_flight -= 1;
