@@ -40,7 +40,8 @@ class Script:
     close_after_batches, rubbish_after_batches: count; delay_ms: before each batch; resolve_delay_ms;
     fault: {epoch, position, kind, fatal, times}; hello_version; fill: False leaves slots as they are;
     deaf_ms: reads nothing from sessions for so long after the first batch;
-    content: changes the content digest; one_off_at: the batch (from 1) that comes in an arena of its own.
+    content: changes the content digest; parts: False does not tell what the digests are made of;
+    one_off_at: the batch (from 1) that comes in an arena of its own.
     """
 
     def __init__(self) -> None:

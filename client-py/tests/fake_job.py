@@ -30,7 +30,7 @@ class Job:
     """A resolved spec: a list of samples (dicts) and what becomes of their columns."""
 
     def __init__(self, spec: dict[str, Any], script: Script) -> None:
-        self.spec = spec
+        self.spec, self.script = spec, script
         self.samples, self.classes = read_source(spec["sources"][0])
         if not self.samples:
             raise RefusedError("NOT_FOUND", "the data set is empty", "point it to a folder of class folders")
@@ -100,7 +100,9 @@ class Job:
         return array.array(CODES[kind], [float(v) if CODES[kind] in "fd" else int(v) for v in values]).tobytes()
 
     def reply(self) -> dict[str, Any]:
+        told = {} if self.script["parts"] is False else self.parts()
         return {
+            **told,
             "jobId": self.spec.get("job_id") or "job-" + self.order_digest[:8],
             "snapshot": self.snapshot,
             "orderDigest": self.order_digest,
@@ -111,6 +113,24 @@ class Job:
             "tensors": [public(tensor) for tensor in self.tensors],
             "classes": self.classes,
         }
+
+    def parts(self) -> dict[str, Any]:
+        return {
+            "orderParts": [part("sampler", "shuffled" if self.shuffled else "sequential")],
+            "contentParts": [
+                *(part(f"field {field['name']}", pieces(field)) for field in self.fields),
+                part("on_bad_sample", str(self.spec.get("on_bad_sample", {}).get("policy"))),
+            ],
+        }
+
+
+def part(name: str, text: str) -> dict[str, str]:
+    return {"name": name, "value": f"{digest(text)[:8]} {text}"}
+
+
+def pieces(field: dict[str, Any]) -> str:
+    steps = [f"{name}({parameters.get('size')})" for t in field.get("transforms", []) for name, parameters in t.items()]
+    return "; ".join([*steps, field.get("dtype", "value"), field.get("memory_order", "")])
 
 
 def public(tensor: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from conftest import CROP, Fake, write_folder
 
 import forebay
-from forebay.errors import CorruptError, InvalidError, NotFoundError, StateError
+from forebay.errors import CorruptError, InvalidError, NotFoundError
 from forebay.numpy import DataLoader
 from forebay.transforms import Normalize, RandomResizedCrop, Resize
 
@@ -270,32 +270,6 @@ def test_errors_of_the_daemon_name_cause_and_cure(daemon: str, tmp_path: Path) -
     assert isinstance(info.value, FileNotFoundError)
     assert str(tmp_path / "nowhere") in str(info.value)
     assert info.value.hint
-
-
-def test_a_state_of_another_job_is_refused_with_the_difference(daemon: str, folder: Path) -> None:
-    with DataLoader(folder, batch_size=4, shuffle=True, transform=CROP) as loader:
-        state = loader.state_dict()
-        loader.load_state_dict(state)
-    difference = r"(?s)seed 0 was saved, 1 is here.*hint: .*seed="
-    with DataLoader(folder, shuffle=True, seed=1, transform=CROP) as other, pytest.raises(StateError, match=difference):
-        other.load_state_dict(state)
-    with DataLoader(folder, batch_size=4, shuffle=True, transform=[Resize((4, 4))]) as other:
-        with pytest.raises(StateError, match="allow_content_change=True"):
-            other.load_state_dict(state)
-        other.load_state_dict(state, allow_content_change=True)
-        assert len(list(other)) == 8
-        assert other.state_dict()["content_digest"] == other.job.content_digest
-    for change, message in (
-        ({"version": 2}, "version 2"),
-        ({"extra": 1}, r"unknown keys \['extra'\]"),
-        ({"position": -1}, "position=-1"),
-        ({"position": 1000}, "row 1000 of an epoch of 30"),
-        ({"seed": "0"}, "seed='0'"),
-    ):
-        with DataLoader(folder, shuffle=True, transform=CROP) as loader, pytest.raises(StateError, match=message):
-            loader.load_state_dict({**state, **change})
-    with pytest.raises(StateError, match=r"missing keys \['seed'\]"):
-        loader.load_state_dict({key: value for key, value in state.items() if key != "seed"})
 
 
 def test_a_closed_loader_says_so(folder: Path) -> None:

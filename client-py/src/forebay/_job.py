@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
 from ._record import record
-from .errors import ChangedError, ProtocolError
+from .errors import ChangedError, InvalidError, ProtocolError
+
+# Name -> 8 digits that name the part's value, and its text or the beginning.
+Parts = dict[str, str]
 
 
 class Cursor(NamedTuple):
@@ -46,6 +49,8 @@ class Job:
     seed: int
     tensors: tuple[TensorSpec, ...]
     classes: tuple[str, ...]
+    order_parts: Parts
+    content_parts: Parts
 
     @staticmethod
     def from_wire(reply: Mapping[str, Any]) -> Job:
@@ -62,7 +67,13 @@ class Job:
             seed=int(job.get("seed", 0)),
             tensors=tuple(TensorSpec.from_wire(spec) for spec in job.get("tensors", ())),
             classes=tuple(str(name) for name in job.get("classes", ())),
+            order_parts=_parts(job.get("order_parts", ())),
+            content_parts=_parts(job.get("content_parts", ())),
         )
+
+
+def _parts(parts: Iterable[Mapping[str, Any]]) -> Parts:
+    return {str(part.get("name", "")): str(part.get("value", "")) for part in parts}
 
 
 def resolve_again(
@@ -85,3 +96,17 @@ def steps_left(rows: int, position: int, global_rows: int, tail: str) -> int:
     """Count the batches from `position` to the end of an epoch of `rows`; a step takes `global_rows`."""
     left = max(0, rows - position)
     return left // global_rows if tail == "drop" else -(-left // global_rows)
+
+
+def cursor_of_step(epoch: int, step: int, rows: int, global_rows: int, tail: str) -> Cursor:
+    """Give the place behind `step` batches of an epoch of `rows`; behind the last one it is the next epoch."""
+    steps = steps_left(rows, 0, global_rows, tail)
+    if step < steps:
+        return Cursor(epoch, step * global_rows)
+    if step == steps:
+        return Cursor(epoch + 1, 0)
+    over = f"; counted over all epochs it is epoch {step // steps}, step {step % steps}" if steps else ""
+    raise InvalidError(
+        f"step {step} of epoch {epoch}: an epoch has {steps} steps of {global_rows} rows",
+        hint=f"a step counts this loader's batches from the start of its epoch{over}",
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -19,20 +19,19 @@ from ._daemon import get_daemon
 from ._explain import Explanation
 from ._fork import forget_in_child
 from ._iterator import BatchIterator, Progress, SessionPool
-from ._job import Cursor, Job, TensorSpec, steps_left
+from ._job import Cursor, Job, TensorSpec, cursor_of_step, steps_left
 from ._notice import say
 from ._rank import Partition, resolve
 from ._session import Batch, Consumer
 from ._show import Look, Sheet, ask
 from ._spec import Data, Field, build
 from ._state import State
-from ._stats import LoaderStats, StatsReport
+from ._stats import LoaderStats, StatsReport, numbers
 from ._views import DatasetView, SamplerView
-from .errors import ForebayError, InvalidError, StateError
+from .errors import ForebayError, InvalidError
 
 B = TypeVar("B")
 
-_TEXT_STATS = frozenset(("instance", "engine", "job_id", "client", "key", "reason", "replica"))
 _announced: set[str] = set()
 
 
@@ -62,6 +61,7 @@ class Loader(Generic[B]):
         device_mesh: a torch DeviceMesh with the data-parallel dims.
         with_valid: add `valid` to tuple batches as the third element.
         rolling: prepare the next epoch's first batches while the last ones are in use.
+        start_epoch, start_step: where the first `iter()` begins, in this loader's batches, if no state was saved.
         daemon: the socket of the node's daemon (default: FOREBAY_SOCKET, else a private one).
         job_id: unique a run; kept in the state.
 
@@ -92,6 +92,8 @@ class Loader(Generic[B]):
         device_mesh: Any = None,
         with_valid: bool = False,
         rolling: bool = True,
+        start_epoch: int = 0,
+        start_step: int = 0,
         daemon: str | None = None,
         job_id: str = "",
     ) -> None:
@@ -125,7 +127,9 @@ class Loader(Generic[B]):
         self._consumer: Consumer | None = None
         self._progress: Progress | None = None
         self._loaded: State | None = None
-        self._epoch = 0
+        self._epoch = whole("start_epoch", start_epoch, 0)
+        # Batches of that epoch that the next `iter()` leaves out; rows once the partition is known.
+        self._step = whole("start_step", start_step, 0)
         self._stats = LoaderStats()
         self._daemon = get_daemon(daemon)
         self._pool = SessionPool(self._daemon, self._stats)
@@ -146,7 +150,7 @@ class Loader(Generic[B]):
                 session = None
                 self._say_empty(consumer)
             progress = Progress(start if session else Cursor(start.epoch + 1, 0))
-            self._epoch = start.epoch + 1
+            self._epoch, self._step = start.epoch + 1, 0
             self._loaded = None
             self._progress = progress
             return BatchIterator(self._pool, session, self._made, progress)
@@ -220,37 +224,45 @@ class Loader(Generic[B]):
         return SamplerView(self)
 
     def set_epoch(self, epoch: int) -> None:
-        """Have the next `iter()` start `epoch`; a loaded state of that very epoch keeps its row."""
+        """Have the next `iter()` start `epoch`; a state or a step of that very epoch, still ahead, is kept."""
         epoch = whole("epoch", epoch, 0)
         with self._lock:
-            self._epoch = epoch
+            if self._epoch != epoch:
+                self._epoch, self._step = epoch, 0
             if self._loaded is not None and self._loaded.epoch != epoch:
                 self._loaded = None
+
+    def seek(self, epoch: int, step: int = 0) -> None:
+        """Have the next `iter()`, and only that one, start behind `step` batches of `epoch`, at today's batch size.
+
+        Raises `InvalidError` with the number of steps where the epoch has fewer.
+        """
+        epoch, step = whole("epoch", epoch, 0), whole("step", step, 0)
+        with self._lock:
+            self._check_open()
+            self._cursor_of_step(epoch, step)
+            self._epoch, self._step = epoch, step
+            self._loaded = self._progress = None
 
     def state_dict(self) -> dict[str, Any]:
         """Give the record of where the newest iterator's last delivered batch ended, or where it starts."""
         with self._lock:
             if self._loaded is not None:
                 return self._loaded.to_dict()
-            cursor = self._progress.cursor if self._progress else Cursor(self._epoch, 0)
+            cursor = self._progress.cursor if self._progress else self._cursor_of_step(self._epoch, self._step)
             return State.at(self.job, cursor, self._job_id).to_dict()
 
-    def load_state_dict(self, state: Mapping[str, Any], *, allow_content_change: bool = False) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], *, allow_changed: str | Iterable[str] = ()) -> None:
         """Have the next `iter()`, and only that one, go on where `state` was saved.
 
-        Raises `StateError` with the difference and the cure where the state is of another job.
+        Batch size, ranks, devices and depth may be others. `allow_changed` accepts other contents by name: parts as
+        the error lists them, such as `"field image"`, or `"content"`. Raises `StateError` with the difference.
         """
         loaded = State.from_dict(state)
         with self._lock:
-            loaded.check(self.job, allow_content_change=allow_content_change)
-            if self._job_id and self._job_id != loaded.job_id:
-                raise StateError(
-                    f"the saved state is of job {loaded.job_id}, this loader of job {self._job_id}",
-                    hint="pass the same job_id=, or none: it is then taken from the state",
-                )
+            loaded.check(self.job, allow_changed, self._job_id)
             self._job_id = loaded.job_id
-            job = self.job
-            self._loaded = State.at(job, loaded.cursor, loaded.job_id)
+            self._loaded, self._step = State.at(self.job, loaded.cursor, loaded.job_id), 0
 
     def show(
         self,
@@ -278,7 +290,7 @@ class Loader(Generic[B]):
             elif progress is not None:
                 cursor = progress.delivered or progress.cursor
             else:
-                cursor = Cursor(self._epoch, 0)
+                cursor = self._cursor_of_step(self._epoch, self._step)
             look = Look(self._spec, self.job, partition, self._rows(partition), self._tail)
         key = look.key(cursor, rows, epoch, step, rank)
         return ask(self._daemon, look, {"key": key, "original": original, "field": field, "tile_px": tile})
@@ -289,7 +301,7 @@ class Loader(Generic[B]):
         connection = self._daemon.current()
         if connection is not None:
             with contextlib.suppress(ForebayError):  # it is about to be replaced
-                report["daemon"] = _numbers(connection.request("stats", {}))
+                report["daemon"] = numbers(connection.request("stats", {}))
         return report
 
     def explain(self) -> Explanation:
@@ -378,11 +390,18 @@ class Loader(Generic[B]):
         return self._consumer
 
     def _start_cursor(self, consumer: Consumer) -> Cursor:
-        cursor = self._loaded.cursor if self._loaded is not None else Cursor(self._epoch, 0)
-        step = consumer.rows * consumer.partition.size
+        if self._loaded is None:
+            return self._cursor_of_step(self._epoch, self._step)
+        cursor, step = self._loaded.cursor, consumer.rows * consumer.partition.size
         if cursor.position and not steps_left(consumer.job.rows, cursor.position, step, self._tail):
             return Cursor(cursor.epoch + 1, 0)
         return cursor
+
+    def _cursor_of_step(self, epoch: int, step: int) -> Cursor:
+        if not step:
+            return Cursor(epoch, 0)
+        partition = self._partition()
+        return cursor_of_step(epoch, step, self.job.rows, self._rows(partition) * partition.size, self._tail)
 
     def _partition(self) -> Partition:
         return self._consumer.partition if self._consumer else resolve(*self._ask_partition)
@@ -404,13 +423,3 @@ class Loader(Generic[B]):
     def _say_empty(self, consumer: Consumer) -> None:
         step = consumer.rows * consumer.partition.size
         say(f"an epoch has no batch: {consumer.job.rows} rows, a step takes {step}, and the tail is dropped")
-
-
-def _numbers(value: Any) -> Any:
-    """Turn the 64-bit integers of the JSON mapping, which are texts, into ints."""
-    if isinstance(value, dict):
-        return {
-            key: int(item) if isinstance(item, str) and item.isdigit() and key not in _TEXT_STATS else _numbers(item)
-            for key, item in value.items()  # pyright: ignore[reportUnknownVariableType]
-        }
-    return [_numbers(item) for item in value] if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType]

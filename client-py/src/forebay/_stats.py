@@ -6,6 +6,8 @@ from typing import Any
 
 from . import _wire
 
+_TEXTS = frozenset(("instance", "engine", "job_id", "client", "key", "reason", "replica"))
+
 
 class LoaderStats:
     """Sums over all of a loader's iterators; seconds are wall time of the thread in `next()`.
@@ -96,3 +98,13 @@ class StatsReport(dict[str, Any]):
             cpu = int(daemon.get("cpu_us", 0)) / 1e6
             lines.append(f"daemon: {cpu:.2f} s of CPU, {rss:.0f} MB, engine {daemon.get('engine', '?')}")
         return "\n".join(lines)
+
+
+def numbers(value: Any) -> Any:
+    """Turn the 64-bit integers of the JSON mapping, which are texts, into ints."""
+    if isinstance(value, dict):
+        return {
+            key: int(item) if isinstance(item, str) and item.isdigit() and key not in _TEXTS else numbers(item)
+            for key, item in value.items()  # pyright: ignore[reportUnknownVariableType]
+        }
+    return [numbers(item) for item in value] if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType]

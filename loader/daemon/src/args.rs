@@ -12,6 +12,7 @@ use crate::init::options::{INIT_HELP, InitArgs};
 use crate::logs::LogFormat;
 use crate::shell::{COMPLETIONS_HELP, CompletionsArgs, MAN_HELP, ManArgs};
 use crate::show::options::{SHOW_HELP, ShowArgs};
+use crate::state::options::{STATE_HELP, StateArgs};
 use crate::top::{TOP_HELP, TopArgs};
 
 /// Shuffled batches from shared storage, decoded, in pinned shared memory, for every GPU of the node.
@@ -74,6 +75,9 @@ pub enum Command {
     /// Write a short configuration for this machine, or for a DGX.
     #[command(after_help = INIT_HELP)]
     Init(InitArgs),
+    /// Look at the saved state of a loader, compare two, or move one.
+    #[command(after_help = STATE_HELP)]
+    State(StateArgs),
     /// Print the script that completes `forebay` in a shell.
     #[command(after_help = COMPLETIONS_HELP)]
     Completions(CompletionsArgs),

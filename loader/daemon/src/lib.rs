@@ -29,6 +29,7 @@ pub mod session;
 pub mod sheet;
 pub mod shell;
 pub mod show;
+pub mod state;
 pub mod storage;
 pub mod synth;
 pub mod sys;

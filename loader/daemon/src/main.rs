@@ -19,6 +19,7 @@ use forebay::progress::Bar;
 use forebay::run::{self, PrivateOptions};
 use forebay::shell::{self, CompletionsArgs, ManArgs};
 use forebay::show::{self, options::ShowArgs};
+use forebay::state::{self, options::StateArgs};
 use forebay::synth::{SynthOptions, SynthSize, synth};
 use forebay::terminal;
 use forebay::top;
@@ -50,6 +51,11 @@ fn main() -> ExitCode {
         Command::Drain(operate) => drain_command(&operate),
         // Its findings decide how it exits, not only its errors.
         Command::Doctor(doctor) => match doctor_command(&doctor) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        // So do the differences of two states.
+        Command::State(state) => match state_command(&state) {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
@@ -212,6 +218,12 @@ fn doctor_command(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
 
 fn init_command(args: &InitArgs) -> anyhow::Result<()> {
     print(init::run(args)?.as_bytes())
+}
+
+fn state_command(args: &StateArgs) -> anyhow::Result<ExitCode> {
+    let (text, code) = state::run(args)?;
+    print(text.as_bytes())?;
+    Ok(ExitCode::from(code))
 }
 
 fn completions_command(args: &CompletionsArgs) -> anyhow::Result<()> {

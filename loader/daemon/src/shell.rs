@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::CommandFactory as _;
+use clap::{Command, CommandFactory as _};
 use clap_complete::Shell;
 
 use crate::args::Args;
@@ -60,8 +60,9 @@ pub fn page() -> io::Result<Vec<u8>> {
 /// NotFound or Denied: the folder.
 pub fn pages(dir: &Path) -> Result<usize, Fault> {
     // `forebay help serve` is `forebay serve --help`: no verb of its own.
-    let command = Args::command().disable_help_subcommand(true);
-    let pages = 1 + command.get_subcommands().filter(|verb| !verb.is_hide_set()).count();
+    let verbs = |verb: Command| verb.disable_help_subcommand(true);
+    let command = verbs(Args::command()).mut_subcommands(verbs);
+    let pages = count(&command);
     clap_mangen::generate_to(command, dir).map_err(|error| {
         let kind = if error.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Denied };
         Fault::from_error(kind, &error)
@@ -69,6 +70,11 @@ pub fn pages(dir: &Path) -> Result<usize, Fault> {
             .hint("name a folder that exists and that you may write to, as in ~/.local/share/man/man1")
     })?;
     Ok(pages)
+}
+
+/// Pages of a command and of the verbs below it.
+fn count(command: &Command) -> usize {
+    1 + command.get_subcommands().filter(|verb| !verb.is_hide_set()).map(count).sum::<usize>()
 }
 
 #[cfg(test)]
@@ -103,6 +109,8 @@ mod tests {
         let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).expect("a page");
         assert!(read("forebay.1").contains("forebay\\-serve(1)"));
         assert!(read("forebay-doctor.1").contains("Examples:"));
+        assert!(read("forebay-state-diff.1").contains("Exit status:"));
+        assert!(!dir.path().join("forebay-state-help.1").exists());
         assert!(page().expect("in memory").starts_with(b".ie"));
     }
 

@@ -107,6 +107,63 @@ fn seed_and_sampler_change_the_order_and_a_budget_changes_nothing() {
 }
 
 #[test]
+fn each_setting_is_told_by_its_part_in_the_words_of_the_python_that_asks_for_it() {
+    let exact = r#"{"resize":{"size":[8,9]}}"#;
+    let steps = r#"{"resize":{"size":[8]}},{"centerCrop":{"size":[8]}},
+        {"randomHorizontalFlip":{"p":0.25}},{"normalize":{"mean":[0,0,0],"std":[1,1,1]}}"#;
+    let crop = r#"{"randomResizedCrop":{"size":[8,9],"scale":[0.5,1]}},{"randomHorizontalFlip":{}},{"normalize":{}}"#;
+    let row_major = r#","memoryOrder":"MEMORY_ORDER_ROW_MAJOR""#;
+    let both = r#"{"fields":[{"name":"label"},{"name":"score","dtype":"DTYPE_FLOAT64"}],
+        "onBadSample":{"policy":"BAD_SAMPLE_POLICY_MASK"},"order":{"sampler":"SAMPLER_SHUFFLED"}}"#;
+    for (spec, part, text) in [
+        (
+            image(steps, ""),
+            "field image",
+            "column path; Resize(8); CenterCrop(8); RandomHorizontalFlip(0.25); \
+             Normalize((0, 0, 0), (1, 1, 1)); float32; channels last",
+        ),
+        (
+            image(crop, row_major),
+            "field image",
+            "column path; RandomResizedCrop((8, 9), scale=(0.5, 1)); RandomHorizontalFlip; Normalize; float32; \
+             channels first",
+        ),
+        (image(exact, ""), "field image", "column path; Resize((8, 9)); uint8; channels last"),
+        (both.into(), "field label", "value"),
+        (both.into(), "field score", "value; float64"),
+        (both.into(), "fields", "label; score"),
+        (both.into(), "on_bad_sample", "mask"),
+        (both.into(), "sampler", "shuffled; order version 1"),
+    ] {
+        let job = job(&spec).expect("a job");
+        let found = job.order_parts.iter().chain(job.content_parts.iter()).find(|(name, _)| *name == part);
+        assert_eq!(found.map(|(_, text)| text), Some(text), "{part} of {spec}");
+        assert!(job.to_proto().order_parts.len() == 1 && job.to_proto().content_parts.len() >= 4);
+    }
+}
+
+#[test]
+fn a_change_is_told_by_the_part_that_changed_and_by_no_other() {
+    let base = r#"{"fields":[{"name":"label"},{"name":"image","column":"path","transforms":[{"centerCrop":{"size":[8]}}]}]}"#;
+    let was = job(base).expect("a job").content_parts;
+    for (from, to, part, words) in [
+        ("[8]", "[9]", "field image", "CenterCrop(8) is now CenterCrop(9)"),
+        (r#""label""#, r#""label","dtype":"DTYPE_INT32""#, "field label", "int32 was added"),
+        (
+            r#"{"fields""#,
+            r#"{"onBadSample":{"policy":"BAD_SAMPLE_POLICY_MASK"},"fields""#,
+            "on_bad_sample",
+            "fail is now mask",
+        ),
+    ] {
+        let now = job(&base.replace(from, to)).expect("a job").content_parts;
+        let found: Vec<_> = was.differences(&now);
+        let told: Vec<_> = found.iter().map(|found| (found.part.as_str(), found.words.as_str())).collect();
+        assert_eq!(told, [(part, words)]);
+    }
+}
+
+#[test]
 fn the_job_id_is_the_clients_or_the_digests() {
     assert_eq!(
         job(&image(CROP, "").replacen('{', r#"{"jobId":"run-7.a:b_c","#, 1)).expect("a job").id,

@@ -1,7 +1,5 @@
 //! What can be wrong with a plan or with a saved state, with the facts a caller needs to mend it.
 
-use crate::Digest;
-
 /// A plan that cannot be made from what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -140,7 +138,7 @@ impl PlanError {
     }
 }
 
-/// A saved state that cannot be read, written or gone on from.
+/// A saved state that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The record is larger than any that this crate writes.
@@ -161,7 +159,7 @@ pub enum StateError {
     },
     /// The record was written by a forebay that knows more than this one.
     #[error(
-        "the state record has version {found}, this forebay reads {known}; resume with the forebay that wrote it"
+        "the state record has version {found}, this forebay reads 1 to {known}; resume with the forebay that wrote it"
     )]
     Version {
         /// Version in the record.
@@ -180,49 +178,5 @@ pub enum StateError {
     JobId {
         /// The id given, cut after 128 characters.
         job_id: String,
-    },
-    /// The saved run took its samples from another snapshot.
-    #[error(
-        "the state was saved on snapshot {saved}, this job reads {current}; open the job on the saved snapshot"
-    )]
-    SnapshotDiffers {
-        /// Snapshot in the record, its first 12 digits.
-        saved: String,
-        /// Snapshot of the job.
-        current: String,
-    },
-    /// The saved run was shuffled by another seed.
-    #[error(
-        "the state was saved with seed {saved}, this job has seed {current}; open the job with the saved seed"
-    )]
-    SeedDiffers {
-        /// Seed in the record.
-        saved: u64,
-        /// Seed of the job.
-        current: u64,
-    },
-    /// The saved run goes through the same snapshot in another order.
-    #[error(
-        "the order digest differs: saved {}, this job {}; open the job with the saved sampler and selection, \
-         under the same order version",
-        .saved.short(), .current.short()
-    )]
-    OrderDiffers {
-        /// Order digest in the record.
-        saved: Digest,
-        /// Order digest of the job.
-        current: Digest,
-    },
-    /// The same samples come in the same order, but are made into other bytes.
-    #[error(
-        "the content digest differs: saved {}, this job {}; restore the saved fields and transforms, \
-         or waive content by name",
-        .saved.short(), .current.short()
-    )]
-    ContentDiffers {
-        /// Content digest in the record.
-        saved: Digest,
-        /// Content digest of the job.
-        current: Digest,
     },
 }

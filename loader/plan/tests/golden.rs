@@ -6,8 +6,9 @@
 //! The values were also computed by a second implementation, in Python, from the documentation of the types.
 
 use forebay_plan::{
-    BatchLayout, DType, Digest, DigestBuilder, EpochPrf, MemoryOrder, ORDER_VERSION, OrderSpec, Permutation,
-    Purpose, STATE_VERSION, SampleId, Sampler, State, TensorSpec,
+    BatchLayout, CONTENT_PARTS_BYTES_MAX, DType, Digest, DigestBuilder, EpochPrf, MemoryOrder,
+    ORDER_PARTS_BYTES_MAX, ORDER_VERSION, OrderSpec, Part, Parts, Permutation, Purpose, STATE_VERSION,
+    SampleId, Sampler, State, TensorSpec,
 };
 
 fn snapshot() -> Digest {
@@ -15,8 +16,8 @@ fn snapshot() -> Digest {
 }
 
 #[test]
-fn these_values_belong_to_order_version_1_and_state_version_1() {
-    assert_eq!((ORDER_VERSION, STATE_VERSION), (1, 1));
+fn these_values_belong_to_order_version_1_and_state_version_2() {
+    assert_eq!((ORDER_VERSION, STATE_VERSION), (1, 2));
 }
 
 #[test]
@@ -107,6 +108,7 @@ fn digests_are_what_they_always_were() {
 
 #[test]
 fn a_state_is_written_as_it_always_was() {
+    let crop = Part::of_text("field image", "RandomResizedCrop(224); uint8; channels_last");
     let state = State {
         version: STATE_VERSION,
         job_id: "resnet50.2024-05-01:a".into(),
@@ -116,10 +118,20 @@ fn a_state_is_written_as_it_always_was() {
         seed: u64::MAX,
         epoch: 3,
         position: 640_512,
+        rows: Some(1_281_167),
+        order_parts: Some(Parts::fit(&[Part::of_text("sampler", "shuffled")], ORDER_PARTS_BYTES_MAX)),
+        content_parts: Some(Parts::fit(&[crop], CONTENT_PARTS_BYTES_MAX)),
     };
     let (snapshot, ab, one) = (snapshot(), "ab".repeat(32), "01".repeat(32));
-    let expected = format!(
-        r#"{{"version":1,"job_id":"resnet50.2024-05-01:a","snapshot":"{snapshot}","order":"{ab}","content":"{one}","seed":18446744073709551615,"epoch":3,"position":640512}}"#
+    let first = format!(
+        r#"{{"version":1,"job_id":"resnet50.2024-05-01:a","snapshot":"{snapshot}","order_digest":"{ab}","content_digest":"{one}","seed":18446744073709551615,"epoch":3,"position":640512}}"#
     );
-    assert_eq!(state.to_json().expect("a plain job id"), expected);
+    let second = format!(
+        r#"{},"rows":1281167,"order_parts":{{"sampler":"db08b5c1 shuffled"}},"content_parts":{{"field image":"21d282a2 RandomResizedCrop(224); uint8; channels_last"}}}}"#,
+        first.trim_end_matches('}').replace("\"version\":1", "\"version\":2")
+    );
+    assert_eq!(state.to_json().expect("a plain job id"), second);
+    let old = State { version: 1, rows: None, order_parts: None, content_parts: None, ..state };
+    assert_eq!(State::from_json(&first).expect("a record of version 1"), old);
+    assert_eq!(old.to_json().expect("a plain job id"), first);
 }

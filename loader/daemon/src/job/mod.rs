@@ -2,6 +2,7 @@
 
 mod digest;
 mod fields;
+mod parts;
 mod spec;
 mod stored;
 mod values;
@@ -9,7 +10,8 @@ mod values;
 use std::sync::{Arc, Mutex};
 
 use forebay_plan::{
-    BatchLayout, DType, Digest, EpochOrder, EpochPrf, MemoryOrder, OrderSpec, Purpose, SampleId, TensorSpec,
+    BatchLayout, DType, Digest, EpochOrder, EpochPrf, MemoryOrder, OrderSpec, Parts, Purpose, SampleId,
+    TensorSpec,
 };
 use forebay_proto::v1;
 
@@ -40,6 +42,10 @@ pub struct Job {
     pub order_digest: Digest,
     /// Names what a row's bytes are; must match to resume or be waived.
     pub content_digest: Digest,
+    /// What the order digest is made of.
+    pub order_parts: Parts,
+    /// What the content digest is made of.
+    pub content_parts: Parts,
     /// The outputs, in order.
     pub fields: Vec<FieldPlan>,
     /// What a corrupt sample does.
@@ -115,6 +121,8 @@ impl Job {
             order_version: forebay_plan::ORDER_VERSION,
             seed: self.order.seed,
             numerics_id: digest::NUMERICS_ID.to_owned(),
+            order_parts: parts::to_proto(&self.order_parts),
+            content_parts: parts::to_proto(&self.content_parts),
         }
     }
 }

@@ -8,7 +8,7 @@ use forebay_proto::v1::{self, transform::Op};
 use super::digest::content_digest;
 use super::fields::{FieldMaker, FieldPlan};
 use super::values::ValueMaker;
-use super::{Job, VALID};
+use super::{Job, VALID, parts};
 use crate::catalog::{Column, ColumnKind, Snapshot};
 use crate::error::{Fault, Kind};
 use crate::transform::{ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize};
@@ -17,8 +17,10 @@ const JOB_ID_BYTES_MAX: usize = 128;
 const FIELDS_MAX: usize = 32;
 const TRANSFORMS_MAX: usize = 32;
 const SIDE_MAX: u32 = 16_384;
-const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+/// RandomHorizontalFlip's probability.
+pub(super) const FLIP: f64 = 0.5;
+pub(super) const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+pub(super) const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// What a corrupt sample does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,17 @@ pub enum Policy {
     Substitute,
     /// Zeros stand in the row, and `valid` is 0.
     Mask,
+}
+
+impl Policy {
+    /// Its name in digests and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Substitute => "substitute",
+            Self::Mask => "mask",
+        }
+    }
 }
 
 /// The policy and its budget.
@@ -52,12 +65,26 @@ pub fn resolve(spec: &v1::JobSpec, snapshot: Arc<Snapshot>) -> Result<Job, Fault
     let (filled, fields) = plan_fields(&named, &snapshot)?;
     let snapshot_id = Digest::from_bytes(snapshot.id());
     let (order_digest, content_digest) = (order.digest(&snapshot_id), content_digest(&filled, &bad_sample));
+    let (order_parts, content_parts) =
+        (parts::of_order(&order), parts::of_content(&filled, bad_sample.policy));
     let id = match spec.job_id.as_str() {
         "" => format!("{}-{}", order_digest.short(), content_digest.short()),
         id => id.to_owned(),
     };
     let epochs = Mutex::new(Vec::new());
-    Ok(Job { id, snapshot, snapshot_id, order, order_digest, content_digest, fields, bad_sample, epochs })
+    Ok(Job {
+        id,
+        snapshot,
+        snapshot_id,
+        order,
+        order_digest,
+        content_digest,
+        order_parts,
+        content_parts,
+        fields,
+        bad_sample,
+        epochs,
+    })
 }
 
 fn check_job_id(id: &str) -> Result<(), Fault> {
@@ -258,7 +285,7 @@ fn image_op(transform: &mut v1::Transform) -> Result<ImageOp, Fault> {
             ImageOp::RandomResizedCrop { height, width, scale, ratio }
         }
         Op::RandomHorizontalFlip(flip) => {
-            let p = *flip.p.get_or_insert(0.5);
+            let p = *flip.p.get_or_insert(FLIP);
             if !(0.0..=1.0).contains(&p) {
                 return Err(Fault::invalid(format!("RandomHorizontalFlip: p {p} is no probability"))
                     .hint("use 0 to 1"));

@@ -4,10 +4,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use forebay_plan::{DType, Digest, DigestBuilder, MemoryOrder, OrderSpec, TensorSpec};
+use forebay_plan::{DType, Digest, DigestBuilder, MemoryOrder, OrderSpec, Parts, TensorSpec};
 
 use super::spec::{BadSample, Policy};
-use super::{FieldMaker, FieldPlan, Job};
+use super::{FieldMaker, FieldPlan, Job, parts};
 use crate::catalog::Snapshot;
 
 /// Where the bytes of a sample lie, and how many of them are delivered.
@@ -52,6 +52,9 @@ pub fn stored(snapshot: Arc<Snapshot>, order: OrderSpec, bytes: StoredBytes) -> 
         order,
         order_digest,
         content_digest,
+        order_parts: parts::of_order(&order),
+        // No client resolves such a job, so no state is saved of it.
+        content_parts: Parts::default(),
         fields: vec![FieldPlan { spec, maker: FieldMaker::Stored(bytes) }],
         bad_sample: BadSample { policy: Policy::Fail, budget_count: None },
         epochs: Mutex::new(Vec::new()),

@@ -1,0 +1,99 @@
+//! What the digests of a job are made of, in words: so that a state that does not fit says where.
+
+use std::fmt::Display;
+
+use forebay_plan::{CONTENT_PARTS_BYTES_MAX, ORDER_PARTS_BYTES_MAX, ORDER_VERSION, OrderSpec, Part, Parts};
+use forebay_proto::v1::{self, transform::Op};
+use prost::Message as _;
+
+use super::digest::NUMERICS_ID;
+use super::spec::{FLIP, IMAGENET_MEAN, IMAGENET_STD, Policy};
+use crate::transform::ImageOp;
+
+/// The parts of an order; snapshot, seed and rows stand in a state by themselves.
+pub fn of_order(order: &OrderSpec) -> Parts {
+    let sampler = format!("{}; order version {ORDER_VERSION}", order.sampler);
+    Parts::fit(&[Part::of_text("sampler", &sampler)], ORDER_PARTS_BYTES_MAX)
+}
+
+/// The parts of a content. `fields`: every default filled in.
+pub fn of_content(fields: &[v1::Field], policy: Policy) -> Parts {
+    let names: Vec<_> = fields.iter().map(|field| field.name.as_str()).collect();
+    let field =
+        |field: &v1::Field| Part::new(&format!("field {}", field.name), &field.encode_to_vec(), text(field));
+    let mut parts: Vec<_> = fields.iter().map(field).collect();
+    parts.push(Part::of_text("fields", &names.join("; ")));
+    parts.push(Part::of_text("on_bad_sample", policy.as_str()));
+    parts.push(Part::of_text("numerics", NUMERICS_ID));
+    Parts::fit(&parts, CONTENT_PARTS_BYTES_MAX)
+}
+
+/// The parts for the wire.
+pub fn to_proto(parts: &Parts) -> Vec<v1::Part> {
+    parts.entries().map(|(name, value)| v1::Part { name: name.to_owned(), value: value.to_owned() }).collect()
+}
+
+/// A field as the Python that asks for it, with the defaults left out.
+fn text(field: &v1::Field) -> String {
+    let mut pieces = Vec::new();
+    if field.column != field.name {
+        pieces.push(format!("column {}", field.column));
+    }
+    if field.decode() == v1::Decode::Value {
+        pieces.push("value".to_owned());
+    }
+    pieces.extend(field.transforms.iter().filter_map(|transform| transform.op.as_ref()).map(operation));
+    if field.dtype() != v1::DType::DtypeUnspecified {
+        pieces.push(field.dtype().as_str_name().trim_start_matches("DTYPE_").to_lowercase());
+    }
+    if field.decode() == v1::Decode::Image {
+        let row_major = field.memory_order() == v1::MemoryOrder::RowMajor;
+        pieces.push(if row_major { "channels first" } else { "channels last" }.to_owned());
+    }
+    pieces.join("; ")
+}
+
+fn operation(op: &Op) -> String {
+    match op {
+        Op::Resize(resize) => call("Resize", [side(&resize.size)]),
+        Op::CenterCrop(crop) => call("CenterCrop", [square(&crop.size)]),
+        Op::RandomResizedCrop(crop) => {
+            let scale = (crop.scale != ImageOp::SCALE).then(|| format!("scale={}", tuple(&crop.scale)));
+            let ratio = (crop.ratio != ImageOp::RATIO).then(|| format!("ratio={}", tuple(&crop.ratio)));
+            call("RandomResizedCrop", [Some(square(&crop.size)), scale, ratio].into_iter().flatten())
+        }
+        Op::RandomHorizontalFlip(flip) => {
+            let p = flip.p.filter(|p| *p != FLIP).map(|p| p.to_string());
+            call("RandomHorizontalFlip", p)
+        }
+        Op::Normalize(normalize) => {
+            let own = normalize.mean != IMAGENET_MEAN || normalize.std != IMAGENET_STD;
+            let numbers = own.then(|| [tuple(&normalize.mean), tuple(&normalize.std)]);
+            call("Normalize", numbers.into_iter().flatten())
+        }
+    }
+}
+
+/// `Name(one, two)`, or the name alone where there is nothing to say.
+fn call(name: &str, arguments: impl IntoIterator<Item = String>) -> String {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    if arguments.is_empty() { name.to_owned() } else { format!("{name}({})", arguments.join(", ")) }
+}
+
+/// Two equal sides of an exact size are one number, as people write it.
+fn square(size: &[u32]) -> String {
+    match size {
+        [height, width] if height == width => height.to_string(),
+        _ => side(size),
+    }
+}
+
+/// One number is the shorter side where two are height and width, so both are kept as given.
+fn side(size: &[u32]) -> String {
+    if let [one] = size { one.to_string() } else { tuple(size) }
+}
+
+fn tuple(numbers: &[impl Display]) -> String {
+    let numbers: Vec<_> = numbers.iter().map(ToString::to_string).collect();
+    format!("({})", numbers.join(", "))
+}
