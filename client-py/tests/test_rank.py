@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from forebay._daemon import cpu_threads
+from forebay._daemon import share
 from forebay._rank import resolve
 from forebay.errors import InvalidError
 
@@ -76,11 +76,10 @@ def test_a_wrong_rank_is_refused() -> None:
         resolve(environment={**TORCHRUN, "RANK": "x"})
 
 
-def test_threads_are_the_cores_over_the_local_world(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)))
-    monkeypatch.setattr("builtins.open", lambda *_: (_ for _ in ()).throw(OSError))
-    assert cpu_threads() == 16
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
-    assert cpu_threads() == 2
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "64")
-    assert cpu_threads() == 1
+def test_the_daemon_of_one_of_many_local_processes_is_told_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert share() == []
+    for given, told in (("8", ["--share-of", "8"]), ("1", []), ("0", []), ("x", []), ("", [])):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", given)
+        assert share() == told
+

@@ -394,27 +394,14 @@ def find_binary() -> str:
     return found
 
 
-def cpu_threads() -> int:
-    """Give this process's share of the cores: those it may run on, over torchrun's LOCAL_WORLD_SIZE.
-
-    FOREBAY_CPU_THREADS overrides it.
-    """
-    chosen = os.environ.get("FOREBAY_CPU_THREADS", "")
-    if chosen.isdigit() and int(chosen):
-        return int(chosen)
-    cores = float(len(os.sched_getaffinity(0)))
-    try:
-        with open("/sys/fs/cgroup/cpu.max") as file:
-            quota, period = file.read().split()
-            cores = cores if quota == "max" else min(cores, int(quota) / int(period))
-    except (OSError, ValueError):
-        pass
-    local = os.environ.get("LOCAL_WORLD_SIZE", "")
-    return max(1, round(cores) // (int(local) if local.isdigit() and int(local) else 1))
+def share() -> list[str]:
+    """Give what the binary is to know of torchrun's LOCAL_WORLD_SIZE: so many processes share the node's processors."""
+    processes = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return ["--share-of", processes] if processes.isdigit() and int(processes) > 1 else []
 
 
 def _start(binary: str, socket_fd: int) -> subprocess.Popen[bytes]:
-    command = [binary, "serve", "--private-fd", str(socket_fd), "--cpu-threads", str(cpu_threads())]
+    command = [binary, "serve", "--private-fd", str(socket_fd), *share()]
     descriptors = [socket_fd]
     try:
         descriptors.append(os.pidfd_open(os.getpid()))

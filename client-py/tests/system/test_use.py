@@ -249,3 +249,10 @@ def test_loaders_made_again_and_again_leave_nothing(folder: Path) -> None:
     assert len(loader_sessions()) == 0
     assert arenas(pid) == 0
     assert len(children_of(os.getpid())) == 1
+
+
+def test_the_daemons_of_a_node_share_its_processors(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "10000")
+    with make_loader(folder) as loader:
+        next(iter(loader))
+        assert loader.stats()["daemon"]["cpu_threads"] == 1

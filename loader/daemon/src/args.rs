@@ -1,5 +1,6 @@
 //! The command line as typed.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -151,6 +152,9 @@ pub struct ServeArgs {
     /// Serve the process at the other end of this descriptor, and nobody else (used by the Python client).
     #[arg(long, value_name = "FD", hide = true)]
     pub private_fd: Option<i32>,
+    /// Take this part of the processors only: so many processes of the node start a daemon of their own.
+    #[arg(long, value_name = "PROCESSES", hide = true, requires = "private_fd")]
+    pub share_of: Option<NonZeroUsize>,
     /// A pidfd of that process.
     #[arg(long, value_name = "FD", hide = true, requires = "private_fd")]
     pub parent_pidfd: Option<i32>,
@@ -172,7 +176,7 @@ Configuration keys (all optional but one [[root]]):
   grpc_socket = \"/run/forebay/op.sock\"   where operators' commands connect; absent: none
   metrics_listen = \"127.0.0.1:9464\"      GET /metrics for Prometheus, GET /healthz, or \"unix:/path\"; absent: none
   cpu_threads = 0                        decode threads; 0: as affinity and cgroup quota allow
-  read_threads = 16                      reads at a time
+  read_threads = 0                       reads at a time; 0: two for each decode thread, from 16 to 256
   engine = \"threads\"                     the storage engine
   read_budget = \"64MiB\"                  encoded bytes in flight
   reads_in_flight = 512

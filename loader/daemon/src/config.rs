@@ -2,6 +2,7 @@
 
 mod metrics_listen;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -28,7 +29,7 @@ pub struct Config {
     pub metrics_listen: Option<MetricsListen>,
     /// Decode threads. 0: the processors that this process may use, by its affinity and its cgroup's quota.
     pub cpu_threads: usize,
-    /// Reads at a time of the `threads` engine.
+    /// Reads at a time of the `threads` engine. 0: two for each decode thread, from 16 to 256.
     pub read_threads: usize,
     /// The storage engine.
     pub engine: EngineName,
@@ -97,7 +98,7 @@ impl Default for Config {
             grpc_socket: None,
             metrics_listen: None,
             cpu_threads: 0,
-            read_threads: 16,
+            read_threads: 0,
             engine: EngineName::Threads,
             read_budget: Bytes(64 << 20),
             reads_in_flight: 512,
@@ -145,7 +146,6 @@ impl Config {
     /// Invalid, naming the key.
     pub fn check(&self) -> Result<(), Fault> {
         let positive = [
-            ("read_threads", self.read_threads as u64),
             ("reads_in_flight", u64::from(self.reads_in_flight)),
             ("read_budget", self.read_budget.0),
             ("sample_max", self.sample_max.0),
@@ -171,11 +171,28 @@ impl Config {
         Ok(())
     }
 
+    /// Decode threads, as set or as this process's processors allow.
+    pub fn cpu_threads(&self) -> usize {
+        if self.cpu_threads == 0 { sys::cpus() } else { self.cpu_threads }
+    }
+
+    /// Reads at a time, as set, else two for each decode thread: 2 ms away, that still brings a thread 1000 files a
+    /// second. Never under 16, which costs nothing where storage is near (`benches/defaults/`).
+    pub fn read_threads(&self) -> NonZeroUsize {
+        self.read_threads_on(sys::cpus())
+    }
+
+    /// The same on a machine with so many usable processors.
+    pub fn read_threads_on(&self, processors: usize) -> NonZeroUsize {
+        let cpu_threads = if self.cpu_threads == 0 { processors } else { self.cpu_threads };
+        let default = || NonZeroUsize::new((2 * cpu_threads).clamp(16, 256)).expect("at least 16");
+        NonZeroUsize::new(self.read_threads).unwrap_or_else(default)
+    }
+
     /// How the pool is sized.
     pub fn pool_options(&self) -> PoolOptions {
-        let cpu_threads = if self.cpu_threads == 0 { sys::cpus() } else { self.cpu_threads };
         PoolOptions {
-            cpu_threads,
+            cpu_threads: self.cpu_threads(),
             budget: ReadBudget { bytes: self.read_budget.0, reads: self.reads_in_flight },
             sample_bytes_max: self.sample_max.0,
             retry: RetryPolicy { deadline: self.retry_deadline.0, ..RetryPolicy::default() },
@@ -257,6 +274,15 @@ mod tests {
         assert_eq!(config.roots[0].allow, Allow { uids: vec![1000], gids: vec![5] });
         assert_eq!((config.depth, config.max_leases, config.read_threads), (5, 6, 4));
         assert_eq!(config.metrics_listen, Some(MetricsListen::Tcp(([127, 0, 0, 1], 9464).into())));
+    }
+
+    #[test]
+    fn reads_at_a_time_follow_the_decode_threads_unless_they_are_set() {
+        let threads = |text: &str| Config::parse(text).expect("a configuration").read_threads().get();
+        assert_eq!(threads("cpu_threads = 2"), 16);
+        assert_eq!(threads("cpu_threads = 112"), 224);
+        assert_eq!(threads("cpu_threads = 1000"), 256);
+        assert_eq!(threads("cpu_threads = 112\nread_threads = 5"), 5);
     }
 
     #[test]

@@ -83,6 +83,9 @@ fn serve_command(args: ServeArgs) -> anyhow::Result<()> {
     let mut config = args.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
     config.socket = args.socket.unwrap_or(config.socket);
     config.cpu_threads = args.cpu_threads.unwrap_or(config.cpu_threads);
+    if let (0, Some(processes)) = (config.cpu_threads, args.share_of) {
+        config.cpu_threads = (config.cpu_threads() / processes).max(1);
+    }
     config.read_threads = args.read_threads.unwrap_or(config.read_threads);
     config.metrics_listen = args.metrics_listen.or(config.metrics_listen);
     config.check()?;

@@ -1,7 +1,6 @@
 //! Wiring: connections, signals, shutdown.
 
 use std::io;
-use std::num::NonZeroUsize;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +45,7 @@ impl Daemon {
     pub fn start(config: Config) -> Result<Self, Fault> {
         // Bounded by what the gate lets through, so it is never full.
         let (done, completed) = flume::unbounded();
-        let read_threads = NonZeroUsize::new(config.read_threads).unwrap_or(NonZeroUsize::MIN);
+        let read_threads = config.read_threads();
         let engine = ThreadsEngine::new(read_threads, &done).map_err(|error| {
             Fault::from_error(Kind::Unavailable, &error).context("start the storage engine")
         })?;

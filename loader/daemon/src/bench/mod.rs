@@ -133,7 +133,7 @@ impl Setup<'_> {
         Ok(Bare {
             rows: self.rows(),
             files: Files::disk(self.root())?,
-            threads: if decode { options.cpu_threads } else { self.config.read_threads },
+            threads: if decode { options.cpu_threads } else { self.config.read_threads().get() },
             decode,
             limits: options.image_limits,
         })

@@ -1,6 +1,5 @@
 //! Reading alone: the storage engine of the daemon beside bare open, pread and close.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::bare::Bare;
@@ -36,7 +35,7 @@ impl Reading {
     /// Unavailable: no threads left.
     pub fn start(config: &Config, rows: Rows, root: Arc<Root>, bare: Bare) -> Result<Self, Fault> {
         let (sender, done) = flume::unbounded();
-        let threads = NonZeroUsize::new(config.read_threads).unwrap_or(NonZeroUsize::MIN);
+        let threads = config.read_threads();
         let engine = ThreadsEngine::new(threads, &sender).map_err(|error| {
             Fault::from_error(Kind::Unavailable, &error).context("start the storage engine")
         })?;

@@ -149,7 +149,7 @@ impl Report {
                 synthetic: args.synthetic,
                 batch: args.batch,
                 threads: config.cpu_threads,
-                read_threads: config.read_threads,
+                read_threads: config.read_threads().get(),
                 transform: args.transform,
                 dtype: args.dtype,
                 consumers: args.consumers,

@@ -23,7 +23,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
 
 fn open_files(facts: &Facts, limit: Limit) -> Finding {
     let (id, found) = ("limits.open_files", amount(limit.soft, |number| number.to_string()));
-    let fixed = OWN_FILES + facts.config.read_threads as u64;
+    let fixed = OWN_FILES + facts.config.read_threads_on(facts.machine.processors()).get() as u64;
     let sessions = limit.soft.saturating_sub(fixed) / FILES_PER_SESSION;
     let means =
         format!("enough for {sessions} sessions of {FILES_PER_SESSION} beside {fixed} of the daemon's own");
@@ -52,7 +52,7 @@ fn locked(facts: &Facts, limit: Limit) -> Finding {
 
 fn threads(facts: &Facts, limit: Limit) -> Finding {
     let (id, found) = ("limits.threads", amount(limit.soft, |number| number.to_string()));
-    let needed = (facts.config.read_threads + facts.machine.processors()) as u64 + 16;
+    let needed = (facts.config.read_threads_on(facts.machine.processors()).get() + facts.machine.processors()) as u64 + 16;
     if limit.soft < needed {
         let means =
             format!("the daemon starts {needed} threads, and all processes of the user count together");

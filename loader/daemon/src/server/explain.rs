@@ -69,7 +69,7 @@ impl Service {
             pool: PoolFacts {
                 is_private: listed.owner_uid.is_none(),
                 cpu_threads: self.pool.cpu_threads(),
-                read_threads: self.config.read_threads,
+                read_threads: self.config.read_threads().get(),
                 reads_in_flight: self.config.reads_in_flight,
                 read_budget_bytes: self.config.read_budget.0,
                 engine: self.pool.engine_name().to_owned(),

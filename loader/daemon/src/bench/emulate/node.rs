@@ -1,6 +1,6 @@
 //! The loader under emulation: engine, gate, pool, slots, sessions and wire as they are, a consumer an accelerator.
 
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroU64;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
@@ -82,7 +82,7 @@ impl Node {
     /// Unavailable: no threads left.
     pub fn start(config: Config, data: &Data, layout: &Layout, seed: u64, cold: bool) -> Result<Self, Fault> {
         let (done, completed) = flume::unbounded();
-        let read_threads = NonZeroUsize::new(config.read_threads).unwrap_or(NonZeroUsize::MIN);
+        let read_threads = config.read_threads();
         let threads = ThreadsEngine::new(read_threads, &done).map_err(|error| {
             Fault::from_error(Kind::Unavailable, &error).context("start the storage engine")
         })?;

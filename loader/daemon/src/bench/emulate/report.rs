@@ -295,7 +295,7 @@ impl EmulateReport {
             settings: SettingsReport {
                 seconds,
                 threads: config.cpu_threads,
-                read_threads: config.read_threads,
+                read_threads: config.read_threads().get(),
                 read_budget_bytes: config.read_budget.0,
                 reads_in_flight: config.reads_in_flight,
                 depth: config.depth,
