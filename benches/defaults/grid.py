@@ -1,8 +1,10 @@
 """Are the defaults good enough that nobody needs to tune? The default settings beside a grid of twelve, in turns.
 
     python benches/defaults/grid.py --binary target/release/forebay --data DIR --rounds 6 --out FILE.json
-    python benches/defaults/grid.py ... --delay-us 2000      each file takes 2 ms to open (slowfs.c, needs fuse3, libfuse3-dev, root)
+    python benches/defaults/grid.py ... --delay-us 2000      each file takes 2 ms to open (slowfs.c)
     taskset -c 0 python benches/defaults/grid.py ...         on one processor
+
+slowfs needs root, cc, and Debian's fuse3 and libfuse3-dev.
 
 Each setting is a node daemon of its own; one process takes batches from each in turn. A turn first takes what was made
 ahead while the others had theirs, then times whole batches from one arrival to another. The best of a noisy grid is
@@ -124,9 +126,10 @@ def slow(data: str, delay_us: int) -> Iterator[str]:
 
 
 def compare(rates: dict[str, list[float]]) -> dict[str, Any]:
-    """Choose the best point on odd rounds; compare the default with it on even ones. `default_over_best` is the mean
-    of the rounds' ratios, `error` its standard error.
-    """  # fmt: skip
+    """Choose the best point on odd rounds, and compare the default with it on even ones.
+
+    `default_over_best` is the mean of the rounds' ratios, `error` its standard error.
+    """
     points = {name: values for name, values in rates.items() if name != Setting().name}
     best = max(points, key=lambda name: statistics.mean(points[name][1::2]))
     ratios = [own / other for own, other in zip(rates[Setting().name][::2], rates[best][::2])]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from forebay._daemon import share
+from forebay import _daemon
 from forebay._rank import resolve
 from forebay.errors import InvalidError
 
@@ -78,8 +78,7 @@ def test_a_wrong_rank_is_refused() -> None:
 
 def test_the_daemon_of_one_of_many_local_processes_is_told_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
-    assert share() == []
+    assert _daemon.share() == []
     for given, told in (("8", ["--share-of", "8"]), ("1", []), ("0", []), ("x", []), ("", [])):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", given)
-        assert share() == told
-
+        assert _daemon.share() == told

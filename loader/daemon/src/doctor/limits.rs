@@ -52,7 +52,9 @@ fn locked(facts: &Facts, limit: Limit) -> Finding {
 
 fn threads(facts: &Facts, limit: Limit) -> Finding {
     let (id, found) = ("limits.threads", amount(limit.soft, |number| number.to_string()));
-    let needed = (facts.config.read_threads_on(facts.machine.processors()).get() + facts.machine.processors()) as u64 + 16;
+    let needed = (facts.config.read_threads_on(facts.machine.processors()).get() + facts.machine.processors())
+        as u64
+        + 16;
     if limit.soft < needed {
         let means =
             format!("the daemon starts {needed} threads, and all processes of the user count together");
