@@ -344,7 +344,7 @@ class Loader(Generic[B]):
             ready = batch.ready
             note = f"in batch_transform of the batch at epoch {ready.epoch}, row {ready.position}"
             if hasattr(error, "add_note"):  # Python 3.11
-                error.add_note(note)  # pyright: ignore
+                error.add_note(note)  # pyright: ignore - the types are those of 3.9
             raise
 
     def _convert(self, batch: Batch) -> tuple[Any, Any]:
