@@ -104,7 +104,7 @@ pub fn subset(args: &BenchArgs, root: &Path, paths: &[String]) -> Result<Arc<Job
 }
 
 fn spec_of(args: &BenchArgs) -> v1::JobSpec {
-    let order = v1::Order { sampler: v1::Sampler::Shuffled.into(), seed: args.seed, version: 0 };
+    let order = v1::Order { sampler: v1::Sampler::Shuffled.into(), seed: args.seed, ..Default::default() };
     // A bad file among a million is no reason to measure nothing; substitutes are counted and reported.
     let policy = v1::BadSamplePolicy::Substitute.into();
     let on_bad_sample = Some(v1::OnBadSample { policy, budget_count: 0 });

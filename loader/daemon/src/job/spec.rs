@@ -101,7 +101,7 @@ fn truncate(text: &str) -> String {
 }
 
 fn order(order: Option<&v1::Order>, rows: u64) -> Result<OrderSpec, Fault> {
-    let order = order.copied().unwrap_or_default();
+    let order = order.cloned().unwrap_or_default();
     if order.version != 0 && order.version != ORDER_VERSION {
         let message =
             format!("order version {} is not {ORDER_VERSION}, the one this daemon computes", order.version);

@@ -96,7 +96,7 @@ fn spec(args: &ShowArgs) -> Result<v1::JobSpec, Fault> {
     })?;
     let (origin, snapshot) = source::look(path)?;
     let transforms = source::transforms(args.transform, args.dtype);
-    let order = v1::Order { sampler: v1::Sampler::Shuffled.into(), seed: args.seed, version: 0 };
+    let order = v1::Order { sampler: v1::Sampler::Shuffled.into(), seed: args.seed, ..Default::default() };
     Ok(v1::JobSpec {
         sources: vec![v1::Source { origin: Some(origin), ..Default::default() }],
         fields: source::fields(&snapshot, source::path_column(&snapshot), &transforms),
