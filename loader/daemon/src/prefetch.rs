@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use forebay_arena::SampleMut;
-use forebay_plan::{BatchRange, PlannedRow};
+use forebay_plan::BatchRange;
 
 use crate::error::Fault;
-use crate::job::{EpochRows, Job};
+use crate::job::{BatchRows, EpochRows, Job, PartPlan, RowPlan};
 use crate::meter::Worked;
 use crate::session::Counters;
 use crate::trace::Trace;
@@ -24,9 +24,11 @@ pub struct BatchWork {
     /// What rows are made of.
     pub job: Arc<Job>,
     /// The epoch's order and draws.
-    pub epoch: EpochRows,
-    /// Which rows.
+    pub epoch: Arc<EpochRows>,
+    /// Which rows of the epoch.
     pub range: BatchRange,
+    /// What stands in each row of the batch.
+    pub rows: BatchRows,
     /// Whether the last part of each sample is its `valid` byte.
     pub has_valid: bool,
     /// Set when nobody wants the batch any more: tasks that have not started yet end at once.
@@ -75,8 +77,13 @@ pub struct BadRow {
 
 impl BatchWork {
     /// Row number `row` of the batch: its place in the epoch, and whether it counts.
-    pub fn planned(&self, row: u32) -> PlannedRow {
-        self.range.row(row, self.job.order.rows)
+    pub fn planned(&self, row: u32) -> RowPlan {
+        self.rows.row(row)
+    }
+
+    /// The sample of row number `row`; of a packed row the first.
+    pub fn part(&self, row: u32) -> PartPlan {
+        self.rows.part(row)
     }
 
     /// Whether nobody wants it any more.

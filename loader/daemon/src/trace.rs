@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use forebay_plan::SampleId;
+use forebay_plan::orders::Pick;
 
 use crate::decode::ImageDecoder;
 use crate::transform::{Drawn, SampleError, Scratch, Thumbnail, thumbnail};
@@ -31,7 +31,7 @@ pub struct TracedRow {
     /// Of the batch.
     pub row: u32,
     /// What stands in it; where nothing does, the last that was tried.
-    pub sample: SampleId,
+    pub pick: Pick,
     /// 0: the row's own sample; 1..=8: a substitute.
     pub attempt: u32,
     /// How it ended.

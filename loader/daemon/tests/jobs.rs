@@ -38,8 +38,8 @@ fn value(column: &str, dtype: &str, sample: u64) -> Vec<u8> {
     let job = job(&format!(r#"{{"fields":[{{"name":"{column}"{dtype}}}]}}"#)).expect("a job");
     let field = &job.fields[0];
     let mut target = vec![0xAA; field.spec.sample_bytes().expect("a size") as usize];
-    let FieldMaker::Value(maker) = &field.maker else { panic!("a value") };
-    maker.write(&job.snapshot, sample, &mut target);
+    let FieldMaker::Value(maker) = &field.makers[0] else { panic!("a value") };
+    maker.write(job.snapshot(0), sample, &mut target);
     target
 }
 
@@ -211,7 +211,7 @@ fn what_is_reserved_answers_unimplemented_by_name() {
         (r#"{"fields":[{"name":"path","decode":"DECODE_RAW"}]}"#.to_owned(), "DECODE_RAW"),
         (image(CROP, r#","views":2"#), "2 views"),
         (image(CROP, r#","dtype":"DTYPE_BFLOAT16""#), "BFLOAT16"),
-        (r#"{"order":{"sampler":"SAMPLER_MIXTURE"},"fields":[{"name":"label"}]}"#.into(), "SAMPLER_MIXTURE"),
+        (r#"{"order":{"sampler":"SAMPLER_PACKED"},"fields":[{"name":"label"}]}"#.into(), "sampler PACKED"),
     ];
     for (spec, expected) in reserved {
         let fault = job(&spec).err().unwrap_or_else(|| panic!("{spec} is no job"));

@@ -126,7 +126,7 @@ impl Bare {
     /// # Errors
     /// A file that can't be read.
     pub fn warm(&self, limit: Duration, progress: &Progress) -> Result<u64, Fault> {
-        let (next, end) = (AtomicU64::new(0), self.rows.job.order.rows);
+        let (next, end) = (AtomicU64::new(0), self.rows.job.rows);
         let (read, deadline) = (AtomicU64::new(0), Instant::now() + limit);
         std::thread::scope(|scope| {
             let threads: Vec<_> = (0..self.threads)
@@ -197,8 +197,9 @@ impl Worker {
     fn decode(&mut self, row: &Row) {
         let job = &self.rows.job;
         for (field, target) in job.fields.iter().zip(&mut self.targets) {
-            match &field.maker {
-                FieldMaker::Value(value) => value.write(&job.snapshot, row.sample.0, target),
+            match &field.makers[0] {
+                FieldMaker::Value(value) => value.write(job.snapshot(0), row.sample.0, target),
+                FieldMaker::Source => target.fill(0),
                 FieldMaker::Stored(_) => StoredBytes::write(&self.encoded, target),
                 FieldMaker::Image { pipeline, .. } => {
                     let mut draws = row.draws.clone();

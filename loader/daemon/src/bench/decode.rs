@@ -55,7 +55,7 @@ impl Decoding {
         let pool = Pool::start(Arc::new(engine), &completed, options, runtime.clone())?;
         let counters = Arc::new(Counters::default());
         let spec = session_spec(config, &job, args)?;
-        let (slots, epoch_rows, depth) = (spec.depth + spec.max_leases, job.order.rows, spec.depth);
+        let (slots, epoch_rows, depth) = (spec.depth + spec.max_leases, job.rows, spec.depth);
         let mut session = Session::new(spec, pool, Arc::clone(&counters))?;
         session.credit(depth);
         let bare = Bare {
@@ -132,7 +132,7 @@ impl Stage for Decoding {
 fn keep(rows: &mut Rows, files: &Files) -> Result<(Vec<String>, Kept), Fault> {
     let (mut paths, mut kept, mut bytes) = (Vec::new(), Kept::new(), 0);
     let mut buf = ByteBuf::default();
-    for row in 0..rows.job.order.rows {
+    for row in 0..rows.job.rows {
         let sample = rows.row(row).sample;
         let path = rows.path(sample);
         let Ok(text) = std::str::from_utf8(path) else { continue };
@@ -156,11 +156,11 @@ fn keep(rows: &mut Rows, files: &Files) -> Result<(Vec<String>, Kept), Fault> {
 
 fn session_spec(config: &Config, job: &Arc<Job>, args: &BenchArgs) -> Result<SessionSpec, Fault> {
     let plan = |error: forebay_plan::PlanError| Fault::invalid(error.to_string());
-    let tail = if job.order.rows >= u64::from(args.batch) { Tail::Drop } else { Tail::Partial };
+    let tail = if job.rows >= u64::from(args.batch) { Tail::Drop } else { Tail::Partial };
     let has_valid = tail != Tail::Drop;
     Ok(SessionSpec {
         id: 1,
-        cut: Cut::new(job.order.rows, Partition::new(0, 1).map_err(plan)?, args.batch, tail).map_err(plan)?,
+        cut: Cut::new(job.rows, Partition::new(0, 1).map_err(plan)?, args.batch, tail).map_err(plan)?,
         cursor: Cursor { epoch: 0, position: 0 },
         layout: Arc::new(job.layout(args.batch, has_valid)?),
         job: Arc::clone(job),

@@ -120,7 +120,7 @@ pub fn run(args: &BenchArgs) -> Result<Report, Fault> {
 
 impl Setup<'_> {
     fn root(&self) -> &Path {
-        let root = self.source.job.snapshot.root().expect("a path column has a root");
+        let root = self.source.job.snapshot(0).root().expect("a path column has a root");
         root.path()
     }
 
@@ -145,7 +145,7 @@ impl Setup<'_> {
             return Ok(0);
         }
         let limit = Duration::from_secs_f64(self.args.warmup);
-        self.progress.begin("reading the files once".to_owned(), Amount::Rows(self.source.job.order.rows));
+        self.progress.begin("reading the files once".to_owned(), Amount::Rows(self.source.job.rows));
         self.bare(false)?.warm(limit, self.progress)
     }
 
@@ -166,7 +166,7 @@ impl Setup<'_> {
     }
 
     fn read(&self, found: &mut Found) -> Result<(), Fault> {
-        let root = Arc::clone(self.source.job.snapshot.root().expect("a path column has a root"));
+        let root = Arc::clone(self.source.job.snapshot(0).root().expect("a path column has a root"));
         let mut reading = Reading::start(&self.config, self.rows(), root, self.bare(false)?)?;
         let rounds = self.measure(&mut reading, READ_SHARE)?;
         found.stages.push(StageReport::new("read", &rounds));
@@ -195,7 +195,7 @@ impl Setup<'_> {
         Data {
             path: path.display().to_string(),
             snapshot: self.source.job.snapshot_id.to_string(),
-            samples: self.source.job.order.rows,
+            samples: self.source.job.rows,
             warmed: 0,
             substituted: 0,
         }

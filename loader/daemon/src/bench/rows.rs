@@ -13,7 +13,7 @@ pub struct Rows {
     /// What the rows are.
     pub job: Arc<Job>,
     path_column: usize,
-    epoch: Option<(u64, EpochRows)>,
+    epoch: Option<(u64, Arc<EpochRows>)>,
 }
 
 /// One row.
@@ -32,18 +32,20 @@ impl Rows {
 
     /// Row number `row`, counted over all epochs.
     pub fn row(&mut self, row: u64) -> Row {
-        let (number, position) = (row / self.job.order.rows, row % self.job.order.rows);
+        let (number, position) = (row / self.job.rows, row % self.job.rows);
         if self.epoch.as_ref().is_none_or(|(epoch, _)| *epoch != number) {
-            self.epoch = Some((number, self.job.epoch(number)));
+            let rows = self.job.epoch(number).expect("a bench's order is one shuffled source");
+            self.epoch = Some((number, rows));
         }
         let (_, epoch) = self.epoch.as_ref().expect("set above");
-        let draws = Draws(epoch.augment.rng(position, 0, 0));
-        Row { sample: epoch.order.sample(position), draws }
+        let draws = Draws(epoch.draws(position, 0, 0));
+        let pick = epoch.pick(position).expect("a row is a sample");
+        Row { sample: pick.sample, draws }
     }
 
     /// The path of a sample's image, relative to the source's root.
     pub fn path(&self, sample: SampleId) -> &[u8] {
-        self.job.snapshot.columns()[self.path_column].path(sample.0)
+        self.job.snapshot(0).columns()[self.path_column].path(sample.0)
     }
 }
 

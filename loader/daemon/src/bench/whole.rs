@@ -59,7 +59,7 @@ impl Whole {
             return Err(Fault::new(Kind::Changed, "the data changed while it was opened")
                 .hint("run it again when nobody writes there"));
         }
-        let epoch_rows = source.job.order.rows;
+        let epoch_rows = source.job.rows;
         let step = u64::from(args.batch) * u64::from(args.consumers);
         // Whole batches alone, so that their times can be compared; but all there is, where it fills none.
         let tail = if epoch_rows >= step { v1::Tail::Drop } else { v1::Tail::Partial };

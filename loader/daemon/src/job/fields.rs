@@ -13,8 +13,8 @@ use crate::transform::ImagePipeline;
 pub struct FieldPlan {
     /// Name, type and shape.
     pub spec: TensorSpec,
-    /// What makes it.
-    pub maker: FieldMaker,
+    /// What makes it, one a source: their columns lie in different places.
+    pub makers: Vec<FieldMaker>,
 }
 
 /// What makes the bytes of a field.
@@ -30,6 +30,8 @@ pub enum FieldMaker {
     Stored(StoredBytes),
     /// The value of a column.
     Value(ValueMaker),
+    /// The number of the sample's source.
+    Source,
 }
 
 impl FieldMaker {
@@ -37,7 +39,7 @@ impl FieldMaker {
     pub fn path_column(&self) -> Option<usize> {
         match self {
             Self::Image { column, .. } | Self::Stored(StoredBytes { column, .. }) => Some(*column),
-            Self::Value(_) => None,
+            Self::Value(_) | Self::Source => None,
         }
     }
 
@@ -45,7 +47,7 @@ impl FieldMaker {
     pub fn extent(&self, snapshot: &Snapshot, sample: u64) -> Option<(u64, u64)> {
         match self {
             Self::Stored(stored) => stored.extent_of(snapshot, sample),
-            Self::Image { .. } | Self::Value(_) => None,
+            Self::Image { .. } | Self::Value(_) | Self::Source => None,
         }
     }
 
@@ -56,9 +58,14 @@ impl FieldMaker {
 }
 
 impl FieldPlan {
+    /// What makes it of a sample of one source.
+    pub fn maker(&self, source: u32) -> &FieldMaker {
+        &self.makers[source as usize]
+    }
+
     /// The tensor for the wire.
     pub fn to_proto(&self) -> v1::TensorSpec {
-        let utf8 = matches!(&self.maker, FieldMaker::Value(value) if value.is_text());
+        let utf8 = matches!(&self.makers[0], FieldMaker::Value(value) if value.is_text());
         tensor_to_proto(&self.spec, utf8)
     }
 

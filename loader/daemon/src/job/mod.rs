@@ -1,22 +1,27 @@
 //! A job: a spec checked against the data it names. Everything a row is made from, immutable and shared.
 
+mod classes;
 mod digest;
 mod fields;
+mod order;
 mod parts;
+mod rows;
 mod spec;
 mod stored;
 mod values;
 
 use std::sync::{Arc, Mutex};
 
-use forebay_plan::{
-    BatchLayout, DType, Digest, EpochOrder, EpochPrf, MemoryOrder, OrderSpec, Parts, Purpose, SampleId,
-    TensorSpec,
-};
+use forebay_plan::orders::Pick;
+use forebay_plan::{BatchLayout, DType, Digest, MemoryOrder, Parts, TensorSpec};
 use forebay_proto::v1;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
+pub use classes::CLASS_COLUMN;
 pub use fields::{FieldMaker, FieldPlan};
-pub use spec::{BadSample, Policy, resolve};
+pub use order::JobOrder;
+pub use rows::{BatchRows, EpochRows, PartPlan, RowPlan, RowWalker};
+pub use spec::{BadSample, Policy, resolve, resolve_all};
 pub use stored::{StoredBytes, stored};
 
 use crate::catalog::Snapshot;
@@ -28,17 +33,29 @@ pub const VALID: &str = "valid";
 /// How many epochs' orders are kept: the running one, the next, and what evaluation or a re-open asks for.
 const EPOCHS_KEPT: usize = 4;
 
-/// A resolved job: snapshot, order and content, and their names.
+/// One of the sets of samples that a job draws from.
+pub struct JobSource {
+    /// Its name among the job's sources.
+    pub name: String,
+    /// The data.
+    pub snapshot: Arc<Snapshot>,
+}
+
+/// A resolved job: snapshots, order and content, and their names.
 pub struct Job {
     /// Unique a run; the client's, or derived from the digests.
     pub id: String,
-    /// The data.
-    pub snapshot: Arc<Snapshot>,
-    /// The snapshot's name.
+    /// The data, at least one source.
+    pub sources: Vec<JobSource>,
+    /// The one name for all their snapshots.
     pub snapshot_id: Digest,
-    /// Which sample stands in which row.
-    pub order: OrderSpec,
-    /// Names snapshot and order; must match to resume.
+    /// Class names by label, of all sources together; empty where no source has any.
+    pub classes: Vec<String>,
+    /// Which samples stand in which row.
+    pub order: JobOrder,
+    /// Rows of the first epoch.
+    pub rows: u64,
+    /// Names snapshots and order; must match to resume.
     pub order_digest: Digest,
     /// Names what a row's bytes are; must match to resume or be waived.
     pub content_digest: Digest,
@@ -50,32 +67,51 @@ pub struct Job {
     pub fields: Vec<FieldPlan>,
     /// What a corrupt sample does.
     pub bad_sample: BadSample,
-    epochs: Mutex<Vec<(u64, EpochRows)>>,
-}
-
-/// One epoch of a job: its order and its random draws.
-#[derive(Clone)]
-pub struct EpochRows {
-    /// Row -> sample.
-    pub order: EpochOrder,
-    /// Row -> draws of its transforms.
-    pub augment: Arc<EpochPrf>,
+    epochs: Mutex<Vec<(u64, Arc<EpochRows>)>>,
 }
 
 impl Job {
-    /// The order and draws of an epoch. Cheap when asked for again.
-    pub fn epoch(&self, epoch: u64) -> EpochRows {
-        let mut kept = self.epochs.lock().expect("no thread panics with the lock");
-        if let Some((_, rows)) = kept.iter().find(|(number, _)| *number == epoch) {
-            return rows.clone();
+    /// The rows of an epoch. Cheap when asked for again, and for all orders but windows over a mixture, which count
+    /// each epoch's lengths.
+    ///
+    /// # Errors
+    /// Invalid: the epoch has no rows, since all its lengths are 0.
+    pub fn epoch(&self, epoch: u64) -> Result<Arc<EpochRows>, Fault> {
+        let known = |kept: &[(u64, Arc<EpochRows>)]| {
+            kept.iter().find(|(number, _)| *number == epoch).map(|(_, rows)| Arc::clone(rows))
+        };
+        if let Some(rows) = known(&self.epochs.lock().expect("no thread panics with the lock")) {
+            return Ok(rows);
         }
-        let augment = Arc::new(EpochPrf::new(self.order.seed, Purpose::Augment, epoch));
-        let rows = EpochRows { order: self.order.epoch(epoch), augment };
+        // Not under the lock: others go on in their epochs meanwhile.
+        let rows = Arc::new(self.order.epoch(epoch)?);
+        let mut kept = self.epochs.lock().expect("no thread panics with the lock");
+        if let Some(rows) = known(&kept) {
+            return Ok(rows);
+        }
         if kept.len() == EPOCHS_KEPT {
             kept.remove(0);
         }
-        kept.push((epoch, rows.clone()));
-        rows
+        kept.push((epoch, Arc::clone(&rows)));
+        Ok(rows)
+    }
+
+    /// [`Job::epoch`] for a task of the runtime, whose other tasks go on where it takes long.
+    ///
+    /// # Errors
+    /// As [`Job::epoch`].
+    pub fn epoch_now(&self, epoch: u64) -> Result<Arc<EpochRows>, Fault> {
+        let on_many_threads =
+            Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+        if self.order.epochs_are_cheap() || !on_many_threads {
+            return self.epoch(epoch);
+        }
+        tokio::task::block_in_place(|| self.epoch(epoch))
+    }
+
+    /// The data of a source.
+    pub fn snapshot(&self, source: u32) -> &Arc<Snapshot> {
+        &self.sources[source as usize].snapshot
     }
 
     /// The tensors of a batch; with `valid` last where asked for.
@@ -98,14 +134,17 @@ impl Job {
         })
     }
 
-    /// The key of a sample, for people.
-    pub fn key(&self, sample: SampleId) -> String {
-        String::from_utf8_lossy(self.snapshot.key(sample.0).as_ref()).into_owned()
+    /// The key of a sample, for people; with its source's name before it where there are several.
+    pub fn key(&self, pick: Pick) -> String {
+        let source = &self.sources[pick.source as usize];
+        let key = source.snapshot.key(pick.sample.0);
+        let key = String::from_utf8_lossy(key.as_ref());
+        if self.sources.len() > 1 { format!("{}:{key}", source.name) } else { key.into_owned() }
     }
 
     /// Reads that one row needs: its path fields.
     pub fn reads_a_row(&self) -> usize {
-        self.fields.iter().filter(|field| field.maker.reads()).count()
+        self.fields.iter().filter(|field| field.makers[0].reads()).count()
     }
 
     /// The job for the wire.
@@ -115,11 +154,11 @@ impl Job {
             snapshot: self.snapshot_id.to_string(),
             order_digest: self.order_digest.to_string(),
             content_digest: self.content_digest.to_string(),
-            rows: self.order.rows,
+            rows: self.rows,
             tensors: self.fields.iter().map(FieldPlan::to_proto).collect(),
-            classes: self.snapshot.class_map().map(|map| map.names().to_vec()).unwrap_or_default(),
+            classes: self.classes.clone(),
             order_version: forebay_plan::ORDER_VERSION,
-            seed: self.order.seed,
+            seed: self.order.seed(),
             numerics_id: digest::NUMERICS_ID.to_owned(),
             order_parts: parts::to_proto(&self.order_parts),
             content_parts: parts::to_proto(&self.content_parts),

@@ -2,18 +2,53 @@
 
 use std::fmt::Display;
 
-use forebay_plan::{CONTENT_PARTS_BYTES_MAX, ORDER_PARTS_BYTES_MAX, ORDER_VERSION, OrderSpec, Part, Parts};
+use forebay_plan::orders::Order;
+use forebay_plan::{CONTENT_PARTS_BYTES_MAX, ORDER_PARTS_BYTES_MAX, ORDER_VERSION, Part, Parts};
 use forebay_proto::v1::{self, transform::Op};
 use prost::Message as _;
 
 use super::digest::NUMERICS_ID;
+use super::order::JobOrder;
 use super::spec::{FLIP, IMAGENET_MEAN, IMAGENET_STD, Policy};
 use crate::transform::ImageOp;
 
 /// The parts of an order; snapshot, seed and rows stand in a state by themselves.
-pub fn of_order(order: &OrderSpec) -> Parts {
-    let sampler = format!("{}; order version {ORDER_VERSION}", order.sampler);
-    Parts::fit(&[Part::of_text("sampler", &sampler)], ORDER_PARTS_BYTES_MAX)
+pub fn of_order(order: &JobOrder, spec: Option<&v1::JobSpec>) -> Parts {
+    let version = format!("order version {ORDER_VERSION}");
+    let given = spec.and_then(|spec| Some((spec.order.as_ref()?, spec.sources.as_slice())));
+    let part = match (order, given) {
+        (JobOrder::Plain(Order::Single(spec)), _) => {
+            Part::of_text("sampler", &format!("{}; {version}", spec.sampler))
+        }
+        (_, None) => Part::of_text("sampler", &format!("{}; {version}", order.name())),
+        (_, Some((given, sources))) => {
+            // Seed and version are told by themselves; what is named here is the rest, lists and weights and all.
+            let mut bytes = v1::Order { seed: 0, version: 0, ..given.clone() }.encode_to_vec();
+            bytes.extend(sources.iter().flat_map(|source| source.share.to_le_bytes()));
+            Part::new("sampler", &bytes, format!("{}; {version}", words(order, given, sources)))
+        }
+    };
+    Parts::fit(&[part], ORDER_PARTS_BYTES_MAX)
+}
+
+/// An order as a person would say it.
+fn words(order: &JobOrder, given: &v1::Order, sources: &[v1::Source]) -> String {
+    let mut words = order.name().to_owned();
+    if given.sampler() == v1::Sampler::Mixture {
+        let shares = given.phases.first().map(|phase| phase.shares.as_slice()).unwrap_or_default();
+        let share = |(index, source): (usize, &v1::Source)| {
+            format!("{} {}", source.name, shares.get(index).unwrap_or(&source.share))
+        };
+        let named: Vec<_> = sources.iter().enumerate().map(share).collect();
+        words = format!("{words} of {}", named.join(", "));
+    }
+    if !given.column.is_empty() {
+        words = format!("{words} by {}", given.column);
+    }
+    if let Some(repeat) = given.repeat {
+        words = format!("{words} {} times", repeat.times);
+    }
+    words
 }
 
 /// The parts of a content. `fields`: every default filled in.

@@ -2,18 +2,22 @@
 
 use std::sync::{Arc, Mutex};
 
-use forebay_plan::{DType, Digest, MemoryOrder, ORDER_VERSION, OrderSpec, Sampler};
+use forebay_plan::orders::joint_snapshot;
+use forebay_plan::{DType, Digest, MemoryOrder, TensorSpec};
 use forebay_proto::v1::{self, transform::Op};
 
+use super::classes::{CLASS_COLUMN, Classes};
 use super::digest::content_digest;
 use super::fields::{FieldMaker, FieldPlan};
+use super::order::order;
 use super::values::ValueMaker;
-use super::{Job, VALID, parts};
+use super::{Job, JobSource, VALID, parts};
 use crate::catalog::{Column, ColumnKind, Snapshot};
 use crate::error::{Fault, Kind};
 use crate::transform::{ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize};
 
 const JOB_ID_BYTES_MAX: usize = 128;
+const SOURCE_NAME_BYTES_MAX: usize = 64;
 const FIELDS_MAX: usize = 32;
 const TRANSFORMS_MAX: usize = 32;
 const SIDE_MAX: u32 = 16_384;
@@ -53,29 +57,41 @@ pub struct BadSample {
     pub budget_count: Option<u64>,
 }
 
-/// Makes a job of a spec and the snapshot that it names. Every default is filled in before the content is named.
+/// Makes a job of a spec and the one snapshot that it names; see [`resolve_all`].
+///
+/// # Errors
+/// As [`resolve_all`].
+pub fn resolve(spec: &v1::JobSpec, snapshot: Arc<Snapshot>) -> Result<Job, Fault> {
+    resolve_all(spec, vec![snapshot])
+}
+
+/// Makes a job of a spec and the snapshots that its sources name, in their order. Every default is filled in before
+/// the content is named.
 ///
 /// # Errors
 /// Invalid, naming what in the spec is wrong; Unimplemented, naming what is reserved.
-pub fn resolve(spec: &v1::JobSpec, snapshot: Arc<Snapshot>) -> Result<Job, Fault> {
+pub fn resolve_all(spec: &v1::JobSpec, snapshots: Vec<Arc<Snapshot>>) -> Result<Job, Fault> {
     check_job_id(&spec.job_id)?;
-    let order = order(spec.order.as_ref(), snapshot.len())?;
+    let sources = sources(&spec.sources, snapshots)?;
+    let order = order(spec.order.as_ref(), &sources, &spec.sources)?;
     let bad_sample = bad_sample(spec.on_bad_sample.as_ref())?;
-    let named = fields_or_default(&spec.fields, &snapshot)?;
-    let (filled, fields) = plan_fields(&named, &snapshot)?;
-    let snapshot_id = Digest::from_bytes(snapshot.id());
-    let (order_digest, content_digest) = (order.digest(&snapshot_id), content_digest(&filled, &bad_sample));
+    let named = fields_or_default(&spec.fields, &sources[0].snapshot)?;
+    let classes = Classes::of(&sources);
+    let (filled, fields) = plan_fields(&named, &sources, &classes)?;
+    let ids: Vec<_> = sources.iter().map(|source| Digest::from_bytes(source.snapshot.id())).collect();
+    let (order_digest, content_digest) = (order.digest(&ids)?, content_digest(&filled, &bad_sample));
     let (order_parts, content_parts) =
-        (parts::of_order(&order), parts::of_content(&filled, bad_sample.policy));
+        (parts::of_order(&order, Some(spec)), parts::of_content(&filled, bad_sample.policy));
     let id = match spec.job_id.as_str() {
         "" => format!("{}-{}", order_digest.short(), content_digest.short()),
         id => id.to_owned(),
     };
-    let epochs = Mutex::new(Vec::new());
     Ok(Job {
         id,
-        snapshot,
-        snapshot_id,
+        snapshot_id: joint_snapshot(&ids),
+        classes: classes.names,
+        rows: order.rows_first()?,
+        sources,
         order,
         order_digest,
         content_digest,
@@ -83,8 +99,27 @@ pub fn resolve(spec: &v1::JobSpec, snapshot: Arc<Snapshot>) -> Result<Job, Fault
         content_parts,
         fields,
         bad_sample,
-        epochs,
+        epochs: Mutex::new(Vec::new()),
     })
+}
+
+/// The sources under their names, which are their numbers where they have none.
+fn sources(given: &[v1::Source], snapshots: Vec<Arc<Snapshot>>) -> Result<Vec<JobSource>, Fault> {
+    let mut sources: Vec<JobSource> = Vec::new();
+    for (index, snapshot) in snapshots.into_iter().enumerate() {
+        let name = given.get(index).map_or("", |source| source.name.as_str());
+        let name = if name.is_empty() { index.to_string() } else { name.to_owned() };
+        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        if !plain || name.len() > SOURCE_NAME_BYTES_MAX || sources.iter().any(|source| source.name == name) {
+            let message = format!("source name {:?} is given twice or has other characters", truncate(&name));
+            return Err(Fault::invalid(message).hint("use at most 64 letters, digits and the signs . _ -"));
+        }
+        sources.push(JobSource { name, snapshot });
+    }
+    if sources.is_empty() {
+        return Err(Fault::invalid("a job without a source"));
+    }
+    Ok(sources)
 }
 
 fn check_job_id(id: &str) -> Result<(), Fault> {
@@ -98,21 +133,6 @@ fn check_job_id(id: &str) -> Result<(), Fault> {
 
 fn truncate(text: &str) -> String {
     text.chars().take(64).collect()
-}
-
-fn order(order: Option<&v1::Order>, rows: u64) -> Result<OrderSpec, Fault> {
-    let order = order.cloned().unwrap_or_default();
-    if order.version != 0 && order.version != ORDER_VERSION {
-        let message =
-            format!("order version {} is not {ORDER_VERSION}, the one this daemon computes", order.version);
-        return Err(Fault::invalid(message).hint("resume with the forebay version that wrote the state"));
-    }
-    let sampler = match order.sampler() {
-        v1::Sampler::Unspecified | v1::Sampler::Sequential => Sampler::Sequential,
-        v1::Sampler::Shuffled => Sampler::Shuffled,
-        other => return Err(Fault::unimplemented(format!("sampler {}", other.as_str_name()))),
-    };
-    OrderSpec::new(sampler, order.seed, rows).map_err(|error| Fault::invalid(error.to_string()))
 }
 
 fn bad_sample(given: Option<&v1::OnBadSample>) -> Result<BadSample, Fault> {
@@ -141,7 +161,11 @@ fn fields_or_default(fields: &[v1::Field], snapshot: &Snapshot) -> Result<Vec<v1
         .collect())
 }
 
-fn plan_fields(fields: &[v1::Field], snapshot: &Snapshot) -> Result<(Vec<v1::Field>, Vec<FieldPlan>), Fault> {
+fn plan_fields(
+    fields: &[v1::Field],
+    sources: &[JobSource],
+    classes: &Classes,
+) -> Result<(Vec<v1::Field>, Vec<FieldPlan>), Fault> {
     let mut filled = Vec::new();
     let mut plans: Vec<FieldPlan> = Vec::new();
     for field in fields {
@@ -152,15 +176,72 @@ fn plan_fields(fields: &[v1::Field], snapshot: &Snapshot) -> Result<(Vec<v1::Fie
             let message = format!("field name {:?} is empty, reserved or given twice", truncate(&field.name));
             return Err(Fault::invalid(message).hint("give each field a name of its own; `valid` is ours"));
         }
-        let (field, plan) = plan_field(field, snapshot)?;
+        let (field, plan) = plan_of_all(field, sources, classes)?;
         filled.push(field);
         plans.push(plan);
     }
     Ok((filled, plans))
 }
 
-fn plan_field(given: &v1::Field, snapshot: &Snapshot) -> Result<(v1::Field, FieldPlan), Fault> {
+/// A field over all sources, which must agree on what it is.
+fn plan_of_all(
+    given: &v1::Field,
+    sources: &[JobSource],
+    classes: &Classes,
+) -> Result<(v1::Field, FieldPlan), Fault> {
+    let mut plans = Vec::new();
+    for (index, source) in sources.iter().enumerate() {
+        let plan = plan_field(given, source, classes.relabel(index));
+        plans.push(plan.map_err(|fault| match sources.len() {
+            1 => fault,
+            _ => fault.context(format!("source {}", source.name)),
+        })?);
+    }
+    let mut plans = plans.into_iter().zip(sources);
+    let ((filled, mut spec, maker), first) = plans.next().expect("a job has a source");
+    let mut makers = vec![maker];
+    for ((other_filled, other, maker), source) in plans {
+        if other_filled != filled || !merge(&mut spec, &other, &maker) {
+            let words = |spec: &TensorSpec| format!("{} {:?}", spec.dtype.as_str(), spec.dims);
+            let message = format!(
+                "field {}: {} in source {} and {} in source {}",
+                given.name,
+                words(&spec),
+                first.name,
+                words(&other),
+                source.name
+            );
+            return Err(
+                Fault::invalid(message).hint("give the field a dtype, or columns of one kind and size")
+            );
+        }
+        makers.push(maker);
+    }
+    Ok((filled, FieldPlan { spec, makers }))
+}
+
+/// Widens a text to the longest of all sources; anything else must be the same.
+fn merge(spec: &mut TensorSpec, other: &TensorSpec, maker: &FieldMaker) -> bool {
+    if matches!(maker, FieldMaker::Value(value) if value.is_text()) {
+        let longest = spec.dims.iter().max().max(other.dims.iter().max()).copied();
+        spec.dims = longest.into_iter().collect();
+        return spec.dtype == other.dtype;
+    }
+    spec == other
+}
+
+type Planned = (v1::Field, TensorSpec, FieldMaker);
+
+fn plan_field(given: &v1::Field, source: &JobSource, relabel: Option<Arc<[i64]>>) -> Result<Planned, Fault> {
+    let snapshot = &source.snapshot;
     let mut field = given.clone();
+    if field.views > 1 {
+        return Err(Fault::unimplemented(format!("field {}: {} views", field.name, field.views)));
+    }
+    field.views = 1;
+    if field.decode() == v1::Decode::Source {
+        return source_field(field);
+    }
     if field.column.is_empty() {
         field.column.clone_from(&field.name);
     }
@@ -170,10 +251,6 @@ fn plan_field(given: &v1::Field, snapshot: &Snapshot) -> Result<(v1::Field, Fiel
         Fault::invalid(format!("field {}: no column {:?}", field.name, truncate(&field.column)))
             .hint(format!("the source has the columns {}", names.join(", ")))
     })?;
-    if field.views > 1 {
-        return Err(Fault::unimplemented(format!("field {}: {} views", field.name, field.views)));
-    }
-    field.views = 1;
     let is_path = snapshot.columns()[index].kind() == ColumnKind::Path;
     let decode = match field.decode() {
         v1::Decode::Unspecified if is_path => v1::Decode::Image,
@@ -187,16 +264,35 @@ fn plan_field(given: &v1::Field, snapshot: &Snapshot) -> Result<(v1::Field, Fiel
             Err(Fault::invalid(format!("field {}: column {} holds no paths", field.name, field.column))
                 .hint("an image needs a path column; name the column's kind where it was inferred wrong"))
         }
-        v1::Decode::Value => value_field(field, snapshot, index),
+        v1::Decode::Value => {
+            let is_class = field.column == CLASS_COLUMN && snapshot.class_map().is_some();
+            value_field(field, snapshot, index, relabel.filter(|_| is_class))
+        }
         other => Err(Fault::unimplemented(format!("field {}: decode {}", field.name, other.as_str_name()))),
     }
+}
+
+/// The number of a sample's source.
+fn source_field(mut field: v1::Field) -> Result<Planned, Fault> {
+    if !field.column.is_empty() || !field.transforms.is_empty() {
+        let message = format!("field {}: a source's number has no column and no transforms", field.name);
+        return Err(Fault::invalid(message).hint("leave both out"));
+    }
+    if !matches!(dtype(&field)?, None | Some(DType::I64)) {
+        return Err(Fault::invalid(format!("field {}: a source's number is int64", field.name)));
+    }
+    field.set_dtype(v1::DType::DtypeInt64);
+    field.set_memory_order(v1::MemoryOrder::RowMajor);
+    let (name, order) = (field.name.clone(), MemoryOrder::RowMajor);
+    Ok((field, TensorSpec { name, dtype: DType::I64, dims: Vec::new(), order }, FieldMaker::Source))
 }
 
 fn value_field(
     mut field: v1::Field,
     snapshot: &Snapshot,
     index: usize,
-) -> Result<(v1::Field, FieldPlan), Fault> {
+    relabel: Option<Arc<[i64]>>,
+) -> Result<Planned, Fault> {
     if !field.transforms.is_empty() {
         let message = format!("field {}: transforms work on images", field.name);
         return Err(Fault::invalid(message).hint("leave the transforms out of this field"));
@@ -204,10 +300,10 @@ fn value_field(
     let dtype = dtype(&field)?;
     let (value, spec) = ValueMaker::new(snapshot, index, &field.name, dtype)?;
     field.set_memory_order(v1::MemoryOrder::RowMajor);
-    Ok((field, FieldPlan { spec, maker: FieldMaker::Value(value) }))
+    Ok((field, spec, FieldMaker::Value(value.relabelled(relabel))))
 }
 
-fn image_field(mut field: v1::Field, column: usize) -> Result<(v1::Field, FieldPlan), Fault> {
+fn image_field(mut field: v1::Field, column: usize) -> Result<Planned, Fault> {
     if field.transforms.len() > TRANSFORMS_MAX {
         return Err(Fault::invalid(format!("field {}: more than {TRANSFORMS_MAX} transforms", field.name)));
     }
@@ -241,7 +337,7 @@ fn image_field(mut field: v1::Field, column: usize) -> Result<(v1::Field, FieldP
         v1::MemoryOrder::ChannelsLast
     });
     let spec = FieldPlan::image_spec(&field.name, &pipeline, asked, order);
-    Ok((field, FieldPlan { spec, maker: FieldMaker::Image { column, pipeline: Box::new(pipeline) } }))
+    Ok((field, spec, FieldMaker::Image { column, pipeline: Box::new(pipeline) }))
 }
 
 fn dtype(field: &v1::Field) -> Result<Option<DType>, Fault> {

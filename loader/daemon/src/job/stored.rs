@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use forebay_plan::{DType, Digest, DigestBuilder, MemoryOrder, OrderSpec, Parts, TensorSpec};
 
 use super::spec::{BadSample, Policy};
-use super::{FieldMaker, FieldPlan, Job, parts};
+use super::{FieldMaker, FieldPlan, Job, JobOrder, JobSource, parts};
 use crate::catalog::Snapshot;
 
 /// Where the bytes of a sample lie, and how many of them are delivered.
@@ -47,15 +47,17 @@ pub fn stored(snapshot: Arc<Snapshot>, order: OrderSpec, bytes: StoredBytes) -> 
     let spec = TensorSpec { name, dtype: DType::U8, dims, order: MemoryOrder::RowMajor };
     Job {
         id: format!("{}-{}", order_digest.short(), content_digest.short()),
-        snapshot,
+        order_parts: parts::of_order(&JobOrder::from(order), None),
+        sources: vec![JobSource { name: "0".to_owned(), snapshot }],
         snapshot_id,
-        order,
+        classes: Vec::new(),
+        rows: order.rows,
+        order: order.into(),
         order_digest,
         content_digest,
-        order_parts: parts::of_order(&order),
         // No client resolves such a job, so no state is saved of it.
         content_parts: Parts::default(),
-        fields: vec![FieldPlan { spec, maker: FieldMaker::Stored(bytes) }],
+        fields: vec![FieldPlan { spec, makers: vec![FieldMaker::Stored(bytes)] }],
         bad_sample: BadSample { policy: Policy::Fail, budget_count: None },
         epochs: Mutex::new(Vec::new()),
     }

@@ -1,5 +1,7 @@
 //! Columns -> bytes of a tensor: integers, floats, vectors, classes, text.
 
+use std::sync::Arc;
+
 use forebay_plan::{DType, MemoryOrder, TensorSpec};
 
 use crate::catalog::{Column, ColumnKind, Snapshot};
@@ -10,6 +12,8 @@ pub struct ValueMaker {
     column: usize,
     dtype: DType,
     shape: Shape,
+    /// What becomes of a source's own class labels, where a job's other sources have further classes.
+    relabel: Option<Arc<[i64]>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,7 +48,18 @@ impl ValueMaker {
             return Err(Fault::invalid(message).hint("leave dtype out to get the column's own type"));
         }
         let spec = TensorSpec { name: name.to_owned(), dtype, dims, order: MemoryOrder::RowMajor };
-        Ok((Self { column, dtype, shape }, spec))
+        Ok((Self { column, dtype, shape, relabel: None }, spec))
+    }
+
+    /// The same for class labels that become others.
+    #[must_use]
+    pub fn relabelled(self, relabel: Option<Arc<[i64]>>) -> Self {
+        Self { relabel, ..self }
+    }
+
+    /// What the class label `label` of the source is in the job.
+    pub fn label(&self, label: i64) -> i64 {
+        self.relabel.as_ref().map_or(label, |labels| labels[label as usize])
     }
 
     /// Number of the column it writes.
@@ -61,7 +76,8 @@ impl ValueMaker {
     pub fn write(&self, snapshot: &Snapshot, sample: u64, target: &mut [u8]) {
         match (self.shape, &snapshot.columns()[self.column]) {
             (Shape::Int, column) => {
-                put(self.dtype, column.int(sample) as f64, Some(column.int(sample)), target);
+                let value = self.label(column.int(sample));
+                put(self.dtype, value as f64, Some(value), target);
             }
             (Shape::Float, column) => put(self.dtype, f64::from(column.float(sample)), None, target),
             (Shape::Vector, column) => self.write_all(column.vector(sample).iter().copied(), target),

@@ -49,7 +49,7 @@ impl Service {
         let (spec, history) = (&listed.spec, &listed.counters.history);
         let (steps, steps_seen) = history.taken_steps();
         let named = |slow: Slow| SlowObject {
-            key: spec.job.key(slow.sample),
+            key: spec.job.key(slow.pick),
             us: slow.us,
             bytes: slow.bytes,
             epoch: slow.epoch,

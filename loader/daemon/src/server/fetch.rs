@@ -11,9 +11,9 @@ use forebay_plan::{BatchLayout, BatchRange};
 use forebay_proto::v1;
 use tokio::sync::{Notify, mpsc};
 
-use super::{Peer, ROWS_MAX, Service, bounded, tensors};
+use super::{Peer, ROWS_MAX, Service, bounded, check_rows_a_batch, tensors};
 use crate::error::{Fault, Kind};
-use crate::job::Job;
+use crate::job::{Job, RowWalker};
 use crate::meter::Worked;
 use crate::prefetch::{BatchWork, Outcome};
 use crate::session::Counters;
@@ -40,7 +40,7 @@ impl Service {
         let rows = bounded("rows", key.rows, 1, ROWS_MAX)?;
         let range = BatchRange { epoch: key.epoch, first_row: key.first_row, rows };
         let made = self.make(&job, range, None).await?;
-        let layout = &made.layout;
+        let (layout, rows) = (&made.layout, made.work.rows.len());
         let valid_rows = rows - made.work.invalid_rows.load(Ordering::Relaxed);
         let (mut parts, mut bytes) = (Vec::new(), 0);
         for ((place, dims), spec) in layout.tensors().iter().zip(layout.specs()).zip(tensors(&job, true)) {
@@ -76,7 +76,10 @@ impl Service {
         range: BatchRange,
         trace: Option<Trace>,
     ) -> Result<Made, Fault> {
-        let layout = job.layout(range.rows, true)?;
+        let epoch = job.epoch_now(range.epoch)?;
+        check_rows_a_batch(job, range.rows)?;
+        let rows = RowWalker::new(Arc::clone(&epoch)).plan(range)?;
+        let layout = job.layout(rows.len(), true)?;
         self.afford(layout.slot_bytes(), 1, layout.slot_bytes())?;
         let (arena, done) = arena(self.sessions.next_id(), layout.slot_bytes())?;
         let slot = arena.try_take().ok_or_else(|| Fault::internal("a new arena without a free slot"))?;
@@ -86,11 +89,13 @@ impl Service {
             .map(|place| Part { offset_bytes: place.offset_bytes, stride_bytes: place.stride_bytes })
             .collect();
         let (filling, samples) =
-            slot.split(range.rows, &parts).map_err(|error| Fault::internal(error.to_string()))?;
+            slot.split(rows.len(), &parts).map_err(|error| Fault::internal(error.to_string()))?;
         let asked = Asked { pool: &self.pool, id: arena.id(), cancelled: Arc::default() };
         let work = Arc::new(BatchWork {
-            epoch: job.epoch(range.epoch),
+            left: rows.len().into(),
+            epoch,
             range,
+            rows,
             job: Arc::clone(job),
             has_valid: true,
             cancelled: Arc::clone(&asked.cancelled),
@@ -100,13 +105,13 @@ impl Service {
             worked_before: Worked::default(),
             done_us: 0.into(),
             invalid_rows: 0.into(),
-            left: range.rows.into(),
             outcome: Mutex::new(Outcome::default()),
             trace,
         });
         self.pool.admit(arena.id(), 1, &work, samples);
         let sealed = sealed(filling, &done, &work).await?;
-        Ok(Made { arena, layout, work, _sealed: sealed })
+        let epoch_rows = work.epoch.rows();
+        Ok(Made { arena, layout, work, epoch_rows, _sealed: sealed })
     }
 }
 
@@ -115,6 +120,8 @@ pub(super) struct Made {
     arena: Arena,
     pub layout: BatchLayout,
     pub work: Arc<BatchWork>,
+    /// Of the batch's epoch.
+    pub epoch_rows: u64,
     _sealed: ReadySlot,
 }
 

@@ -11,13 +11,14 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use forebay_plan::orders::SOURCES_MAX;
 use forebay_plan::{Cursor, Cut, Digest, Partition, Tail};
 use forebay_proto::v1;
 use tokio::sync::{Semaphore, watch};
 
 pub use roots::{Peer, Roots};
 
-use crate::catalog::{self, CatalogErrorKind, CatalogLimits, SourceSpec};
+use crate::catalog::{self, CatalogErrorKind, CatalogLimits, Snapshot, SourceSpec};
 use crate::config::Config;
 use crate::error::{Fault, Kind};
 use crate::job::{self, Job, Policy, tensor_to_proto};
@@ -142,7 +143,7 @@ impl Service {
             .and_then(|job| job);
         metrics::job_resolved(started.elapsed(), job.is_ok());
         let job = job?;
-        tracing::info!(job = %job.id, %peer, rows = job.order.rows, took_ms = started.elapsed().as_millis() as u64, "job opened");
+        tracing::info!(job = %job.id, %peer, rows = job.rows, took_ms = started.elapsed().as_millis() as u64, "job opened");
         let reply = v1::ResolveReply { job: Some(job.to_proto()) };
         self.keep(Kept { job, paths });
         Ok(reply)
@@ -155,28 +156,24 @@ impl Service {
 
     fn resolve_now(&self, peer: Peer, request: &v1::ResolveRequest) -> Result<Arc<Job>, Fault> {
         let spec = request.spec.as_ref().ok_or_else(|| Fault::invalid("resolve without a spec"))?;
-        let [source] = spec.sources.as_slice() else {
-            return Err(match spec.sources.len() {
-                0 => Fault::invalid("a job without a source"),
-                count => Fault::unimplemented(format!("a mixture of {count} sources")),
-            });
-        };
-        let source = self.source(peer, source)?;
-        let limits = CatalogLimits::default();
-        let snapshot = catalog::open(&source, &limits).map_err(|error| {
-            let kind = match error.kind() {
-                CatalogErrorKind::Invalid => Kind::Invalid,
-                CatalogErrorKind::NotFound => Kind::NotFound,
-                CatalogErrorKind::Unavailable => Kind::Unavailable,
-            };
-            Fault::from_error(kind, &error).maybe_hint(error.hint())
-        })?;
-        job::resolve(spec, Arc::new(snapshot)).map(Arc::new)
+        if spec.sources.len() > SOURCES_MAX {
+            return Err(Fault::invalid(format!("{} sources, at most {SOURCES_MAX}", spec.sources.len()))
+                .hint("join the smallest into one"));
+        }
+        let mut snapshots = Vec::new();
+        for source in &spec.sources {
+            let snapshot = self.source(peer, source).and_then(|source| snapshot(&source));
+            snapshots.push(snapshot.map_err(|fault| match source.name.as_str() {
+                "" => fault,
+                name => fault.context(format!("source {name}")),
+            })?);
+        }
+        job::resolve_all(spec, snapshots).map(Arc::new)
     }
 
     fn source(&self, peer: Peer, source: &v1::Source) -> Result<SourceSpec, Fault> {
-        if !source.split.is_empty() || !source.r#where.is_empty() || source.share != 0.0 {
-            return Err(Fault::unimplemented("split, where and share of a source"));
+        if !source.split.is_empty() || !source.r#where.is_empty() {
+            return Err(Fault::unimplemented("split and where of a source"));
         }
         match &source.origin {
             None => Err(Fault::invalid("a source without an origin")),
@@ -348,11 +345,12 @@ impl Service {
             v1::Tail::Pad => Tail::Pad,
         };
         let rows = bounded("rows", request.rows, 1, ROWS_MAX)?;
-        let cut = Cut::new(job.order.rows, part, rows, tail).map_err(plan)?;
+        check_rows_a_batch(&job, rows)?;
         let cursor = request.cursor.unwrap_or_default();
-        if cursor.position > job.order.rows {
-            let message =
-                format!("position {} is behind the epoch's {} rows", cursor.position, job.order.rows);
+        let epoch_rows = job.epoch_now(cursor.epoch.min(EPOCH_MAX))?.rows();
+        let cut = Cut::new(epoch_rows, part, rows, tail).map_err(plan)?;
+        if cursor.position > epoch_rows {
+            let message = format!("position {} is behind the epoch's {epoch_rows} rows", cursor.position);
             return Err(Fault::invalid(message).hint("the state belongs to another data set"));
         }
         if cursor.epoch > EPOCH_MAX {
@@ -363,7 +361,7 @@ impl Service {
         let depth = bounded("depth", or(request.depth, self.config.depth), 1, DEPTH_MAX)?;
         let max_leases = bounded("max_leases", or(request.max_leases, self.config.max_leases), 1, DEPTH_MAX)?;
         let has_valid = tail != Tail::Drop || job.bad_sample.policy == Policy::Mask;
-        let layout = Arc::new(job.layout(rows, has_valid)?);
+        let layout = Arc::new(job.layout(job.order.samples_max(rows), has_valid)?);
         let steps_epoch = cut.steps_from(0);
         let weight = bounded("weight", request.weight.max(1), 1, 1000)?;
         let (id, rolling) = (self.sessions.next_id(), request.rolling);
@@ -383,6 +381,28 @@ impl Service {
         };
         Ok((spec, steps_epoch))
     }
+}
+
+/// Reads what a source names.
+fn snapshot(source: &SourceSpec) -> Result<Arc<Snapshot>, Fault> {
+    let opened = catalog::open(source, &CatalogLimits::default()).map_err(|error| {
+        let kind = match error.kind() {
+            CatalogErrorKind::Invalid => Kind::Invalid,
+            CatalogErrorKind::NotFound => Kind::NotFound,
+            CatalogErrorKind::Unavailable => Kind::Unavailable,
+        };
+        Fault::from_error(kind, &error).maybe_hint(error.hint())
+    });
+    opened.map(Arc::new)
+}
+
+/// Where a row is a whole batch, a rank takes one a step.
+fn check_rows_a_batch(job: &Job, rows: u32) -> Result<(), Fault> {
+    if rows == 1 || !job.order.rows_are_batches() {
+        return Ok(());
+    }
+    let message = format!("{rows} rows of an order whose rows are batches");
+    Err(Fault::invalid(message).hint("ask for 1 row: each holds a batch"))
 }
 
 fn names(job: &Job) -> (Digest, Digest) {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use forebay_arena::{FillState, Filling, ReadySlot};
 
 use super::flow::Step;
+use crate::error::Fault;
 use crate::meter::Worked;
 use crate::meter::throttle::Throttle;
 use crate::prefetch::BatchWork;
@@ -16,6 +17,8 @@ use crate::workers::Pool;
 pub(super) struct InFlight {
     pub(super) step: Step,
     pub(super) batch: Option<Batch>,
+    /// Why it has none although it is no end: its epoch could not be made.
+    pub(super) fault: Option<Fault>,
 }
 
 /// A batch that has its slot.

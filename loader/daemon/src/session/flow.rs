@@ -49,9 +49,17 @@ impl Flow {
         Some(Step::Batch(plan))
     }
 
-    /// Whether [`Self::plan`] has something.
-    pub fn has_next(&self) -> bool {
-        self.next.is_some()
+    /// Where [`Self::plan`] goes on, if it does.
+    pub fn next(&self) -> Option<Cursor> {
+        self.next
+    }
+
+    /// Says how many rows the epoch that comes next has: they differ where an order is made of lists or lengths.
+    pub fn set_epoch_rows(&mut self, rows: u64) {
+        if rows != self.cut.epoch_rows() {
+            let cut = Cut::new(rows, self.cut.partition(), self.cut.rows_per_rank(), self.cut.tail());
+            self.cut = cut.expect("an epoch has rows, and the rest was checked before");
+        }
     }
 
     /// Grants `credits` READYs more.
@@ -153,6 +161,6 @@ mod tests {
     fn a_fault_stops_the_stream_until_a_seek() {
         let mut flow = flow(5, 2, Tail::Partial, true);
         flow.stop();
-        assert!(flow.plan().is_none() && !flow.has_next());
+        assert!(flow.plan().is_none() && flow.next().is_none());
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! No IO and no waiting here: the shell that owns the socket calls [`Session::advance`] whenever something happened.
 
+mod admit;
 mod batch;
 pub mod counters;
 pub mod feed;
@@ -12,8 +13,8 @@ mod span;
 pub mod table;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use forebay_arena::{Arena, Geometry, Part};
@@ -29,11 +30,9 @@ use history::PastStep;
 
 use crate::delivery::local::record::{FLAG_EMPTY, FLAG_LAST, Ready, ReadyTensor, Release, Spent};
 use crate::error::{Fault, Kind};
-use crate::job::Job;
-use crate::meter::Worked;
-use crate::meter::throttle::Throttle;
+use crate::job::{Job, RowWalker};
 use crate::metrics;
-use crate::prefetch::{BatchWork, Outcome};
+use crate::prefetch::Outcome;
 use crate::workers::Pool;
 
 /// The last epoch that may be asked for: as far as JSON numbers go, and no sum of it overflows.
@@ -89,6 +88,8 @@ pub struct Session {
     arena: Arena,
     wake: Arc<Notify>,
     flow: Flow,
+    /// The epoch in hand, and what plans its rows.
+    walker: Option<(u64, RowWalker)>,
     in_flight: VecDeque<InFlight>,
     cancelled: Arc<AtomicBool>,
     counters: Arc<Counters>,
@@ -135,6 +136,7 @@ impl Session {
             arena,
             wake,
             flow,
+            walker: None,
             in_flight,
             cancelled,
             counters,
@@ -223,58 +225,6 @@ impl Session {
         outgoing
     }
 
-    fn admit(&mut self) {
-        while self.in_flight.len() < self.spec.depth as usize && self.flow.has_next() {
-            let Some(slot) = self.arena.try_take() else {
-                self.slot_wait.get_or_insert_with(Instant::now);
-                return;
-            };
-            let slot_wait = self.slot_wait.take().map(|since| since.elapsed());
-            slot_wait.into_iter().for_each(metrics::slot_waited);
-            let slot_us = slot_wait.map_or(0, us);
-            add(&self.counters.slot_wait_us, slot_us);
-            match self.flow.plan() {
-                None => return,
-                Some(step @ Step::Empty(_)) => self.in_flight.push_back(InFlight { step, batch: None }),
-                Some(Step::Batch(plan)) => self.start(slot, plan, slot_us),
-            }
-        }
-    }
-
-    fn start(&mut self, slot: forebay_arena::SlotMut, plan: BatchPlan, slot_us: u64) {
-        let (filling, samples) =
-            slot.split(plan.rows, &self.parts).expect("the layout was made for whole batches");
-        let work = Arc::new(BatchWork {
-            job: Arc::clone(&self.spec.job),
-            epoch: self.spec.job.epoch(plan.cursor.epoch),
-            range: plan.range(),
-            has_valid: self.spec.has_valid,
-            cancelled: Arc::clone(&self.cancelled),
-            counters: Arc::clone(&self.counters),
-            span: self.span.clone(),
-            admitted: Instant::now(),
-            worked_before: self.pool.worked(),
-            done_us: 0.into(),
-            invalid_rows: 0.into(),
-            left: plan.rows.into(),
-            outcome: Mutex::new(Outcome::default()),
-            trace: None,
-        });
-        let is_held = slot_us > 0 && self.counters.history.has_all();
-        let batch = Batch {
-            held_us: if is_held { slot_us } else { 0 },
-            state: BatchState::Filling(filling),
-            work: Arc::clone(&work),
-            slot_us: clamp_us(slot_us),
-            ready_at: None,
-            worked: Worked::default(),
-            sealed_us: 0,
-            throttle: Throttle::default(),
-        };
-        self.in_flight.push_back(InFlight { step: Step::Batch(plan), batch: Some(batch) });
-        self.pool.admit(self.spec.id, self.spec.weight, &work, samples);
-    }
-
     fn seal(&mut self) {
         for batch in self.in_flight.iter_mut().filter_map(|entry| entry.batch.as_mut()) {
             batch.seal(&self.pool);
@@ -287,7 +237,11 @@ impl Session {
         if !ready || !self.flow.may_send() {
             return None;
         }
-        let InFlight { step, batch } = self.in_flight.pop_front()?;
+        let InFlight { step, batch, fault } = self.in_flight.pop_front()?;
+        if let Some(fault) = fault {
+            let (Step::Empty(cursor) | Step::Batch(BatchPlan { cursor, .. })) = step;
+            return Some(Outgoing::Fault { cursor, fault });
+        }
         match (step, batch) {
             (Step::Batch(plan), Some(batch)) => Some(self.finish(&plan, batch)),
             (Step::Batch(_), None) | (Step::Empty(_), Some(_)) => {
@@ -326,14 +280,15 @@ impl Session {
             0 => done_us,
             _ => done_us.min(worked.busy_us / self.pool.cpu_threads() as u64),
         };
-        let valid_rows = plan.rows - work.invalid_rows.load(Ordering::Relaxed);
-        let (tensors, bytes) = self.tensors(plan.rows);
+        let rows = work.rows.len();
+        let valid_rows = rows - work.invalid_rows.load(Ordering::Relaxed);
+        let (tensors, bytes) = self.tensors(rows);
         self.count(plan, valid_rows, bytes);
         metrics::batch_delivered(bytes, valid_rows, Duration::from_micros(done_us), queued);
         self.counters.history.announced(PastStep {
             epoch: plan.cursor.epoch,
             position: plan.cursor.position,
-            rows: plan.rows,
+            rows,
             held_us,
             span_us: us(now.duration_since(work.admitted)),
             made_us: done_us,
@@ -351,7 +306,7 @@ impl Session {
             sequence: self.flow.sequence(),
             arena: self.arena.id(),
             slot: lease.index(),
-            rows: plan.rows,
+            rows,
             generation: lease.generation(),
             epoch: plan.cursor.epoch,
             first_row: plan.first_row,

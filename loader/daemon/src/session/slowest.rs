@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use forebay_plan::SampleId;
+use forebay_plan::orders::Pick;
 
 /// Samples that are kept, of each half of the window.
 const KEPT: usize = 16;
@@ -20,7 +20,7 @@ pub struct Slow {
     /// Encoded bytes.
     pub bytes: u64,
     /// Which.
-    pub sample: SampleId,
+    pub pick: Pick,
     /// Epoch of its row.
     pub epoch: u64,
     /// Its row.
@@ -153,7 +153,7 @@ mod tests {
         slowest.offer(Duration::from_micros(us), |us| Slow {
             us,
             bytes: 1,
-            sample: SampleId(us),
+            pick: Pick { source: 0, sample: forebay_plan::SampleId(us), source_epoch: 0 },
             epoch: 0,
             position: us,
         });

@@ -130,7 +130,7 @@ impl Listed {
             client: self.spec.client.clone(),
             partition: Some(self.spec.partition.clone()),
             slots: self.spec.depth + self.spec.max_leases,
-            epoch_rows: self.spec.job.order.rows,
+            epoch_rows: self.spec.job.rows,
             open_ms: self.opened.elapsed().as_millis() as u64,
             arena_bytes: self.arena_bytes,
             slots_leased: self.counters.leased.load(Ordering::Relaxed) as u32,

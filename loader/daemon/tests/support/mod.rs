@@ -118,9 +118,9 @@ impl Node {
         let snapshot = catalog::open(&source, &CatalogLimits::default()).expect("a snapshot");
         let job = Arc::new(job::resolve(&spec, Arc::new(snapshot)).expect("a job"));
         let partition = Partition::new(open.partition.0, open.partition.1).expect("a partition");
-        let cut = Cut::new(job.order.rows, partition, open.rows, open.tail).expect("a cut");
+        let cut = Cut::new(job.rows, partition, open.rows, open.tail).expect("a cut");
         let has_valid = open.tail != Tail::Drop || job.bad_sample.policy == Policy::Mask;
-        let layout = Arc::new(job.layout(open.rows, has_valid).expect("a layout"));
+        let layout = Arc::new(job.layout(job.order.samples_max(open.rows), has_valid).expect("a layout"));
         let spec = SessionSpec {
             id: 1 + open.rows as u64,
             job,

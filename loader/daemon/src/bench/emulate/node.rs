@@ -98,7 +98,7 @@ impl Node {
 
     /// Samples of an epoch.
     pub fn samples(&self) -> u64 {
-        self.job.order.rows
+        self.job.rows
     }
 
     /// Shared memory of one accelerator's slots.

@@ -89,8 +89,8 @@ fn chosen(job: &Arc<Job>, name: &str) -> Result<Option<usize>, Fault> {
 }
 
 fn pipeline(job: &Job, field: usize) -> Option<&ImagePipeline> {
-    match &job.fields[field].maker {
+    match &job.fields[field].makers[0] {
         FieldMaker::Image { pipeline, .. } => Some(pipeline),
-        FieldMaker::Stored(_) | FieldMaker::Value(_) => None,
+        FieldMaker::Stored(_) | FieldMaker::Value(_) | FieldMaker::Source => None,
     }
 }

@@ -8,13 +8,11 @@ use forebay_proto::v1::{self, RowState};
 
 use crate::decode::Rect;
 use crate::error::{Fault, Kind};
-use crate::job::{FieldMaker, Job};
+use crate::job::{CLASS_COLUMN, FieldMaker, Job};
 use crate::prefetch::BadRow;
 use crate::server::fetch::Made;
 use crate::trace::{TracedImage, TracedRow, Verdict};
 
-/// The column of a folder's class indexes.
-const CLASS_COLUMN: &str = "label";
 /// Numbers of a vector, and characters of a text, that are told.
 const NUMBERS_TOLD: usize = 8;
 const CHARS_TOLD: usize = 120;
@@ -47,7 +45,7 @@ fn report(made: &Made, file: &File, row: &TracedRow, ledger: &[BadRow]) -> Resul
         position: planned.position,
         state: state.into(),
         valid: planned.valid && stands,
-        key: job.key(row.sample),
+        key: job.key(row.pick),
         attempt: row.attempt,
         images: row.images.iter().map(|image| image_report(job, image)).collect(),
         class_name: if stands { class_name(job, row).unwrap_or_default() } else { String::new() },
@@ -96,12 +94,18 @@ pub fn rect(rect: Rect) -> v1::Rect {
 }
 
 fn class_name(job: &Job, row: &TracedRow) -> Option<String> {
-    let classes = job.snapshot.class_map()?;
-    let columns = job.snapshot.columns();
-    let is_class = |maker: &FieldMaker| matches!(maker, FieldMaker::Value(value) if columns[value.column()].name() == CLASS_COLUMN);
-    job.fields.iter().find(|field| is_class(&field.maker))?;
-    let index = job.snapshot.column(CLASS_COLUMN)?.int(row.sample.0);
-    classes.name(usize::try_from(index).ok()?).map(str::to_owned)
+    let source = row.pick.source;
+    let snapshot = job.snapshot(source);
+    snapshot.class_map()?;
+    let columns = snapshot.columns();
+    let label = |maker: &FieldMaker| match maker {
+        FieldMaker::Value(value) if columns[value.column()].name() == CLASS_COLUMN => {
+            Some(value.label(columns[value.column()].int(row.pick.sample.0)))
+        }
+        _ => None,
+    };
+    let label = job.fields.iter().find_map(|field| label(field.maker(source)))?;
+    job.classes.get(usize::try_from(label).ok()?).cloned()
 }
 
 /// The values of a row, from the bytes that a trainer gets.
@@ -110,11 +114,16 @@ fn values(made: &Made, file: &File, row: u32) -> Result<Vec<v1::ValueReport>, Fa
     let fields = job.fields.iter().zip(made.layout.tensors());
     let mut told = Vec::new();
     for (field, place) in fields {
-        if let FieldMaker::Value(value) = &field.maker {
+        let is_text = match &field.makers[0] {
+            FieldMaker::Value(value) => Some(value.is_text()),
+            FieldMaker::Source => Some(false),
+            FieldMaker::Image { .. } | FieldMaker::Stored(_) => None,
+        };
+        if let Some(is_text) = is_text {
             let mut bytes = vec![0; place.stride_bytes as usize];
             file.read_exact_at(&mut bytes, place.sample_offset_bytes(row))
                 .map_err(|error| Fault::from_error(Kind::Internal, &error))?;
-            let text = if value.is_text() { text(&bytes) } else { numbers(field.spec.dtype, &bytes) };
+            let text = if is_text { text(&bytes) } else { numbers(field.spec.dtype, &bytes) };
             told.push(v1::ValueReport { name: field.spec.name.clone(), text });
         }
     }

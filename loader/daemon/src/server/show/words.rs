@@ -1,6 +1,5 @@
 //! A batch in words: what all of it is, what stands below a sample, and the table of its rows.
 
-use forebay_plan::Sampler;
 use forebay_proto::v1::{self, RowState};
 
 use super::picture::Looks;
@@ -19,13 +18,14 @@ const VALUES_BELOW: usize = 3;
 pub fn head(made: &Made, looks: Option<&Looks>) -> Vec<String> {
     let (job, range) = (&made.work.job, made.work.range);
     let last = range.first_row.saturating_add(u64::from(range.rows) - 1);
-    let order = match job.order.sampler {
-        Sampler::Sequential => "in order".to_owned(),
-        Sampler::Shuffled => format!("shuffled by seed {}", job.order.seed),
+    let order = match job.order.name() {
+        "sequential" => "in order".to_owned(),
+        name => format!("{name} by seed {}", job.order.seed()),
     };
+    let rows = made.epoch_rows;
     let mut lines = vec![format!(
-        "job {} · epoch {} · rows {} to {last} of {}, {order}",
-        job.id, range.epoch, range.first_row, job.order.rows
+        "job {} · epoch {} · rows {} to {last} of {rows}, {order}",
+        job.id, range.epoch, range.first_row
     )];
     match looks {
         Some(looks) => lines.extend(pipeline(job, looks)),
