@@ -12,6 +12,7 @@ import pytest
 
 import forebay
 from forebay import transforms as t
+from forebay._mixture import origins_of
 from forebay._spec import as_source, build
 from forebay.errors import ForebayError, InvalidError, from_wire
 
@@ -19,9 +20,10 @@ from forebay.errors import ForebayError, InvalidError, from_wire
 def spec_of(data: Any, **changes: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "fields": None, "transform": None, "dtype": None, "memory_order": "MEMORY_ORDER_CHANNELS_LAST",
-        "shuffle": True, "seed": 2**63, "on_bad_sample": "mask", "bad_sample_budget": 3, "job_id": "run-1",
+        "order": {"sampler": "SAMPLER_SHUFFLED", "seed": str(2**63)}, "on_bad_sample": "mask",
+        "bad_sample_budget": 3, "job_id": "run-1",
     }  # fmt: skip
-    return build(data, **{**arguments, **changes})[0]
+    return build(origins_of(data), **{**arguments, **changes})[0]
 
 
 def test_a_folder_becomes_image_and_label(tmp_path: Path) -> None:
@@ -58,6 +60,7 @@ def test_sources_are_told_apart(tmp_path: Path) -> None:
         (tmp_path / "other.txt", "is a file"),
         (3, "of type int"),
         ([1, 2], "of type list"),
+        ({"a": "/data/a", "b": "/data/b"}, r"forebay.Mixture\("),
     ):
         with pytest.raises(InvalidError, match=message):
             as_source(wrong)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._spec import Column, Folder, Image, List, Records, Value
+from ._mixture import Mixture
+from ._spec import Column, Folder, Image, List, Records, Source, Value
 from .errors import ForebayError
 
 if TYPE_CHECKING:
     __version__: str
 
-__all__ = ["Column", "Folder", "ForebayError", "Image", "List", "Records", "Value", "__version__"]
+__all__ = ["Column", "Folder", "ForebayError", "Image", "List", "Mixture", "Records", "Source", "Value", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,7 +20,9 @@ from ._explain import Explanation
 from ._fork import forget_in_child
 from ._iterator import BatchIterator, Progress, SessionPool
 from ._job import Cursor, Job, TensorSpec, cursor_of_step, steps_left
+from ._mixture import Mixture, origins_of
 from ._notice import say
+from ._order import Asked, order_of
 from ._rank import Partition, resolve
 from ._session import Batch, Consumer
 from ._show import Look, Sheet, ask
@@ -40,14 +42,26 @@ class Loader(Generic[B]):
 
     Args:
         data: a folder of class folders, a `.csv`, `.jsonl` or `.parquet` list, a list of dicts,
-            `forebay.Folder(...)` or `forebay.List(...)`.
+            `forebay.Folder(...)`, `forebay.List(...)`, or several of them in a `forebay.Mixture(...)`.
         batch_size: rows of one rank's batch (default 1).
-        shuffle: a new order each epoch, by `seed`.
+        shuffle: a new order each epoch, by `seed`; else the data set's own.
+        sampler: instead, `"sequential"`, `"shuffled"`, `"balanced"`, `"weighted"`, or any iterable of indices, as
+            torch's samplers are. An iterable is drawn here, once, and gives every epoch the same list, which all ranks
+            must have; torch's plain `RandomSampler` and `WeightedRandomSampler` become forebay's own orders.
+        batch_sampler: instead, any iterable of lists of indices, which excludes batch_size, shuffle, sampler and
+            drop_last. Where sizes differ each rank takes one of its batches a step.
+        balanced_by: the column of the classes, whole numbers, for `"balanced"` (default: a folder's classes). Each
+            class has its equal share in every 1024 rows.
+        weights: a column, or one number a sample, for `"weighted"`: drawn with replacement.
+        epoch_rows: rows of an epoch, where the order alone does not say: weighted, balanced or with repeats.
+        sampler_epochs: how many epochs to draw the sampler for; then they come again. Each follows a `set_epoch`.
+        repeats: how often each row comes, each time with other random transforms.
+        repeat_window: how many rows come once before they come again (default 1: side by side).
         transform: what happens to the images of a folder (`forebay.transforms`).
         batch_transform: called in this process with what `next()` would give; `next()` gives what it returns. Its
             time is `python_seconds` of the stats. What it raises comes out of `next()`, and the next call asks for
             the same batch again.
-        fields: name -> `forebay.Image` or `forebay.Value`; batches are then dicts.
+        fields: name -> `forebay.Image`, `forebay.Value` or `forebay.Source`; batches are then dicts.
         dtype: of a folder's images, `uint8` or `float32` (default: float32 behind Normalize).
         global_batch_size: the alternative to batch_size: rows of all ranks together.
         drop_last: leave out the rows that fill no whole batch; the same as `tail="drop"`.
@@ -71,10 +85,18 @@ class Loader(Generic[B]):
 
     def __init__(
         self,
-        data: Data,
+        data: Data | Mixture,
         batch_size: int | None = None,
-        shuffle: bool = False,
+        shuffle: bool | None = None,
+        sampler: str | Iterable[Any] | None = None,
+        batch_sampler: Iterable[Any] | None = None,
         *,
+        balanced_by: str | None = None,
+        weights: str | Iterable[Any] | None = None,
+        epoch_rows: int | None = None,
+        sampler_epochs: int | None = None,
+        repeats: int = 1,
+        repeat_window: int | None = None,
         transform: Sequence[Any] | None = None,
         batch_transform: Callable[[Any], Any] | None = None,
         fields: Mapping[str, Field] | None = None,
@@ -99,19 +121,37 @@ class Loader(Generic[B]):
     ) -> None:
         if batch_size is not None and global_batch_size is not None:
             raise InvalidError("batch_size= (of one rank) and global_batch_size= (of all) exclude each other")
-        self._batch_size = whole_or_least("batch_size", batch_size, 1)
+        has_batch_size = batch_size not in (None, 1) or global_batch_size is not None or drop_last
+        origins = origins_of(data)
+        self._order = order_of(
+            data,
+            Asked(
+                seed,
+                shuffle,
+                sampler,
+                batch_sampler,
+                has_batch_size,
+                balanced_by,
+                weights,
+                epoch_rows,
+                sampler_epochs,
+                repeats,
+                repeat_window,
+            ),
+        )
+        self._batch_size = self._order.batch_rows or whole_or_least("batch_size", batch_size, 1)
         self._global_batch_size = whole_or_least("global_batch_size", global_batch_size, 0)
         self._depth = whole_or_least("prefetch", prefetch, 0)
         self._max_leases = whole_or_least("max_leases", max_leases, 0)
-        self._tail = tail_of(tail, drop_last)
+        self._tail = tail_of(tail, drop_last or self._order.drops_last)
+        self._sources = [str(spec.get("name", 0)) for _, spec in origins]
         self._spec, self._is_tuple = build(
-            data,
+            origins,
             fields=fields,
             transform=transform,
             dtype=dtype,
             memory_order=self._memory_order,
-            shuffle=shuffle,
-            seed=seed,
+            order=self._order.spec,
             on_bad_sample=on_bad_sample,
             bad_sample_budget=bad_sample_budget,
             job_id=job_id,
@@ -180,7 +220,9 @@ class Loader(Generic[B]):
         with self._lock:
             if self._job is None:
                 self._check_open()
-                self._job = Job.from_wire(self._daemon.request("resolve", {"spec": self._spec}))
+                job = Job.from_wire(self._daemon.request("resolve", {"spec": self._spec}))
+                self._order.check(job.rows)
+                self._job = job
             return self._job
 
     @property
@@ -207,6 +249,11 @@ class Loader(Generic[B]):
     def classes(self) -> list[str]:
         """The class names; the index is the label."""
         return self.dataset.classes
+
+    @property
+    def sources(self) -> list[str]:
+        """The names of the sources of a mixture; the index is what a `forebay.Source` field holds."""
+        return list(self._sources)
 
     @property
     def class_to_idx(self) -> dict[str, int]:

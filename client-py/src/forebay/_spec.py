@@ -139,12 +139,21 @@ class Value:
         return {**spec, "dtype": f"DTYPE_{dtype.upper()}"} if dtype else spec
 
 
-Field = Union[Image, Value]
-Source = Union[Folder, List, Records]
-Data = Union[StrPath, Sequence[Mapping[str, Any]], Source]
+@record
+class Source:
+    """The number of a row's source, an int64: `loader.sources` has its name. 0 where there is no mixture."""
+
+    def to_spec(self, name: str, memory_order: str) -> dict[str, Any]:
+        """Give the `forebay.v1.Field`."""
+        return {"name": name, "decode": "DECODE_SOURCE"}
 
 
-def as_source(data: Any) -> Source:
+Field = Union[Image, Value, Source]
+Origin = Union[Folder, List, Records]
+Data = Union[StrPath, Sequence[Mapping[str, Any]], Origin]
+
+
+def as_source(data: Any) -> Origin:
     """Tell a folder from a list file from records."""
     if isinstance(data, (Folder, List, Records)):
         return data
@@ -162,6 +171,11 @@ def as_source(data: Any) -> Source:
         rows = cast("Sequence[Any]", data)
         if all(isinstance(row, Mapping) for row in rows):
             return Records(rows)
+    if isinstance(data, Mapping):
+        raise InvalidError(
+            "a data set that is a dict",
+            hint="of several data sets: forebay.Mixture({...}, shares={...}); of rows: a list of dicts",
+        )
     name = type(cast("object", data)).__name__
     raise InvalidError(
         f"a data set of type {name}",
@@ -170,38 +184,34 @@ def as_source(data: Any) -> Source:
 
 
 def build(
-    data: Data,
+    origins: Sequence[tuple[Origin, dict[str, Any]]],
     *,
     fields: Mapping[str, Field] | None,
     transform: Sequence[Any] | None,
     dtype: str | None,
     memory_order: str,
-    shuffle: bool,
-    seed: int,
+    order: Mapping[str, Any],
     on_bad_sample: str,
     bad_sample_budget: int,
     job_id: str,
 ) -> tuple[dict[str, Any], bool]:
-    """Give the `forebay.v1.JobSpec`, and whether its batches are tuples `(images, labels)`."""
-    source = as_source(data)
+    """Give the `forebay.v1.JobSpec`, and whether its batches are tuples `(images, labels)`.
+
+    `origins`: each source and its `forebay.v1.Source`; `order`: the `forebay.v1.Order`.
+    """
     if on_bad_sample not in _POLICIES:
         raise InvalidError(f"on_bad_sample={on_bad_sample!r} is not one of {', '.join(_POLICIES)}")
-    if not 0 <= seed < 1 << 64:
-        raise InvalidError(f"seed={seed}: from 0 to 2^64 - 1")
-    is_tuple = fields is None and isinstance(source, Folder)
+    is_tuple = fields is None and isinstance(origins[0][0], Folder)
     if fields is None:
-        fields = _default_fields(source, transform, dtype)
+        fields = _default_fields([origin for origin, _ in origins], transform, dtype)
     elif transform is not None or dtype is not None:
         raise InvalidError(
             "transform= and dtype= belong to the fields", hint="fields={'image': Image(transform=[...])}"
         )
     spec: dict[str, Any] = {
-        "sources": [source.to_spec()],
+        "sources": [spec for _, spec in origins],
         "fields": [_field(name, field, memory_order) for name, field in fields.items()],
-        "order": {
-            "sampler": "SAMPLER_SHUFFLED" if shuffle else "SAMPLER_SEQUENTIAL",
-            "seed": str(seed),  # 64 bits, which JSON numbers do not hold
-        },
+        "order": order,
         "on_bad_sample": {
             "policy": f"BAD_SAMPLE_POLICY_{on_bad_sample.upper()}",
             "budget_count": str(bad_sample_budget),
@@ -212,8 +222,16 @@ def build(
     return spec, is_tuple
 
 
-def _default_fields(source: Source, transform: Sequence[Any] | None, dtype: str | None) -> Mapping[str, Field]:
-    if isinstance(source, Folder):
+def _default_fields(
+    origins: Sequence[Origin], transform: Sequence[Any] | None, dtype: str | None
+) -> Mapping[str, Field]:
+    folders = sum(isinstance(origin, Folder) for origin in origins)
+    if 0 < folders < len(origins):
+        raise InvalidError(
+            "folders and lists in one mixture need their fields named",
+            hint="fields={'image': forebay.Image(), 'label': forebay.Value()}",
+        )
+    if folders:
         return {"image": Image(transform=_as_list(transform), dtype=dtype), "label": Value()}
     if transform is None and dtype is None:
         return {}  # every column, in order
@@ -224,8 +242,8 @@ def _default_fields(source: Source, transform: Sequence[Any] | None, dtype: str 
 
 
 def _field(name: str, field: Any, memory_order: str) -> dict[str, Any]:
-    if not isinstance(field, (Image, Value)):
-        raise InvalidError(f"field {name}: {field!r} is neither forebay.Image nor forebay.Value")
+    if not isinstance(field, (Image, Value, Source)):
+        raise InvalidError(f"field {name}: {field!r} is no forebay.Image, forebay.Value or forebay.Source")
     return field.to_spec(name, memory_order)
 
 

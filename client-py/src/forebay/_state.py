@@ -80,7 +80,7 @@ class State:
             raise StateError(
                 "the saved state is of another order of samples, so its position means nothing here",
                 causes=[", ".join(self._order_differences(job))],
-                hint="use the data, shuffle= and seed= that it was saved with, or start without it",
+                hint="use the data, shuffle= or sampler=, and seed= that it was saved with, or start without it",
             )
         if self.content_digest != job.content_digest:
             self._check_content(job, waived)
