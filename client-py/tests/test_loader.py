@@ -306,7 +306,7 @@ def test_stats_count_and_can_be_read(daemon: str, folder: Path) -> None:
     ({"dtype": "int64"}, "cannot be int64"),
     ({"transform": [Normalize()], "dtype": "uint8"}, "cannot be uint8"),
     ({"transform": [object()]}, "not one of forebay's transforms"),
-    ({"fields": {"x": 3}}, "neither forebay.Image"),
+    ({"fields": {"x": 3}}, "is no forebay.Image"),
     ({"fields": {"image": forebay.Image()}, "transform": []}, "belong to the fields"),
 ])  # fmt: skip
 def test_wrong_arguments_are_refused_before_anything_starts(

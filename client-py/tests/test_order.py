@@ -240,6 +240,13 @@ def test_batches_of_one_size_are_an_order_and_others_are_rows() -> None:
     assert lists_of(epochs) == [[0, 1], [1, 2, 3]]
 
 
+def test_rows_of_each_epoch_are_known_where_lists_differ() -> None:
+    assert asked(sampler=Epochs([1, 2], [3, 4]), sampler_epochs=2).lists == ()
+    assert asked(sampler=Epochs([1, 2], [3]), sampler_epochs=2).lists == (2, 1)
+    assert asked(sampler=Epochs([1, 2], [3]), sampler_epochs=2, repeats=3, epoch_rows=5).lists == (5, 3)
+    assert asked(batch_sampler=Epochs([[1, 2], [3]], [[1], [2, 3], [4]]), sampler_epochs=2).lists == (2, 3)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -254,7 +261,7 @@ def test_batches_of_one_size_are_an_order_and_others_are_rows() -> None:
         ({"batch_sampler": []}, "gives no index"),
         ({"batch_sampler": np.zeros(3, np.int64)}, "a batch a row"),
         ({"batch_sampler": [["a"]]}, "entry 0 is 'a'"),
-        ({"batch_sampler": [[1], [2, 3]], "repeats": 2}, "repeats= beside a batch_sampler"),
+        ({"batch_sampler": [[1], [2, 3]], "repeats": 2}, "repeats= beside batches"),
         ({"balanced_by": "kind"}, "balanced_by= without"),
         ({"weights": [1]}, "weights= without"),
         ({"sampler": "weighted"}, "without weights="),

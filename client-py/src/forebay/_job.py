@@ -39,7 +39,10 @@ class TensorSpec:
 
 @record
 class Job:
-    """A resolved job: which rows there are and what names them."""
+    """A resolved job: which rows there are and what names them.
+
+    `rows`: of the first epoch; `lists`: of each epoch, after which they come again, where they differ.
+    """
 
     job_id: str
     snapshot: str
@@ -51,10 +54,15 @@ class Job:
     classes: tuple[str, ...]
     order_parts: Parts
     content_parts: Parts
+    lists: tuple[int, ...] = ()
+
+    def rows_of(self, epoch: int) -> int:
+        """Count the rows of an epoch."""
+        return self.lists[epoch % len(self.lists)] if self.lists else self.rows
 
     @staticmethod
-    def from_wire(reply: Mapping[str, Any]) -> Job:
-        """Read a `forebay.v1.ResolveReply`."""
+    def from_wire(reply: Mapping[str, Any], lists: tuple[int, ...] = ()) -> Job:
+        """Read a `forebay.v1.ResolveReply`; only the client knows the lists that it sent."""
         job = cast("Mapping[str, Any]", reply.get("job", {}))
         if not job.get("order_digest") or not job.get("content_digest"):
             raise ProtocolError("the daemon resolved a job without digests")
@@ -69,6 +77,7 @@ class Job:
             classes=tuple(str(name) for name in job.get("classes", ())),
             order_parts=_parts(job.get("order_parts", ())),
             content_parts=_parts(job.get("content_parts", ())),
+            lists=lists,
         )
 
 

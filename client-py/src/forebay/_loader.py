@@ -183,7 +183,7 @@ class Loader(Generic[B]):
             self._check_open()
             consumer = self._resolved_consumer()
             start = self._start_cursor(consumer)
-            if self._steps(consumer.job, consumer.partition):
+            if self._steps(consumer.job.rows_of(start.epoch), consumer.partition):
                 session = self._pool.take(consumer, start)
                 start = session.cursor
             else:
@@ -196,8 +196,8 @@ class Loader(Generic[B]):
             return BatchIterator(self._pool, session, self._made, progress)
 
     def __len__(self) -> int:
-        """Count the batches of a whole epoch, of each rank."""
-        return self._steps(self.job, self._partition())
+        """Count each rank's batches of a whole epoch: of the next one, where a sampler's lists differ in length."""
+        return self._steps(self.job.rows_of(self._epoch), self._partition())
 
     def __enter__(self) -> Loader[B]:
         return self
@@ -206,11 +206,9 @@ class Loader(Generic[B]):
         self.close()
 
     def __repr__(self) -> str:
-        size = (
-            f"global_batch_size={self._global_batch_size}"
-            if self._global_batch_size
-            else f"batch_size={self._batch_size}"
-        )
+        size = f"batch_size={None if self._order.whole_batches else self._batch_size}"
+        if self._global_batch_size:
+            size = f"global_batch_size={self._global_batch_size}"
         rows = f", rows={self._job.rows}" if self._job else ""
         return f"{type(self).__module__}.{type(self).__name__}({size}, tail={self._tail!r}{rows})"
 
@@ -220,15 +218,15 @@ class Loader(Generic[B]):
         with self._lock:
             if self._job is None:
                 self._check_open()
-                job = Job.from_wire(self._daemon.request("resolve", {"spec": self._spec}))
+                job = Job.from_wire(self._daemon.request("resolve", {"spec": self._spec}), self._order.lists)
                 self._order.check(job.rows)
                 self._job = job
             return self._job
 
     @property
-    def batch_size(self) -> int:
-        """Rows of one rank's batch."""
-        return self._rows(self._partition())
+    def batch_size(self) -> int | None:
+        """Rows of one rank's batch; None where a batch sampler's differ in size."""
+        return None if self._order.whole_batches else self._rows(self._partition())
 
     @property
     def drop_last(self) -> bool:
@@ -440,7 +438,7 @@ class Loader(Generic[B]):
         if self._loaded is None:
             return self._cursor_of_step(self._epoch, self._step)
         cursor, step = self._loaded.cursor, consumer.rows * consumer.partition.size
-        if cursor.position and not steps_left(consumer.job.rows, cursor.position, step, self._tail):
+        if cursor.position and not steps_left(consumer.job.rows_of(cursor.epoch), cursor.position, step, self._tail):
             return Cursor(cursor.epoch + 1, 0)
         return cursor
 
@@ -448,7 +446,8 @@ class Loader(Generic[B]):
         if not step:
             return Cursor(epoch, 0)
         partition = self._partition()
-        return cursor_of_step(epoch, step, self.job.rows, self._rows(partition) * partition.size, self._tail)
+        rows = self.job.rows_of(epoch)
+        return cursor_of_step(epoch, step, rows, self._rows(partition) * partition.size, self._tail)
 
     def _partition(self) -> Partition:
         return self._consumer.partition if self._consumer else resolve(*self._ask_partition)
@@ -464,8 +463,8 @@ class Loader(Generic[B]):
             )
         return rows
 
-    def _steps(self, job: Job, partition: Partition) -> int:
-        return steps_left(job.rows, 0, self._rows(partition) * partition.size, self._tail)
+    def _steps(self, rows: int, partition: Partition) -> int:
+        return steps_left(rows, 0, self._rows(partition) * partition.size, self._tail)
 
     def _say_empty(self, consumer: Consumer) -> None:
         step = consumer.rows * consumer.partition.size

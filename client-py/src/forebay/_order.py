@@ -30,7 +30,8 @@ class Order:
     """What a loader's order is: the `forebay.v1.Order`, and what a sampler settles beside it.
 
     `batch_rows`: rows of a batch, where a batch sampler says so; `whole_batches`: its batches differ in size, so that
-    a row of the job is a batch. `samples`: how many the sampler is over, where it says so.
+    a row of the job is a batch. `samples`: how many the sampler is over, where it says so. `lists`: rows of each epoch
+    in turn, where a sampler's lists differ in length.
     """
 
     spec: dict[str, Any]
@@ -38,6 +39,7 @@ class Order:
     whole_batches: bool = False
     drops_last: bool = False
     samples: int | None = None
+    lists: tuple[int, ...] = ()
 
     def check(self, rows: int) -> None:
         """Make sure that a sampler that stands for all samples is over the `rows` that there are."""
@@ -77,7 +79,8 @@ def order_of(data: Any, asked: Asked) -> Order:
     # The seed has 64 bits, which JSON numbers do not hold.
     spec = {**order.spec, "seed": str(seed), **_repeat(asked)}
     samples = order.samples if asked.repeats == 1 else None
-    return Order(spec, order.batch_rows, order.whole_batches, order.drops_last, samples)
+    lists = _epochs_repeated(order.lists, asked)
+    return Order(spec, order.batch_rows, order.whole_batches, order.drops_last, samples, lists)
 
 
 def _chosen(data: Any, asked: Asked) -> Order:
@@ -180,7 +183,7 @@ def _sampled(name: str, sampler: Any, asked: Asked) -> Order:
         return Order(_weighted(sampler.weights, sampler.num_samples))
     lists = [indices_of(name, drawn) for drawn in _epochs(name, sampler, asked)]
     _say_drawn(name, sampler, lists)
-    return _explicit(name, lists, [()] * len(lists))
+    return _explicit(name, lists)
 
 
 def _batched(asked: Asked) -> Order:
@@ -189,23 +192,30 @@ def _batched(asked: Asked) -> Order:
     _check_undistributed("batch_sampler", given)
     if _torch_kind(given) == "BatchSampler":
         inner = _sampled("batch_sampler", given.sampler, asked)
-        return Order(inner.spec, int(given.batch_size), False, bool(given.drop_last), inner.samples)
+        return Order(inner.spec, int(given.batch_size), False, bool(given.drop_last), inner.samples, inner.lists)
     drawn = [batches_of("batch_sampler", batches) for batches in _epochs("batch_sampler", given, asked)]
     lists = [batches.indices for batches in drawn]
     _say_drawn("batch_sampler", given, lists)
     rows = {batches.rows for batches in drawn}
     if len(rows) == 1 and None not in rows:
-        return Order(_explicit("batch_sampler", lists, [()] * len(lists)).spec, rows.pop())
-    order = _explicit("batch_sampler", lists, [batches.sizes for batches in drawn])
+        order = _explicit("batch_sampler", lists)
+        return Order(order.spec, rows.pop(), lists=order.lists)
     if asked.repeats != 1:
-        raise InvalidError(
-            "repeats= beside a batch_sampler of several sizes", hint="have it give each index several times"
-        )
-    return Order(order.spec, 1, whole_batches=True)
+        raise InvalidError("repeats= beside batches of several sizes", hint="have them hold each index several times")
+    order = _explicit("batch_sampler", lists, [batches.sizes for batches in drawn])
+    return Order(order.spec, 1, whole_batches=True, lists=order.lists)
 
 
-def _explicit(name: str, lists: list[Array], sizes: list[Any]) -> Order:
-    return Order({"sampler": "SAMPLER_EXPLICIT", "lists": to_wire(name, zip(lists, sizes))})
+def _explicit(name: str, lists: Sequence[Array], sizes: Sequence[Sequence[int]] | None = None) -> Order:
+    """Give the order of lists; with the sizes of each one's batches a row is a batch."""
+    made = to_wire(name, zip(lists, sizes or [()] * len(lists)))
+    rows = tuple(len(each) for each in sizes or lists)
+    return Order({"sampler": "SAMPLER_EXPLICIT", "lists": made}, lists=rows if len(set(rows)) > 1 else ())
+
+
+def _epochs_repeated(lists: tuple[int, ...], asked: Asked) -> tuple[int, ...]:
+    most = asked.epoch_rows if asked.repeats > 1 and asked.epoch_rows else _ROWS_MAX
+    return tuple(min(rows * asked.repeats, most) for rows in lists)
 
 
 def _epochs(name: str, sampler: Any, asked: Asked) -> Iterator[Any]:

@@ -146,16 +146,17 @@ class Look:
         if epoch is not None or step is not None:
             number = cursor.epoch if epoch is None else whole("epoch", epoch, 0)
             cursor = Cursor(number, whole("step", step or 0, 0) * step_rows)
-        elif cursor.position and not steps_left(job.rows, cursor.position, step_rows, self.tail):
+        elif cursor.position and not steps_left(job.rows_of(cursor.epoch), cursor.position, step_rows, self.tail):
             cursor = Cursor(cursor.epoch + 1, 0)
-        if not steps_left(job.rows, cursor.position, step_rows, self.tail):
-            count = steps_left(job.rows, 0, step_rows, self.tail)
+        epoch_rows = job.rows_of(cursor.epoch)
+        if not steps_left(epoch_rows, cursor.position, step_rows, self.tail):
+            count = steps_left(epoch_rows, 0, step_rows, self.tail)
             raise InvalidError(
-                f"there is no step {cursor.position // step_rows}: an epoch of {job.rows} rows has {count}, "
+                f"there is no step {cursor.position // step_rows}: an epoch of {epoch_rows} rows has {count}, "
                 f"of {step_rows} rows each",
                 hint=f"steps go from 0 to {count - 1}" if count else "the tail is dropped: use a smaller batch",
             )
-        left = job.rows - cursor.position
+        left = epoch_rows - cursor.position
         mine = self.rows if self.tail == "pad" else min(self.rows, -(-left // size))
         return {
             "order_digest": job.order_digest,

@@ -84,8 +84,9 @@ class State:
             )
         if self.content_digest != job.content_digest:
             self._check_content(job, waived)
-        if self.position > job.rows:
-            raise StateError(f"the saved state stands at row {self.position} of an epoch of {job.rows}")
+        if self.position > job.rows_of(self.epoch):
+            rows = job.rows_of(self.epoch)
+            raise StateError(f"the saved state stands at row {self.position} of an epoch of {rows}")
         if job_id and job_id != self.job_id:
             raise StateError(
                 f"the saved state is of job {self.job_id}, this loader of job {job_id}",
