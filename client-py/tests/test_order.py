@@ -95,6 +95,7 @@ EVEN = {"web": 1, "code": 1}
         ({"shares": EVEN, "epoch_rows": 1000}, "epoch_rows=1000 is no multiple of 1024.*\nhint: .*nearest is 1024"),
         ({"shares": EVEN, "epoch_rows": 1024, "epoch_of": "web"}, "exclude each other"),
         ({"shares": EVEN, "epoch_of": "wed"}, "epoch_of: 'wed' is none"),
+        ({"shares": {"web": 1, "code": 0}, "epoch_of": "code"}, "'code' has no share at row 0"),
         ({"shares": EVEN, "sequential": ["wed"]}, "sequential: 'wed' is none"),
         ({"schedule": [(0, EVEN), (1000, EVEN)]}, "row=1000 is no multiple"),
         ({"schedule": [(1024, EVEN)]}, r"rows \[1024\]"),

@@ -24,8 +24,9 @@ class Mixture:
 
         Mixture({"web": "/data/web", "code": forebay.List("code.jsonl")}, shares={"web": 3, "code": 1})
 
-    Each source is gone through epoch by epoch of its own, in a new order each time, however long the mixture's epochs
-    are. All have the loader's fields; folders of classes share one class map.
+    Each source has epochs of its own, in a new order each time, however long the mixture's are: at the end of any block
+    the visits of a source's samples differ by one at most. All sources have the loader's fields; folders of classes
+    share one class map.
 
     Args:
         sources: name -> a folder, a list or records, as a loader takes them. The name is part of its samples' names.
@@ -72,6 +73,10 @@ class Mixture:
             {"from_row": str(row), "shares": [float(shares[name]) for name in self.sources]}
             for row, shares in self._phases()
         ]
+        if self.epoch_of is not None and not self._phases()[0][1][self.epoch_of]:
+            raise InvalidError(
+                f"epoch_of: {self.epoch_of!r} has no share at row 0, so that one pass over it never ends"
+            )
         spec: dict[str, Any] = {"sampler": "SAMPLER_MIXTURE", "phases": phases}
         if self.epoch_rows is not None:
             spec["epoch_rows"] = str(whole_blocks("epoch_rows", self.epoch_rows))
