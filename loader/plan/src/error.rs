@@ -115,7 +115,9 @@ pub enum PlanError {
         dim_index: usize,
     },
     /// Channels-last memory without the dimensions channel, height and width.
-    #[error("tensor {name} has {count} dimensions; channels_last needs three: channels, height, width")]
+    #[error(
+        "tensor {name} has {count} dimensions; channels_last needs three, channels, height, width, or views before them"
+    )]
     ChannelsLast {
         /// The tensor.
         name: String,

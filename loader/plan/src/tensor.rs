@@ -34,7 +34,7 @@ impl TensorSpec {
         if let Some(dim_index) = self.dims.iter().position(|&dim| dim == 0) {
             return Err(PlanError::EmptyDim { name, dim_index });
         }
-        if self.order == MemoryOrder::ChannelsLast && count != 3 {
+        if self.order == MemoryOrder::ChannelsLast && !(3..=4).contains(&count) {
             return Err(PlanError::ChannelsLast { name, count });
         }
         Ok(())
@@ -52,7 +52,8 @@ impl TensorSpec {
 
     /// Bytes from one element to the next along each of `dims`, or `None` where they overflow 64 bits.
     ///
-    /// Channels-last `[C, H, W]` gives `[s, W * C * s, C * s]` for elements of `s` bytes.
+    /// Channels-last `[C, H, W]` gives `[s, W * C * s, C * s]` for elements of `s` bytes; with views before them,
+    /// `[V, C, H, W]`, each view is such an image, and they lie one after the other.
     pub fn strides_bytes(&self) -> Option<Vec<u64>> {
         let mut strides = vec![0; self.dims.len()];
         let mut stride = self.dtype.size_bytes();
@@ -64,9 +65,10 @@ impl TensorSpec {
     }
 
     fn innermost_first(&self) -> Vec<usize> {
-        match self.order {
-            MemoryOrder::ChannelsLast if self.dims.len() == 3 => vec![0, 2, 1],
-            _ => (0..self.dims.len()).rev().collect(),
+        match (self.order, self.dims.len()) {
+            (MemoryOrder::ChannelsLast, 3) => vec![0, 2, 1],
+            (MemoryOrder::ChannelsLast, 4) => vec![1, 3, 2, 0],
+            (_, count) => (0..count).rev().collect(),
         }
     }
 }
@@ -100,6 +102,13 @@ mod tests {
     }
 
     #[test]
+    fn the_views_of_an_image_lie_one_after_the_other_each_in_its_own_order() {
+        let strides = |order| spec("image", &[2, 3, 5, 7], order).strides_bytes();
+        assert_eq!(strides(MemoryOrder::RowMajor), Some(vec![420, 140, 28, 4]));
+        assert_eq!(strides(MemoryOrder::ChannelsLast), Some(vec![420, 4, 84, 12]));
+    }
+
+    #[test]
     fn sizes_that_overflow_are_none() {
         let huge = spec("huge", &[u32::MAX; 3], MemoryOrder::RowMajor);
         assert_eq!((huge.sample_elements(), huge.sample_bytes(), huge.strides_bytes()), (None, None, None));
@@ -116,7 +125,9 @@ mod tests {
         assert_eq!(row_major("x", &nine), Err(too_many));
         assert_eq!(row_major("x", &[3, 0]), Err(PlanError::EmptyDim { name: name.clone(), dim_index: 1 }));
         let channels_last = spec("x", &[3, 5], MemoryOrder::ChannelsLast).check();
-        assert_eq!(channels_last, Err(PlanError::ChannelsLast { name, count: 2 }));
+        assert_eq!(channels_last, Err(PlanError::ChannelsLast { name: name.clone(), count: 2 }));
+        let channels_last = spec("x", &[2, 2, 3, 5, 5], MemoryOrder::ChannelsLast).check();
+        assert_eq!(channels_last, Err(PlanError::ChannelsLast { name, count: 5 }));
         assert_eq!(row_major("x.y:z-1_"[..7].into(), &nine[1..]), Ok(()));
     }
 }
