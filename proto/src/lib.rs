@@ -44,6 +44,7 @@ mod tests {
             resized_height: 224,
             left: -1,
             top: 0,
+            view: 1,
         };
         let bad =
             v1::BadSample { epoch: 3, position: 9, attempt: 0, key: "a/2.jpg".into(), reason: "cut".into() };
@@ -67,7 +68,7 @@ mod tests {
             r#"{"id":"7","show":{"png":"iVBORw==","rows":[{"epoch":"3","position":"9","state":"ROW_STATE_SUBSTITUTED","#,
             r#""valid":true,"key":"a/1.jpg","attempt":1,"images":[{"field":"image","width":500,"height":375,"#,
             r#""crop":{"left":182,"top":57,"width":318,"height":211},"flip":true,"#,
-            r#""taken":{"left":182,"top":57,"width":318,"height":211},"resizedWidth":224,"resizedHeight":224,"left":"-1"}],"#,
+            r#""taken":{"left":182,"top":57,"width":318,"height":211},"resizedWidth":224,"resizedHeight":224,"left":"-1","view":1}],"#,
             r#""className":"a","values":[{"name":"label","text":"0"}],"#,
             r#""bad":[{"epoch":"3","position":"9","key":"a/2.jpg","reason":"cut"}],"#,
             r#""tile":{"left":14,"top":74,"width":224,"height":224}}],"text":"row\n"}}"#

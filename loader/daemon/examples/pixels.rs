@@ -82,7 +82,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let crop =
         request.crop.map_or(drawn.crop, |[left, top, width, height]| Rect { left, top, width, height });
     let draw = Draw { crop, flip: request.flip, ..drawn };
-    let mut sample = vec![0; pipeline.sample_bytes()];
+    let mut sample = vec![0; pipeline.view_bytes()];
     pipeline.run_drawn(&encoded, &mut decoder, &mut Scratch::new(), &draw, &mut sample)?;
     std::io::stdout().write_all(&sample)?;
     Ok(())

@@ -56,7 +56,7 @@ pub enum Verdict {
 pub struct TracedImage {
     /// Its number among the job's fields.
     pub field: usize,
-    /// Image and draw, as the pipeline itself used them.
+    /// Image and draws, as the pipeline itself used them.
     pub drawn: Drawn,
     /// All of the stored image, where it was asked for.
     pub original: Option<Thumbnail>,

@@ -82,6 +82,8 @@ fn each_setting_that_changes_bytes_changes_the_content_and_only_it() {
         image(&format!("{CROP},{}", r#"{"normalize":{"mean":[0,0,0],"std":[1,1,1]}}"#), ""),
         image(CROP, r#","dtype":"DTYPE_FLOAT32""#),
         image(CROP, r#","memoryOrder":"MEMORY_ORDER_ROW_MAJOR""#),
+        image(CROP, r#","views":2"#),
+        image(CROP, r#","views":3"#),
         image(CROP, "").replace(r#""name":"image""#, r#""name":"picture""#),
         image(CROP, "")
             .replace(r#"{"fields""#, r#"{"onBadSample":{"policy":"BAD_SAMPLE_POLICY_MASK"},"fields""#),
@@ -90,6 +92,17 @@ fn each_setting_that_changes_bytes_changes_the_content_and_only_it() {
         specs.iter().map(|spec| job(spec).unwrap_or_else(|fault| panic!("{spec}: {fault}"))).collect();
     assert_eq!(jobs.iter().map(|job| job.content_digest).collect::<HashSet<_>>().len(), jobs.len());
     assert_eq!(jobs.iter().map(|job| job.order_digest).collect::<HashSet<_>>().len(), 1);
+}
+
+#[test]
+fn views_are_a_dimension_before_the_images_own_and_zero_and_one_are_none() {
+    let dims = |more: &str| job(&image(CROP, more)).expect("a job").fields[0].spec.dims.clone();
+    assert_eq!(dims(r#","views":2"#), [2, 3, 8, 8]);
+    assert_eq!(dims(r#","views":16,"memoryOrder":"MEMORY_ORDER_ROW_MAJOR""#), [16, 3, 8, 8]);
+    let one = r#","views":1"#;
+    assert_eq!([dims(""), dims(r#","views":0"#), dims(one)], [[3, 8, 8], [3, 8, 8], [3, 8, 8]]);
+    let content = |more: &str| job(&image(CROP, more)).expect("a job").content_digest;
+    assert_eq!([content(""), content(r#","views":0"#)], [content(one); 2]);
 }
 
 #[test]
@@ -129,6 +142,11 @@ fn each_setting_is_told_by_its_part_in_the_words_of_the_python_that_asks_for_it(
              channels first",
         ),
         (image(exact, ""), "field image", "column path; Resize((8, 9)); uint8; channels last"),
+        (
+            image(exact, r#","views":2"#),
+            "field image",
+            "column path; Resize((8, 9)); 2 views; uint8; channels last",
+        ),
         (both.into(), "field label", "value"),
         (both.into(), "field score", "value; float64"),
         (both.into(), "fields", "label; score"),
@@ -187,6 +205,13 @@ fn what_is_wrong_is_named_with_the_field() {
         (image(&format!("{CROP},{}", r#"{"normalize":{"mean":[0,0,0],"std":[1,0,1]}}"#), ""), "std"),
         (image("{}", ""), "without an operation"),
         (image(CROP, r#","dtype":"DTYPE_INT64""#), "can't be int64"),
+        (image(CROP, r#","views":17"#), "field image: 17 views, at most 16"),
+        (image(CROP, r#","views":4294967295"#), "at most 16"),
+        (r#"{"fields":[{"name":"label","views":2}]}"#.into(), "field label: 2 views of what is no image"),
+        (
+            r#"{"fields":[{"name":"from","decode":"DECODE_SOURCE","views":2}]}"#.into(),
+            "field from: 2 views of what",
+        ),
         (r#"{"fields":[{"name":"nose"}]}"#.into(), "no column \"nose\""),
         (r#"{"fields":[{"name":"label"},{"name":"label"}]}"#.into(), "given twice"),
         (r#"{"fields":[{"name":"valid","column":"label"}]}"#.into(), "reserved"),
@@ -209,7 +234,6 @@ fn what_is_wrong_is_named_with_the_field() {
 fn what_is_reserved_answers_unimplemented_by_name() {
     let reserved = [
         (r#"{"fields":[{"name":"path","decode":"DECODE_RAW"}]}"#.to_owned(), "DECODE_RAW"),
-        (image(CROP, r#","views":2"#), "2 views"),
         (image(CROP, r#","dtype":"DTYPE_BFLOAT16""#), "BFLOAT16"),
         (r#"{"order":{"sampler":"SAMPLER_PACKED"},"fields":[{"name":"label"}]}"#.into(), "sampler PACKED"),
     ];

@@ -1,4 +1,4 @@
-//! After warm-up the JPEG decoder allocates nothing per image.
+//! After warm-up the JPEG decoder allocates nothing per image, and views nothing beyond what each would alone.
 #![cfg(feature = "turbo")] // the pure decoder allocates its tables for every image
 #![allow(unsafe_code)] // a counting allocator is an unsafe trait; it only forwards
 
@@ -7,8 +7,9 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use common::Jpeg;
+use common::{Jpeg, SplitMix};
 use forebay::decode::{ImageDecoder, ImageLimits, Rect};
+use forebay::transform::{ImageOp, ImagePipeline, OutputOrder, OutputType, Scratch};
 use jpeg_encoder::SamplingFactor;
 
 thread_local! {
@@ -60,4 +61,34 @@ fn decoding_a_jpeg_allocates_nothing_after_the_first() {
     };
     assert!(allocations(&mut decode_all) > 0, "the counter counts");
     assert_eq!(allocations(&mut decode_all), 0);
+}
+
+#[test]
+fn views_allocate_nothing_beyond_what_each_allocates_alone() {
+    const VIEWS: u64 = 16;
+    let file = Jpeg::rgb(200, 150, SamplingFactor::R_4_2_0).encode();
+    let crop =
+        ImageOp::RandomResizedCrop { height: 24, width: 20, scale: [0.08, 1.0], ratio: [0.75, 4.0 / 3.0] };
+    let flip = ImageOp::RandomHorizontalFlip { p: 0.5 };
+    let pipeline =
+        ImagePipeline::new(&[crop, flip], OutputType::U8, OutputOrder::ChannelsLast).expect("a fixed size");
+    let (mut decoder, mut scratch) = (ImageDecoder::new(ImageLimits::default()), Scratch::new());
+    let mut target = vec![0; pipeline.view_bytes() * VIEWS as usize];
+    let rngs = || (0..VIEWS).map(SplitMix);
+    let mut alone = || {
+        for (mut rng, target) in rngs().zip(target.chunks_exact_mut(pipeline.view_bytes())) {
+            pipeline.run(&file, &mut decoder, &mut scratch, &mut rng, target).expect("a sound file");
+        }
+    };
+    alone();
+    let each = allocations(&mut alone);
+    let decode = allocations(|| {
+        pipeline.decode(&file, &mut decoder, rngs()).expect("a sound file");
+    });
+    assert_eq!(decode, 0, "draws and decoding");
+    let together = allocations(|| {
+        let decoded = pipeline.decode(&file, &mut decoder, rngs()).expect("a sound file");
+        pipeline.write(&decoded, &mut scratch, &mut target).expect("it has room");
+    });
+    assert_eq!(together, each, "resizing {VIEWS} views");
 }

@@ -134,6 +134,35 @@ async fn a_row_tells_its_own_key_label_crop_and_flip() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_view_is_told_by_its_own_draw_and_they_stand_in_a_grid() {
+    let dir = tempfile::tempdir().expect("a folder");
+    photos(dir.path());
+    let daemon = Daemon::start(Config::default()).expect("a daemon");
+    let crop =
+        r#""transforms":[{"randomResizedCrop":{"size":[9,11]}},{"randomHorizontalFlip":{}}],"views":3"#;
+    let job = resolved(&daemon, dir.path(), crop, "FAIL").await;
+    let images = fetched(&daemon, key(&job, 0, 0, 10)).await.swap_remove(0);
+    let request =
+        v1::ShowRequest { key: Some(key(&job, 0, 0, 10)), tile_px: 23, original: true, ..Default::default() };
+    let reply = show(&daemon, request).await.expect("a sheet");
+    let drawn = sheet(&reply);
+    for (row, views) in reply.rows.iter().zip(images.chunks_exact(3 * 9 * 11 * 3)) {
+        assert_eq!(row.images.iter().map(|image| image.view).collect::<Vec<_>>(), [0, 1, 2]);
+        assert!(row.images[0].crop != row.images[1].crop || row.images[1].crop != row.images[2].crop);
+        let tile = tile(&drawn, row);
+        assert_eq!(tile.dimensions(), (23, 19));
+        for (view, (x, y)) in views.chunks_exact(9 * 11 * 3).zip([(0, 0), (12, 0), (0, 10)]) {
+            assert_eq!(image::imageops::crop_imm(&tile, x, y, 11, 9).to_image().as_raw(), view);
+        }
+    }
+    assert!(
+        reply.text.contains("3 views of uint8 9×11×3") && reply.text.contains("crop 2"),
+        "{}",
+        reply.text
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn corrupt_samples_are_shown_as_the_policy_has_them_and_named() {
     let dir = tempfile::tempdir().expect("a folder");
     photos(dir.path());

@@ -94,6 +94,15 @@ impl Rect {
         self.width as usize * self.height as usize
     }
 
+    /// The smallest one that holds both.
+    #[must_use]
+    pub fn hull(self, other: Rect) -> Rect {
+        let (left, top) = (self.left.min(other.left), self.top.min(other.top));
+        let right = (self.left + self.width).max(other.left + other.width);
+        let bottom = (self.top + self.height).max(other.top + other.height);
+        Rect { left, top, width: right - left, height: bottom - top }
+    }
+
     fn check_inside(&self, image: &ImageInfo) -> Result<(), DecodeError> {
         let inside =
             |start: u32, len: u32, end: u32| len > 0 && u64::from(start) + u64::from(len) <= u64::from(end);
@@ -124,6 +133,14 @@ pub struct Pixels<'a> {
 }
 
 impl Pixels<'_> {
+    /// The same pixels, asked for `part` alone; it begins so many pixels from the corner of what was asked for, and
+    /// lies inside of it.
+    #[must_use]
+    pub fn part(self, part: Rect) -> Self {
+        let (left, top) = (self.region.left + part.left, self.region.top + part.top);
+        Self { region: Rect { left, top, ..part }, ..self }
+    }
+
     /// The rows of the asked-for part, each `region.width * 3` bytes.
     pub fn rows(&self) -> impl Iterator<Item = &[u8]> {
         let (left, len) = (self.region.left as usize * 3, self.region.width as usize * 3);

@@ -25,6 +25,8 @@ pub enum FieldMaker {
         column: usize,
         /// Crop, resize, flip, normalise, layout.
         pipeline: Box<ImagePipeline>,
+        /// How often it is run on each image, with draws of their own: 1 to [`VIEWS_MAX`](crate::transform::VIEWS_MAX).
+        views: u32,
     },
     /// Bytes of a file as they are.
     Stored(StoredBytes),
@@ -63,20 +65,30 @@ impl FieldPlan {
         &self.makers[source as usize]
     }
 
+    /// How many views of a sample its tensor holds.
+    pub fn views(&self) -> u32 {
+        match self.makers[0] {
+            FieldMaker::Image { views, .. } => views,
+            FieldMaker::Stored(_) | FieldMaker::Value(_) | FieldMaker::Source => 1,
+        }
+    }
+
     /// The tensor for the wire.
     pub fn to_proto(&self) -> v1::TensorSpec {
         let utf8 = matches!(&self.makers[0], FieldMaker::Value(value) if value.is_text());
         tensor_to_proto(&self.spec, utf8)
     }
 
-    /// An image's spec: dims C, H, W, in the memory order that its pipeline writes.
+    /// An image's spec: dims C, H, W, behind V where it has several views, in the memory order that its pipeline writes.
     pub fn image_spec(
         name: &str,
         pipeline: &ImagePipeline,
+        views: u32,
         dtype: forebay_plan::DType,
         order: MemoryOrder,
     ) -> TensorSpec {
-        let dims = vec![3, pipeline.height(), pipeline.width()];
+        let one = [3, pipeline.height(), pipeline.width()];
+        let dims = (views > 1).then_some(views).into_iter().chain(one).collect();
         TensorSpec { name: name.to_owned(), dtype, dims, order }
     }
 }

@@ -78,6 +78,9 @@ fn text(field: &v1::Field) -> String {
         pieces.push("value".to_owned());
     }
     pieces.extend(field.transforms.iter().filter_map(|transform| transform.op.as_ref()).map(operation));
+    if field.views > 1 {
+        pieces.push(format!("{} views", field.views));
+    }
     if field.dtype() != v1::DType::DtypeUnspecified {
         pieces.push(field.dtype().as_str_name().trim_start_matches("DTYPE_").to_lowercase());
     }

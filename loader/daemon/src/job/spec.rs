@@ -14,7 +14,7 @@ use super::values::ValueMaker;
 use super::{Job, JobSource, VALID, parts};
 use crate::catalog::{Column, ColumnKind, Snapshot};
 use crate::error::{Fault, Kind};
-use crate::transform::{ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize};
+use crate::transform::{ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize, VIEWS_MAX};
 
 const JOB_ID_BYTES_MAX: usize = 128;
 const SOURCE_NAME_BYTES_MAX: usize = 64;
@@ -235,10 +235,7 @@ type Planned = (v1::Field, TensorSpec, FieldMaker);
 fn plan_field(given: &v1::Field, source: &JobSource, relabel: Option<Arc<[i64]>>) -> Result<Planned, Fault> {
     let snapshot = &source.snapshot;
     let mut field = given.clone();
-    if field.views > 1 {
-        return Err(Fault::unimplemented(format!("field {}: {} views", field.name, field.views)));
-    }
-    field.views = 1;
+    field.views = views(&field)?;
     if field.decode() == v1::Decode::Source {
         return source_field(field);
     }
@@ -278,6 +275,7 @@ fn source_field(mut field: v1::Field) -> Result<Planned, Fault> {
         let message = format!("field {}: a source's number has no column and no transforms", field.name);
         return Err(Fault::invalid(message).hint("leave both out"));
     }
+    only_one_view(&field)?;
     if !matches!(dtype(&field)?, None | Some(DType::I64)) {
         return Err(Fault::invalid(format!("field {}: a source's number is int64", field.name)));
     }
@@ -285,6 +283,24 @@ fn source_field(mut field: v1::Field) -> Result<Planned, Fault> {
     field.set_memory_order(v1::MemoryOrder::RowMajor);
     let (name, order) = (field.name.clone(), MemoryOrder::RowMajor);
     Ok((field, TensorSpec { name, dtype: DType::I64, dims: Vec::new(), order }, FieldMaker::Source))
+}
+
+/// None said is one. More than the most is refused before anything is sized by it.
+fn views(field: &v1::Field) -> Result<u32, Fault> {
+    let views = field.views.max(1);
+    if views <= VIEWS_MAX {
+        return Ok(views);
+    }
+    Err(Fault::invalid(format!("field {}: {views} views, at most {VIEWS_MAX}", field.name)))
+}
+
+/// What is no image draws nothing, so its views would all be the same.
+fn only_one_view(field: &v1::Field) -> Result<(), Fault> {
+    if field.views == 1 {
+        return Ok(());
+    }
+    let message = format!("field {}: {} views of what is no image", field.name, field.views);
+    Err(Fault::invalid(message).hint("leave views out of this field"))
 }
 
 fn value_field(
@@ -297,6 +313,7 @@ fn value_field(
         let message = format!("field {}: transforms work on images", field.name);
         return Err(Fault::invalid(message).hint("leave the transforms out of this field"));
     }
+    only_one_view(&field)?;
     let dtype = dtype(&field)?;
     let (value, spec) = ValueMaker::new(snapshot, index, &field.name, dtype)?;
     field.set_memory_order(v1::MemoryOrder::RowMajor);
@@ -336,8 +353,9 @@ fn image_field(mut field: v1::Field, column: usize) -> Result<Planned, Fault> {
     } else {
         v1::MemoryOrder::ChannelsLast
     });
-    let spec = FieldPlan::image_spec(&field.name, &pipeline, asked, order);
-    Ok((field, spec, FieldMaker::Image { column, pipeline: Box::new(pipeline) }))
+    let (views, pipeline) = (field.views, Box::new(pipeline));
+    let spec = FieldPlan::image_spec(&field.name, &pipeline, views, asked, order);
+    Ok((field, spec, FieldMaker::Image { column, pipeline, views }))
 }
 
 fn dtype(field: &v1::Field) -> Result<Option<DType>, Fault> {

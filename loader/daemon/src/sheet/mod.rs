@@ -29,7 +29,8 @@ const FRAME: u32 = 3;
 /// Rows of text below one tile.
 const LINES_MAX: usize = 8;
 
-const PAPER: Rgb<u8> = Rgb([250, 250, 250]);
+/// What is behind everything.
+pub const PAPER: Rgb<u8> = Rgb([250, 250, 250]);
 
 /// A colour with a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,12 +71,12 @@ pub struct Tile {
     pub mark: Option<Ink>,
 }
 
-/// A stored image and what was cut out of it.
+/// A stored image and what its views were cut out of.
 pub struct Cut {
     /// The image, as it fits.
     pub image: Thumbnail,
-    /// The part, in pixels of the stored image.
-    pub part: Rect,
+    /// The part of each view, in pixels of the stored image.
+    pub parts: Vec<Rect>,
     /// Width and height of the stored image.
     pub stored: (u32, u32),
 }
@@ -180,28 +181,36 @@ fn cell(
     place
 }
 
-/// Draws a stored image and a line around what was cut out of it.
+/// Draws a stored image and a line around each part that was cut out of it.
 fn original(sheet: &mut RgbImage, (left, top): (u32, u32), cut: Cut, scale: &Scale) {
     let (width, height) = scale.enlarged(&cut.image);
     let image = RgbImage::from_raw(cut.image.width, cut.image.height, cut.image.rgb)
         .expect("a thumbnail has its pixels");
     let image = imageops::resize(&image, width, height, imageops::FilterType::Nearest);
     imageops::replace(sheet, &image, left.into(), top.into());
+    for part in &cut.parts {
+        let part = placed(*part, cut.stored, (width, height));
+        let part = Rect { left: left + part.left, top: top + part.top, ..part };
+        // Yellow between two dark lines is seen on any picture; drawn inward, so that it stays on it.
+        for (inset, colour) in [(0, [20, 20, 20]), (1, [255, 214, 0]), (2, [255, 214, 0]), (3, [20, 20, 20])]
+        {
+            outline(sheet, part, inset, Rgb(colour));
+        }
+    }
+}
+
+/// Where a part of a stored image lies when the image is shown in other sides; at least one pixel of it.
+fn placed(part: Rect, stored: (u32, u32), shown: (u32, u32)) -> Rect {
     let along = |at: u32, shown: u32, stored: u32| {
         (f64::from(at) * f64::from(shown) / f64::from(stored)).round() as u32
     };
-    let (stored_width, stored_height) = cut.stored;
-    let x = [cut.part.left, cut.part.left + cut.part.width].map(|x| along(x, width, stored_width));
-    let y = [cut.part.top, cut.part.top + cut.part.height].map(|y| along(y, height, stored_height));
-    let part = Rect {
-        left: left + x[0].min(width - 1),
-        top: top + y[0].min(height - 1),
+    let x = [part.left, part.left + part.width].map(|x| along(x, shown.0, stored.0));
+    let y = [part.top, part.top + part.height].map(|y| along(y, shown.1, stored.1));
+    Rect {
+        left: x[0].min(shown.0 - 1),
+        top: y[0].min(shown.1 - 1),
         width: (x[1] - x[0]).max(1),
         height: (y[1] - y[0]).max(1),
-    };
-    // Yellow between two dark lines is seen on any picture; drawn inward, so that it stays on it.
-    for (inset, colour) in [(0, [20, 20, 20]), (1, [255, 214, 0]), (2, [255, 214, 0]), (3, [20, 20, 20])] {
-        outline(sheet, part, inset, Rgb(colour));
     }
 }
 

@@ -35,18 +35,20 @@ fn the_samples_lie_where_it_is_said_pixel_for_pixel_whatever_surrounds_them() {
 }
 
 #[test]
-fn the_crop_is_drawn_on_the_stored_image_in_proportion() {
+fn each_views_crop_is_drawn_on_the_stored_image_in_proportion() {
     let mut one = tile(1, 100, 100);
     let image = Thumbnail { width: 100, height: 50, rgb: vec![128; 100 * 50 * 3] };
-    // The right half of an image of twice the size.
-    let part = Rect { left: 100, top: 0, width: 100, height: 100 };
-    one.original = Some(Cut { image, part, stored: (200, 100) });
+    // The right half of an image of twice the size, and a corner of its left half.
+    let right = Rect { left: 100, top: 0, width: 100, height: 100 };
+    let corner = Rect { left: 0, top: 0, width: 40, height: 40 };
+    one.original = Some(Cut { image, parts: vec![right, corner], stored: (200, 100) });
     let scale = Scale::of((100, 100), 1, true, 100);
     let drawn = draw(&[], vec![one], &scale);
     let place = drawn.places[0];
     let at = |x: u32, y: u32| *drawn.image.get_pixel(place.left + 100 + NEAR + x, place.top + y);
     let yellow = Rgb([255, 214, 0]);
     assert_eq!([at(51, 25), at(98, 25), at(75, 1), at(75, 48)], [yellow; 4]);
+    assert_eq!([at(1, 10), at(18, 10), at(10, 1), at(10, 18)], [yellow; 4]);
     assert_eq!([at(25, 25), at(75, 25), at(49, 25)], [Rgb([128; 3]); 3]);
 }
 

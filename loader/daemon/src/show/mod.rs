@@ -96,10 +96,13 @@ fn spec(args: &ShowArgs) -> Result<v1::JobSpec, Fault> {
     })?;
     let (origin, snapshot) = source::look(path)?;
     let transforms = source::transforms(args.transform, args.dtype);
+    let mut fields = source::fields(&snapshot, source::path_column(&snapshot), &transforms);
+    let image = fields.iter_mut().find(|field| !field.transforms.is_empty());
+    image.into_iter().for_each(|field| field.views = args.views);
     let order = v1::Order { sampler: v1::Sampler::Shuffled.into(), seed: args.seed, ..Default::default() };
     Ok(v1::JobSpec {
         sources: vec![v1::Source { origin: Some(origin), ..Default::default() }],
-        fields: source::fields(&snapshot, source::path_column(&snapshot), &transforms),
+        fields,
         order: Some(order),
         ..Default::default()
     })

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::bench::options::{Dtype, Transform};
+use crate::transform::VIEWS_MAX;
 
 /// Options of `forebay show`.
 #[derive(clap::Args, Clone, Debug)]
@@ -17,6 +18,9 @@ pub struct ShowArgs {
     /// Of the images of PATH; float32 is normalised with ImageNet's mean and deviation, and shown de-normalised.
     #[arg(long, value_enum, default_value_t = Dtype::Uint8)]
     pub(super) dtype: Dtype,
+    /// Random crops of each image of PATH.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(VIEWS_MAX)))]
+    pub(super) views: u32,
     /// Of PATH's order and crops.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) seed: u64,
@@ -43,13 +47,13 @@ pub(super) struct What {
     /// A folder of class folders, or a .csv, .tsv, .jsonl or .parquet list.
     pub path: Option<PathBuf>,
     /// A job as JSON instead, a forebay.v1.JobSpec: any pipeline can be shown.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "transform", "dtype", "seed"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "transform", "dtype", "views", "seed"])]
     pub spec: Option<PathBuf>,
     /// Ask the daemon that listens here, not one of this command's own.
     #[arg(long, value_name = "PATH", env = "FOREBAY_SOCKET")]
     pub socket: Option<PathBuf>,
     /// A job that the daemon knows, by its two digests.
-    #[arg(long, value_name = "HEX", requires_all = ["content_digest", "socket"], conflicts_with_all = ["path", "spec", "transform", "dtype", "seed"])]
+    #[arg(long, value_name = "HEX", requires_all = ["content_digest", "socket"], conflicts_with_all = ["path", "spec", "transform", "dtype", "views", "seed"])]
     pub order_digest: Option<String>,
     /// The other one.
     #[arg(long, value_name = "HEX", requires = "order_digest")]
@@ -88,5 +92,6 @@ Examples:
   forebay show /data/imagenet/train
   forebay show /data/imagenet/train --epoch 3 --step 1200 --rank 5 --world 8 --batch 128 --original
   forebay show /data/train.csv --transform eval --rows 32 -o sheet.png
+  forebay show /data/photos --views 2 --original
   forebay show --spec job.json --rows 16 --json
   forebay show /data/photos -o - | display -";

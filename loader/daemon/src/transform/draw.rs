@@ -1,6 +1,6 @@
-//! The one random draw of a sample: which part of the image, mirrored or not.
+//! The one random draw of a view: which part of the image, mirrored or not.
 
-use crate::decode::{ImageInfo, Rect};
+use crate::decode::Rect;
 
 /// A row's random numbers. `forebay-plan` derives them from the row's place; tests bring their own.
 pub trait RowDraws {
@@ -15,7 +15,7 @@ pub trait RowDraws {
     }
 }
 
-/// Everything that decides a sample's geometry: a small value that other fields of the sample share and that
+/// Everything that decides a view's geometry: a small value that other fields of the sample share and that
 /// provenance reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draw {
@@ -48,15 +48,6 @@ fn shown(crop_len: u32, resized_len: u32, start: i64, out_len: u32) -> (u32, u32
     let (crop, resized) = (u64::from(crop_len), u64::from(resized_len));
     let (from, to) = (first * crop / resized, (end * crop).div_ceil(resized));
     (from as u32, (to - from) as u32)
-}
-
-/// What a sample drew, and for which image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Drawn {
-    /// The stored image's header.
-    pub image: ImageInfo,
-    /// Its geometry in the batch.
-    pub draw: Draw,
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub enum SampleError {
     /// The image itself.
     #[error("decode image")]
     Decode(#[from] DecodeError),
-    /// The caller's range is not as long as [`ImagePipeline::sample_bytes`](super::ImagePipeline::sample_bytes).
+    /// The caller's range is not as long as [`ImagePipeline::view_bytes`](super::ImagePipeline::view_bytes).
     #[error("a sample takes {sample_bytes} bytes, its range has {target_bytes}")]
     TargetLength {
         /// What a sample takes.

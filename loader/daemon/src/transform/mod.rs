@@ -1,7 +1,7 @@
 //! Decoded pixels to a sample's range of the batch: torchvision v2's operations, one file each, pure.
 //!
-//! A sample's randomness is drawn once ([`Draw`]), before anything is decoded, so that only the crop needs decoding
-//! and other spatial fields of the sample can share the draw.
+//! A sample's randomness is drawn once a view ([`Draw`]), before anything is decoded, so that only the crops need
+//! decoding and other spatial fields of the sample can share the draw.
 
 mod center_crop;
 mod draw;
@@ -13,15 +13,17 @@ mod pipeline;
 mod random_resized_crop;
 mod resize;
 mod thumbnail;
+mod views;
 mod window;
 
 use std::fmt;
 
-pub use draw::{Draw, Drawn, RowDraws};
+pub use draw::{Draw, RowDraws};
 pub use error::{SampleError, TransformError};
-pub use pipeline::{Decoded, ImagePipeline, Scratch};
+pub use pipeline::{ImagePipeline, Scratch};
 pub use resize::ResizeSize;
 pub use thumbnail::{Thumbnail, fitted, thumbnail};
+pub use views::{Decoded, Drawn, VIEWS_MAX};
 
 /// One operation on an image, with torchvision's name, parameters and meaning. Resizing is bilinear and antialiased.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,7 +1,7 @@
-//! A list of operations, checked once, and the path of one sample through it: header, draw, decode the needed part,
+//! A list of operations, checked once, and the path of one view through it: header, draw, decode the needed part,
 //! resize, write.
 
-use super::draw::{Draw, Drawn, RowDraws};
+use super::draw::{Draw, RowDraws};
 use super::layout::Layout;
 use super::normalize::Tables;
 use super::resize::{ResizeSize, Resizing};
@@ -39,13 +39,6 @@ pub struct Scratch {
     resizing: Resizing,
     visible: Vec<u8>,
     padded: Vec<u8>,
-}
-
-/// One image between the two halves of [`ImagePipeline::run`]: the pixels that its draw needs.
-pub struct Decoded<'d> {
-    source: Pixels<'d>,
-    window: Window,
-    flip: bool,
 }
 
 impl Scratch {
@@ -112,8 +105,8 @@ impl ImagePipeline {
         self.width
     }
 
-    /// Bytes of every result.
-    pub fn sample_bytes(&self) -> usize {
+    /// Bytes of every view.
+    pub fn view_bytes(&self) -> usize {
         self.rgb_bytes() * self.layout.output.bytes()
     }
 
@@ -121,7 +114,7 @@ impl ImagePipeline {
         self.height as usize * self.width as usize * 3
     }
 
-    /// Draws a sample's randomness: a function of the image's size and the row's numbers.
+    /// Draws a view's randomness: a function of the image's size and the row's numbers.
     pub fn draw(&self, image: ImageInfo, rng: &mut impl RowDraws) -> Draw {
         let (crop, (resized_height, resized_width)) = match self.sampling {
             Sampling::Keep => (Rect::whole(&image), (image.height, image.width)),
@@ -140,13 +133,13 @@ impl ImagePipeline {
     }
 
     /// A result back as RGB8, row-major, `height * width * 3` bytes: as people look at it, without its normalisation.
-    /// The very pixels that were resized. `sample`: [`ImagePipeline::sample_bytes`] that this pipeline wrote, or zeros.
+    /// The very pixels that were resized. `sample`: [`ImagePipeline::view_bytes`] that this pipeline wrote, or zeros.
     pub fn rgb(&self, sample: &[u8]) -> Vec<u8> {
         self.layout.read(sample)
     }
 
-    /// Turns one encoded image into one sample: reads the header, draws, decodes what the draw needs, and writes
-    /// exactly [`ImagePipeline::sample_bytes`] to `target`, which is shared memory and never read back. Gives what it drew.
+    /// Turns one encoded image into one view: reads the header, draws, decodes what the draw needs, and writes
+    /// exactly [`ImagePipeline::view_bytes`] to `target`, which is shared memory and never read back.
     ///
     /// # Errors
     /// [`SampleError::Decode`] for a bad image; `target` may then hold anything.
@@ -157,11 +150,9 @@ impl ImagePipeline {
         scratch: &mut Scratch,
         rng: &mut impl RowDraws,
         target: &mut [u8],
-    ) -> Result<Drawn, SampleError> {
-        let image = decoder.info(encoded)?;
-        let draw = self.draw(image, rng);
-        self.run_drawn(encoded, decoder, scratch, &draw, target)?;
-        Ok(Drawn { image, draw })
+    ) -> Result<(), SampleError> {
+        let draw = self.draw(decoder.info(encoded)?, rng);
+        self.run_drawn(encoded, decoder, scratch, &draw, target)
     }
 
     /// [`ImagePipeline::run`] with the draw given, by another field of the sample or by a test.
@@ -176,64 +167,35 @@ impl ImagePipeline {
         draw: &Draw,
         target: &mut [u8],
     ) -> Result<(), SampleError> {
-        self.check_target(target)?;
-        let decoded = self.decode_drawn(encoded, decoder, draw)?;
-        self.finish(&decoded, scratch, target);
-        Ok(())
-    }
-
-    /// The first half of [`ImagePipeline::run`]: header, draw, and the pixels that the draw needs. Apart, so that a
-    /// caller can tell the time of decoding from that of the rest.
-    ///
-    /// # Errors
-    /// As `run`, but for the target's length.
-    pub fn decode<'d>(
-        &self,
-        encoded: &'d [u8],
-        decoder: &'d mut ImageDecoder,
-        rng: &mut impl RowDraws,
-    ) -> Result<(Drawn, Decoded<'d>), SampleError> {
-        let image = decoder.info(encoded)?;
-        let draw = self.draw(image, rng);
-        Ok((Drawn { image, draw }, self.decode_drawn(encoded, decoder, &draw)?))
-    }
-
-    fn decode_drawn<'d>(
-        &self,
-        encoded: &'d [u8],
-        decoder: &'d mut ImageDecoder,
-        draw: &Draw,
-    ) -> Result<Decoded<'d>, SampleError> {
-        let window = Window::of(draw, self.height, self.width);
+        self.check_target(1, target)?;
+        let window = self.window(draw);
         let source = decoder.decode_region(encoded, window.need(draw))?;
-        Ok(Decoded { source, window, flip: draw.flip })
-    }
-
-    /// The second half: resizes, flips and writes what was decoded.
-    ///
-    /// # Errors
-    /// [`SampleError::TargetLength`].
-    pub fn write(
-        &self,
-        decoded: &Decoded<'_>,
-        scratch: &mut Scratch,
-        target: &mut [u8],
-    ) -> Result<(), SampleError> {
-        self.check_target(target)?;
-        self.finish(decoded, scratch, target);
+        self.finish(&source, &window, draw.flip, scratch, target);
         Ok(())
     }
 
-    fn check_target(&self, target: &[u8]) -> Result<(), SampleError> {
-        let (sample_bytes, target_bytes) = (self.sample_bytes(), target.len());
+    /// Which part of the image a draw needs, and what of it is visible.
+    pub(super) fn window(&self, draw: &Draw) -> Window {
+        Window::of(draw, self.height, self.width)
+    }
+
+    pub(super) fn check_target(&self, views: usize, target: &[u8]) -> Result<(), SampleError> {
+        let (sample_bytes, target_bytes) = (views * self.view_bytes(), target.len());
         if sample_bytes == target_bytes {
             return Ok(());
         }
         Err(SampleError::TargetLength { sample_bytes, target_bytes })
     }
 
-    fn finish(&self, decoded: &Decoded<'_>, scratch: &mut Scratch, target: &mut [u8]) {
-        let Decoded { source, window, flip } = decoded;
+    /// Resizes, flips and writes one view. `source` is what `window` needs.
+    pub(super) fn finish(
+        &self,
+        source: &Pixels<'_>,
+        window: &Window,
+        flip: bool,
+        scratch: &mut Scratch,
+        target: &mut [u8],
+    ) {
         let is_padded = window.is_padded(self.height, self.width);
         if self.writes_rgb8() && !flip && !is_padded {
             scratch.resizing.run(source, window, target);
@@ -249,7 +211,7 @@ impl ImagePipeline {
         } else {
             visible
         };
-        self.layout.write(rgb, self.width as usize, *flip, target);
+        self.layout.write(rgb, self.width as usize, flip, target);
     }
 
     /// Whether the resized pixels are already the result.

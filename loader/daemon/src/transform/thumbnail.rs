@@ -33,7 +33,7 @@ pub fn thumbnail(
         .expect("one resize to a size within the limits");
     let crop = Rect::whole(&image);
     let draw = Draw { crop, resized_height: height, resized_width: width, top: 0, left: 0, flip: false };
-    let mut rgb = vec![0; pipeline.sample_bytes()];
+    let mut rgb = vec![0; pipeline.view_bytes()];
     pipeline.run_drawn(encoded, decoder, scratch, &draw, &mut rgb)?;
     Ok(Thumbnail { width, height, rgb })
 }

@@ -160,8 +160,8 @@ impl Bench {
     fn fields(&mut self, task: &mut Task, last: &ReadBuf) -> Result<(), SampleError> {
         let work = &task.work;
         let part = work.part(task.sample.index());
-        // One draw for all spatial fields: each starts from the same generator.
-        let draws = work.epoch.draws(part.position, 0, task.attempt);
+        // One draw a view for all spatial fields: each starts from the same generator.
+        let draws = |view| Draws(work.epoch.draws(part.position, view, task.attempt));
         let Pick { source, sample, .. } = task.pick;
         let (mut file, mut traced) = (0, Vec::new());
         for (index, field) in work.job.fields.iter().enumerate() {
@@ -173,16 +173,16 @@ impl Bench {
                     StoredBytes::write(&task.earlier.get(file).unwrap_or(last).bytes, target);
                     file += 1;
                 }
-                FieldMaker::Image { pipeline, .. } => {
+                FieldMaker::Image { pipeline, views, .. } => {
                     let encoded = task.earlier.get(file).unwrap_or(last);
                     file += 1;
-                    let (mut draws, started) = (Draws(draws.clone()), Instant::now());
-                    let (decoder, scratch) = (&mut self.decoder, &mut self.scratch);
-                    let decoded = pipeline.decode(&encoded.bytes, decoder, &mut draws);
+                    let (decoder, scratch, started) = (&mut self.decoder, &mut self.scratch, Instant::now());
+                    let decoded = pipeline.decode(&encoded.bytes, decoder, (0..*views).map(draws));
                     self.decode += started.elapsed();
-                    let (drawn, decoded) = decoded?;
+                    let decoded = decoded?;
                     pipeline.write(&decoded, scratch, target)?;
                     if let Some(trace) = &work.trace {
+                        let drawn = decoded.into_drawn();
                         traced.push(trace.image(index, drawn, &encoded.bytes, decoder, scratch)?);
                     }
                 }

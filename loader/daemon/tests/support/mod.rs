@@ -141,6 +141,8 @@ impl Node {
 
 /// A batch as a client would copy it.
 pub struct Copied {
+    /// Of every tensor.
+    pub tensors: Vec<Vec<u8>>,
     pub images: Vec<u8>,
     pub labels: Vec<i64>,
     pub valid: Vec<u8>,
@@ -206,10 +208,11 @@ fn copy(session: &Session, ready: &Ready) -> Copied {
         file.read_exact_at(&mut bytes, start + tensor.offset_bytes).expect("the arena's bytes");
         bytes
     };
-    let labels =
-        read(1).chunks_exact(8).map(|bytes| i64::from_ne_bytes(bytes.try_into().expect("8 bytes"))).collect();
-    let valid = if ready.tensors.len() > 2 { read(2) } else { Vec::new() };
-    Copied { images: read(0), labels, valid, valid_rows: ready.valid_rows }
+    let tensors: Vec<_> = (0..ready.tensors.len()).map(read).collect();
+    let labels = tensors[1].chunks_exact(8);
+    let labels = labels.map(|bytes| i64::from_ne_bytes(bytes.try_into().expect("8 bytes"))).collect();
+    let valid = tensors[2..].last().cloned().unwrap_or_default();
+    Copied { images: tensors[0].clone(), tensors, labels, valid, valid_rows: ready.valid_rows }
 }
 
 /// One name for the bytes of many batches.

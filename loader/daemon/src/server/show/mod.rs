@@ -39,8 +39,7 @@ impl Service {
         let _turn = self.fetching.acquire().await.map_err(|error| Fault::internal(error.to_string()))?;
         let job = self.job(peer, &key.order_digest, &key.content_digest)?;
         let looks = chosen(&job, &request.field)?.map(|field| {
-            let sample = pipeline(&job, field).expect("an image field was chosen");
-            let sides = (sample.width(), sample.height());
+            let sides = picture::sides(&job, field);
             Looks { field, scale: Scale::of(sides, rows, request.original, tile_px) }
         });
         let original = looks.as_ref().filter(|_| request.original).map(|looks| {

@@ -3,14 +3,17 @@
 use std::os::unix::fs::FileExt;
 
 use forebay_proto::v1;
-use image::RgbImage;
+use image::{RgbImage, imageops};
 
 use super::rows::rect;
 use super::words;
+use crate::decode::Rect;
 use crate::error::{Fault, Kind};
+use crate::job::Job;
 use crate::server::fetch::Made;
-use crate::sheet::{self, Cut, Scale, Tile};
+use crate::sheet::{self, Cut, PAPER, Scale, Tile};
 use crate::trace::TracedRow;
+use crate::transform::ImagePipeline;
 
 /// Which image is shown, and how large.
 pub struct Looks {
@@ -45,22 +48,50 @@ pub fn draw(
     Ok(sheet::png(&drawn.image))
 }
 
+/// Width and height of a field's sample on the sheet, in pixels: its views in a grid.
+pub fn sides(job: &Job, field: usize) -> (u32, u32) {
+    let pipeline = super::pipeline(job, field).expect("an image field was chosen");
+    let views = job.fields[field].views();
+    let (columns, gap) = (columns(views), gap(pipeline));
+    let along = |count: u32, side: u32| count * (side + gap) - gap;
+    (along(columns, pipeline.width()), along(views.div_ceil(columns), pipeline.height()))
+}
+
+/// Between two views, in pixels of a view: seen, and not much of the sheet.
+fn gap(pipeline: &ImagePipeline) -> u32 {
+    (pipeline.width().max(pipeline.height()) / 56).max(1)
+}
+
+/// Views beside each other: as many as below each other, or one more.
+fn columns(views: u32) -> u32 {
+    (1..=views).find(|side| side * side >= views).unwrap_or(1)
+}
+
 /// The pixels of one row, read out of the batch itself.
 fn sample(made: &Made, field: usize, row: u32) -> Result<RgbImage, Fault> {
     let pipeline = super::pipeline(&made.work.job, field).expect("an image field was chosen");
-    let offset = made.layout.tensors()[field].sample_offset_bytes(row);
-    let mut bytes = vec![0; pipeline.sample_bytes()];
+    let place = made.layout.tensors()[field];
+    let mut bytes = vec![0; place.stride_bytes as usize];
     made.file()?
-        .read_exact_at(&mut bytes, offset)
+        .read_exact_at(&mut bytes, place.sample_offset_bytes(row))
         .map_err(|error| Fault::from_error(Kind::Internal, &error))?;
-    let rgb = pipeline.rgb(&bytes);
-    Ok(RgbImage::from_raw(pipeline.width(), pipeline.height(), rgb).expect("a sample has its pixels"))
+    let (width, height) = sides(&made.work.job, field);
+    let (columns, gap) = (columns(made.work.job.fields[field].views()), gap(pipeline));
+    let mut sample = RgbImage::from_pixel(width, height, PAPER);
+    for (view, bytes) in (0..).zip(bytes.chunks_exact(pipeline.view_bytes())) {
+        let pixels = RgbImage::from_raw(pipeline.width(), pipeline.height(), pipeline.rgb(bytes));
+        let (x, y) = (view % columns * (pipeline.width() + gap), view / columns * (pipeline.height() + gap));
+        imageops::replace(&mut sample, &pixels.expect("a view has its pixels"), x.into(), y.into());
+    }
+    Ok(sample)
 }
 
 fn original(row: &mut TracedRow, report: &v1::RowReport, field: usize, name: &str) -> Option<Cut> {
     let image = row.images.iter_mut().find(|image| image.field == field)?.original.take()?;
-    let report = report.images.iter().find(|image| image.field == name)?;
-    let part = report.crop?;
-    let part = crate::decode::Rect { left: part.left, top: part.top, width: part.width, height: part.height };
-    Some(Cut { image, part, stored: (report.width, report.height) })
+    let views: Vec<_> = report.images.iter().filter(|image| image.field == name).collect();
+    let stored = views.first().map(|view| (view.width, view.height))?;
+    let parts = views.iter().filter_map(|view| view.crop);
+    let parts =
+        parts.map(|part| Rect { left: part.left, top: part.top, width: part.width, height: part.height });
+    Some(Cut { image, parts: parts.collect(), stored })
 }

@@ -47,7 +47,7 @@ fn report(made: &Made, file: &File, row: &TracedRow, ledger: &[BadRow]) -> Resul
         valid: planned.valid && stands,
         key: job.key(row.pick),
         attempt: row.attempt,
-        images: row.images.iter().map(|image| image_report(job, image)).collect(),
+        images: row.images.iter().flat_map(|image| image_reports(job, image)).collect(),
         class_name: if stands { class_name(job, row).unwrap_or_default() } else { String::new() },
         values,
         bad: bad(work.range.epoch, planned.position, ledger),
@@ -70,14 +70,15 @@ fn bad(epoch: u64, position: u64, ledger: &[BadRow]) -> Vec<v1::BadSample> {
     told.collect()
 }
 
-fn image_report(job: &Job, image: &TracedImage) -> v1::ImageReport {
+/// One report a view.
+fn image_reports(job: &Job, image: &TracedImage) -> impl Iterator<Item = v1::ImageReport> {
     let field = &job.fields[image.field];
     let pipeline = super::pipeline(job, image.field).expect("only image fields are traced");
-    let draw = &image.drawn.draw;
-    v1::ImageReport {
+    let stored = image.drawn.image;
+    image.drawn.views.iter().zip(0..).map(move |(draw, view)| v1::ImageReport {
         field: field.spec.name.clone(),
-        width: image.drawn.image.width,
-        height: image.drawn.image.height,
+        width: stored.width,
+        height: stored.height,
         crop: Some(rect(draw.shows(pipeline.height(), pipeline.width()))),
         flip: draw.flip,
         taken: Some(rect(draw.crop)),
@@ -85,7 +86,8 @@ fn image_report(job: &Job, image: &TracedImage) -> v1::ImageReport {
         resized_height: draw.resized_height,
         left: draw.left,
         top: draw.top,
-    }
+        view,
+    })
 }
 
 /// A rectangle for the wire.

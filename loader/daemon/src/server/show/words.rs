@@ -13,6 +13,8 @@ const KEY_CHARS: usize = 44;
 const NOTE_CHARS: usize = 100;
 /// Values that are told below a sample.
 const VALUES_BELOW: usize = 3;
+/// Views of which the crop is told below a sample.
+const VIEWS_BELOW: usize = 3;
 
 /// The lines that head a sheet and its table.
 pub fn head(made: &Made, looks: Option<&Looks>) -> Vec<String> {
@@ -40,8 +42,12 @@ fn pipeline(job: &Job, looks: &Looks) -> [String; 2] {
     let pipeline = super::pipeline(job, looks.field).expect("an image field was chosen");
     let ops: Vec<_> = pipeline.ops().iter().map(ToString::to_string).collect();
     let normalised = pipeline.ops().iter().any(|op| matches!(op, ImageOp::Normalize { .. }));
-    let mut facts =
-        vec![format!("{} {}×{}×3", field.spec.dtype.as_str(), pipeline.height(), pipeline.width())];
+    let views = match field.views() {
+        1 => String::new(),
+        views => format!("{views} views of "),
+    };
+    let dtype = field.spec.dtype.as_str();
+    let mut facts = vec![format!("{views}{dtype} {}×{}×3", pipeline.height(), pipeline.width())];
     facts.extend(normalised.then(|| "normalised, shown de-normalised".to_owned()));
     facts.extend(looks.scale.in_words());
     [format!("{}: {}", field.spec.name, ops.join(" · ")), facts.join(" · ")]
@@ -49,8 +55,8 @@ fn pipeline(job: &Job, looks: &Looks) -> [String; 2] {
 
 /// What stands below a sample.
 pub fn below(row: &v1::RowReport, field: &str) -> Vec<(String, Ink)> {
-    let image = row.images.iter().find(|image| image.field == field);
-    let flipped = if image.is_some_and(|image| image.flip) { " · flipped" } else { "" };
+    let views: Vec<_> = row.images.iter().filter(|image| image.field == field).collect();
+    let flipped = if matches!(views[..], [one] if one.flip) { " · flipped" } else { "" };
     let mut lines = vec![(format!("row {}{flipped}", row.position), Ink::Faint)];
     if !row.class_name.is_empty() {
         lines.push((row.class_name.clone(), Ink::Plain));
@@ -58,7 +64,7 @@ pub fn below(row: &v1::RowReport, field: &str) -> Vec<(String, Ink)> {
     let told = row.values.iter().filter(|value| row.class_name.is_empty() || value.name != "label");
     lines.extend(told.take(VALUES_BELOW).map(|value| (format!("{} {}", value.name, value.text), Ink::Plain)));
     lines.push((row.key.clone(), Ink::Plain));
-    lines.extend(image.map(|image| (crop(image), Ink::Faint)));
+    lines.extend(crops(&views).into_iter().map(|line| (line, Ink::Faint)));
     lines.extend(note(row).map(|note| (note, ink(row.state()).unwrap_or(Ink::Plain))));
     lines
 }
@@ -71,6 +77,21 @@ pub fn ink(state: RowState) -> Option<Ink> {
         RowState::Masked | RowState::Failed => Some(Ink::Red),
         RowState::Repeated => Some(Ink::Blue),
     }
+}
+
+/// A line a view, where it has several with its number and whether it is flipped; of many, the first ones.
+fn crops(views: &[&v1::ImageReport]) -> Vec<String> {
+    if let [one] = views {
+        return vec![crop(one)];
+    }
+    let line = |image: &&v1::ImageReport| {
+        let flipped = if image.flip { " · flipped" } else { "" };
+        format!("{}: {}{flipped}", image.view, crop(image))
+    };
+    let mut lines: Vec<_> = views.iter().take(VIEWS_BELOW).map(line).collect();
+    let more = views.len() - lines.len();
+    lines.extend((more > 0).then(|| format!("and {more} more")));
+    lines
 }
 
 /// The part of the stored image.
@@ -105,10 +126,10 @@ pub fn table(head: &[String], rows: &[v1::RowReport]) -> String {
     columns.extend(has_class.then(|| "class".to_owned()));
     let values = names(rows, |row| row.values.iter().map(|value| value.name.clone()).collect());
     columns.extend(values.iter().cloned());
-    let images = names(rows, |row| row.images.iter().map(|image| image.field.clone()).collect());
-    for field in &images {
-        let name = if images.len() > 1 { format!("crop of {field}") } else { "crop".to_owned() };
-        columns.extend([name, "flip".to_owned()]);
+    let images =
+        names(rows, |row| row.images.iter().map(|image| (image.field.clone(), image.view)).collect());
+    for image in &images {
+        columns.extend([crop_column(image, &images), "flip".to_owned()]);
     }
     let mut lines = vec![columns];
     for row in rows {
@@ -118,8 +139,8 @@ pub fn table(head: &[String], rows: &[v1::RowReport]) -> String {
             let text = row.values.iter().find(|value| value.name == *name).map(|value| &value.text);
             cells.push(text.map_or_else(String::new, |text| told(text)));
         }
-        for field in &images {
-            let image = row.images.iter().find(|image| image.field == *field);
+        for (field, view) in &images {
+            let image = row.images.iter().find(|image| (&image.field, image.view) == (field, *view));
             cells.push(image.map(crop).unwrap_or_default());
             cells.push(if image.is_some_and(|image| image.flip) {
                 "flipped".to_owned()
@@ -135,8 +156,17 @@ pub fn table(head: &[String], rows: &[v1::RowReport]) -> String {
     text
 }
 
+/// What heads the crops of one view of one image, told apart from the others as far as there are any.
+fn crop_column((field, view): &(String, u32), all: &[(String, u32)]) -> String {
+    let has_views = all.iter().filter(|(other, _)| other == field).count() > 1;
+    let has_others = all.iter().any(|(other, _)| other != field);
+    let number = if has_views { format!(" {view}") } else { String::new() };
+    let name = if has_others { format!(" of {field}") } else { String::new() };
+    format!("crop{number}{name}")
+}
+
 /// The names of what rows have, where one of them has any.
-fn names(rows: &[v1::RowReport], of: impl Fn(&v1::RowReport) -> Vec<String>) -> Vec<String> {
+fn names<T>(rows: &[v1::RowReport], of: impl Fn(&v1::RowReport) -> Vec<T>) -> Vec<T> {
     rows.iter().map(of).max_by_key(Vec::len).unwrap_or_default()
 }
 
@@ -195,6 +225,31 @@ mod tests {
     fn a_sample_is_told_by_row_class_key_and_crop() {
         let lines: Vec<_> = below(&row(RowState::Ok), "image").into_iter().map(|(line, _)| line).collect();
         assert_eq!(lines, ["row 12 · flipped", "ant", "ant/2.jpg", "318×211 at 182,57 of 500×375"]);
+    }
+
+    #[test]
+    fn each_view_is_told_by_its_number_and_of_many_the_first_ones() {
+        let mut row = row(RowState::Ok);
+        let second = v1::ImageReport { view: 1, flip: false, crop: None, ..row.images[0].clone() };
+        row.images.push(second);
+        let told = |row: &v1::RowReport| {
+            let lines = below(row, "image").into_iter().map(|(line, _)| line).skip(3);
+            lines.collect::<Vec<_>>()
+        };
+        let two = ["0: 318×211 at 182,57 of 500×375 · flipped", "1: all of 500×375"];
+        assert_eq!(told(&row), two);
+        assert_eq!(below(&row, "image")[0].0, "row 12");
+        let heads =
+            |row: &v1::RowReport| table(&[], std::slice::from_ref(row)).lines().next().map(str::to_owned);
+        let columns: Vec<_> =
+            heads(&row).iter().flat_map(|head| head.split_whitespace()).map(str::to_owned).collect();
+        assert_eq!(columns.join(" "), "row key class label crop 0 flip crop 1 flip");
+        row.images.extend([2, 3].map(|view| v1::ImageReport { view, ..row.images[1].clone() }));
+        assert_eq!(told(&row), [two[0], two[1], "2: all of 500×375", "and 1 more"]);
+        row.images.push(v1::ImageReport { field: "mask".to_owned(), view: 0, ..row.images[1].clone() });
+        assert!(
+            heads(&row).is_some_and(|head| head.contains("crop 2 of image") && head.contains("crop of mask"))
+        );
     }
 
     #[test]

@@ -32,7 +32,7 @@ fn picture() -> (Vec<u8>, ImageInfo) {
 
 fn sample(pipeline: &ImagePipeline, draw: &Draw) -> Vec<u8> {
     let mut decoder = ImageDecoder::new(ImageLimits::default());
-    let mut target = vec![0xAA; pipeline.sample_bytes()];
+    let mut target = vec![0xAA; pipeline.view_bytes()];
     pipeline
         .run_drawn(&picture().0, &mut decoder, &mut Scratch::new(), draw, &mut target)
         .expect("a sound picture");
@@ -43,11 +43,11 @@ fn sample(pipeline: &ImagePipeline, draw: &Draw) -> Vec<u8> {
 fn the_size_of_every_result_is_known_before_any_image() {
     for ops in [&[CROP][..], &[EXACT], &[CENTER], &[SHORTER, CENTER], &[CROP, FLIP]] {
         let pipeline = u8_hwc(ops).expect("a fixed size");
-        assert_eq!((pipeline.height(), pipeline.width(), pipeline.sample_bytes()), (24, 20, 24 * 20 * 3));
+        assert_eq!((pipeline.height(), pipeline.width(), pipeline.view_bytes()), (24, 20, 24 * 20 * 3));
     }
     let ops = [CROP, FLIP, NORMALIZE];
     let floats = ImagePipeline::new(&ops, OutputType::F32, OutputOrder::ChannelsFirst).expect("a fixed size");
-    assert_eq!(floats.sample_bytes(), 24 * 20 * 3 * 4);
+    assert_eq!(floats.view_bytes(), 24 * 20 * 3 * 4);
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_range_of_the_wrong_length_is_refused() {
 fn a_bad_image_is_the_decoders_error() {
     let pipeline = u8_hwc(&[CROP]).expect("a fixed size");
     let mut decoder = ImageDecoder::new(ImageLimits::default());
-    let mut target = vec![0; pipeline.sample_bytes()];
+    let mut target = vec![0; pipeline.view_bytes()];
     let result = pipeline.run(b"GIF89a", &mut decoder, &mut Scratch::new(), &mut SplitMix(1), &mut target);
     assert!(matches!(result, Err(SampleError::Decode(error)) if error.is_unsupported()));
 }
@@ -110,7 +110,7 @@ fn the_same_numbers_give_the_same_draw_and_run_uses_it() {
     for seed in 0..50 {
         let draw = pipeline.draw(info, &mut SplitMix(seed));
         let mut decoder = ImageDecoder::new(ImageLimits::default());
-        let mut target = vec![0; pipeline.sample_bytes()];
+        let mut target = vec![0; pipeline.view_bytes()];
         pipeline
             .run(&encoded, &mut decoder, &mut Scratch::new(), &mut SplitMix(seed), &mut target)
             .expect("a sound picture");
