@@ -19,7 +19,8 @@ from forebay.errors import ForebayError, InvalidError, from_wire
 
 def spec_of(data: Any, **changes: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {
-        "fields": None, "transform": None, "dtype": None, "memory_order": "MEMORY_ORDER_CHANNELS_LAST",
+        "fields": None, "transform": None, "dtype": None, "views": None,
+        "memory_order": "MEMORY_ORDER_CHANNELS_LAST",
         "order": {"sampler": "SAMPLER_SHUFFLED", "seed": str(2**63)}, "on_bad_sample": "mask",
         "bad_sample_budget": 3, "job_id": "run-1",
     }  # fmt: skip
@@ -47,6 +48,24 @@ def test_a_folder_becomes_image_and_label(tmp_path: Path) -> None:
         "order": {"sampler": "SAMPLER_SHUFFLED", "seed": "9223372036854775808"},
         "on_bad_sample": {"policy": "BAD_SAMPLE_POLICY_MASK", "budget_count": "3"},
     }
+
+
+def test_views_belong_to_an_image_or_to_a_folders_images(tmp_path: Path) -> None:
+    crop = [t.RandomResizedCrop(8)]
+    assert spec_of(tmp_path, transform=crop, views=2)["fields"][0]["views"] == 2
+    assert spec_of(tmp_path, transform=crop, views=1) == spec_of(tmp_path, transform=crop)
+    fields = {"image": forebay.Image("path", crop, views=16), "label": forebay.Value()}
+    assert spec_of(tmp_path / "x.csv", fields=fields)["fields"][0]["views"] == 16
+    for wrong in (0, 17, -1, 1.5, True, "2"):
+        for make in (lambda views: forebay.Image(views=views), lambda views: spec_of(tmp_path, views=views)):
+            with pytest.raises(InvalidError, match=r"views=.*from 1 to 16"):
+                make(wrong)
+    with pytest.raises(InvalidError, match="views= belong to the fields"):
+        spec_of(tmp_path, fields=fields, views=2)
+    with pytest.raises(InvalidError, match=r"views= need to know .*\n.*fields=\{'image': forebay.Image"):
+        spec_of(tmp_path / "x.csv", views=2)
+    with pytest.raises(TypeError, match="views"):
+        forebay.Value(views=2)  # type: ignore[call-arg]
 
 
 def test_sources_are_told_apart(tmp_path: Path) -> None:

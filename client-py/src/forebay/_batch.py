@@ -43,15 +43,15 @@ def arrays(owner: Owner, places: Sequence[Place]) -> list[Array]:
 def places(tensors: tuple[_wire.Tensor, ...], specs: tuple[TensorSpec, ...], length: int) -> list[Place]:
     """Check where a batch's tensors lie within its `length` bytes; equal batches are checked once.
 
-    Dims as the daemon gives them, but channels-last tensors come as they lie in memory: N, H, W, C.
+    Dims as the daemon gives them, but channels-last tensors come as they lie in memory: N, H, W, C, or N, V, H, W, C.
     """
     if len(tensors) != len(specs):
         raise ProtocolError(f"a batch of {len(tensors)} tensors where {len(specs)} were declared")
     made: list[Place] = []
     for tensor, spec in zip(tensors, specs):
         dims = tensor.dims
-        if spec.channels_last and len(dims) == 4:
-            dims = (dims[0], dims[2], dims[3], dims[1])
+        if spec.channels_last and len(dims) > 3:
+            dims = (*dims[:-3], *dims[-2:], dims[-3])
         dtype = _DTYPES.get(spec.dtype)
         if dtype is None:
             raise ProtocolError(f"tensor {spec.name} has dtype {spec.dtype}, which this client does not know")

@@ -63,6 +63,7 @@ class Loader(Generic[B]):
             the same batch again.
         fields: name -> `forebay.Image`, `forebay.Value` or `forebay.Source`; batches are then dicts.
         dtype: of a folder's images, `uint8` or `float32` (default: float32 behind Normalize).
+        views: of each of a folder's images, 1 to 16 (default 1): as many random crops of it, from one decode.
         global_batch_size: the alternative to batch_size: rows of all ranks together.
         drop_last: leave out the rows that fill no whole batch; the same as `tail="drop"`.
         tail: `drop`, `partial` (the default) or `pad`; repeated rows have `valid` 0.
@@ -101,6 +102,7 @@ class Loader(Generic[B]):
         batch_transform: Callable[[Any], Any] | None = None,
         fields: Mapping[str, Field] | None = None,
         dtype: str | None = None,
+        views: int | None = None,
         global_batch_size: int | None = None,
         drop_last: bool = False,
         tail: str | None = None,
@@ -150,6 +152,7 @@ class Loader(Generic[B]):
             fields=fields,
             transform=transform,
             dtype=dtype,
+            views=views,
             memory_order=self._memory_order,
             order=self._order.spec,
             on_bad_sample=on_bad_sample,

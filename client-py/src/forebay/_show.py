@@ -31,11 +31,11 @@ class Rect:
 
 @record
 class ImageCut:
-    """What an image field drew for one row.
+    """What a view of an image field drew for one row.
 
-    `size`: width and height of the stored image. `crop`: the part of it that the sample shows, rounded outward.
-    Exactly: `taken` was resized to `resized` (width, height), and the sample begins in it at `start` (left, top;
-    negative: so many zeros); `flip`: left and right exchanged last.
+    `view`: which one, from 0. `size`: width and height of the stored image. `crop`: the part of it that the view
+    shows, rounded outward. Exactly: `taken` was resized to `resized` (width, height), and the view begins in it at
+    `start` (left, top; negative: so many zeros); `flip`: left and right exchanged last.
     """
 
     field: str
@@ -45,6 +45,7 @@ class ImageCut:
     taken: Rect
     resized: tuple[int, int]
     start: tuple[int, int]
+    view: int = 0
 
 
 @record
@@ -61,8 +62,8 @@ class ShownRow:
     """What became of one row of a batch.
 
     `state`: `ok`, `substituted`, `masked`, `repeated` (it only fills the batch up) or `failed` (a session ends
-    here). `key`: the sample that stands in it. `values`: the other fields, as text. `tile`: where the sample is
-    on the sheet; None without one.
+    here). `key`: the sample that stands in it. `values`: the other fields, as text. `images`: one a view. `tile`:
+    where the sample is on the sheet, its views in a grid; None without one.
     """
 
     epoch: int
@@ -85,12 +86,12 @@ class ShownRow:
 
     @property
     def crop(self) -> Rect | None:
-        """The first image's crop."""
+        """The crop of the first image's first view."""
         return self.images[0].crop if self.images else None
 
     @property
     def flip(self) -> bool:
-        """Whether the first image is flipped."""
+        """Whether the first image's first view is flipped."""
         return bool(self.images) and self.images[0].flip
 
 
@@ -219,6 +220,7 @@ def _image(image: Wire) -> ImageCut:
         taken=_rect(image.get("taken", {})),
         resized=pair("resized_width", "resized_height"),
         start=pair("left", "top"),
+        view=int(image.get("view", 0)),
     )
 
 

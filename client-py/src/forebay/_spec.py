@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Union, cast
 
+from ._checks import whole
 from ._record import record
 from .errors import InvalidError
 from .transforms import split_dtype
@@ -16,6 +17,7 @@ _LIST_FORMATS = {".csv": "CSV", ".jsonl": "JSONL", ".ndjson": "JSONL", ".parquet
 _COLUMN_KINDS = ("path", "int", "float", "float_vector", "multi_hot", "weight", "text")
 _DTYPES = ("uint8", "int32", "int64", "float32", "float64", "bool", "utf8")
 _POLICIES = ("fail", "substitute", "mask")
+_VIEWS_MAX = 16
 
 StrPath = Union[str, "os.PathLike[str]"]
 
@@ -98,12 +100,18 @@ class Records:
 class Image:
     """A JPEG or PNG, decoded to RGB: uint8 or, behind Normalize or by `dtype`, float32.
 
-    `column`: the source's column (default: the field's own name).
+    `column`: the source's column (default: the field's own name). `views`: how often the transforms are run on
+    each image, 1 to 16 times, with random draws of their own and one decode; a batch of several has a dimension
+    more, `[rows, views, ...]`.
     """
 
     column: str = ""
     transform: Sequence[Any] = ()
     dtype: str | None = None
+    views: int = 1
+
+    def __post_init__(self) -> None:
+        whole("views", self.views, 1, _VIEWS_MAX)
 
     def to_spec(self, name: str, memory_order: str) -> dict[str, Any]:
         """Give the `forebay.v1.Field`."""
@@ -115,7 +123,7 @@ class Image:
                 f"field {name}: an image{' behind Normalize' if normalized else ''} cannot be {chosen}",
                 hint="leave dtype out: uint8, and float32 behind Normalize",
             )
-        return {
+        spec = {
             "name": name,
             "column": self.column or name,
             "decode": "DECODE_IMAGE",
@@ -123,6 +131,7 @@ class Image:
             "dtype": f"DTYPE_{(chosen or ('float32' if normalized else 'uint8')).upper()}",
             "memory_order": memory_order,
         }
+        return {**spec, "views": int(self.views)} if self.views > 1 else spec
 
 
 @record
@@ -189,6 +198,7 @@ def build(
     fields: Mapping[str, Field] | None,
     transform: Sequence[Any] | None,
     dtype: str | None,
+    views: int | None,
     memory_order: str,
     order: Mapping[str, Any],
     on_bad_sample: str,
@@ -203,10 +213,10 @@ def build(
         raise InvalidError(f"on_bad_sample={on_bad_sample!r} is not one of {', '.join(_POLICIES)}")
     is_tuple = fields is None and isinstance(origins[0][0], Folder)
     if fields is None:
-        fields = _default_fields([origin for origin, _ in origins], transform, dtype)
-    elif transform is not None or dtype is not None:
+        fields = _default_fields([origin for origin, _ in origins], transform, dtype, views)
+    elif transform is not None or dtype is not None or views is not None:
         raise InvalidError(
-            "transform= and dtype= belong to the fields", hint="fields={'image': Image(transform=[...])}"
+            "transform=, dtype= and views= belong to the fields", hint="fields={'image': Image(transform=[...])}"
         )
     spec: dict[str, Any] = {
         "sources": [spec for _, spec in origins],
@@ -223,7 +233,7 @@ def build(
 
 
 def _default_fields(
-    origins: Sequence[Origin], transform: Sequence[Any] | None, dtype: str | None
+    origins: Sequence[Origin], transform: Sequence[Any] | None, dtype: str | None, views: int | None
 ) -> Mapping[str, Field]:
     folders = sum(isinstance(origin, Folder) for origin in origins)
     if 0 < folders < len(origins):
@@ -232,11 +242,12 @@ def _default_fields(
             hint="fields={'image': forebay.Image(), 'label': forebay.Value()}",
         )
     if folders:
-        return {"image": Image(transform=_as_list(transform), dtype=dtype), "label": Value()}
-    if transform is None and dtype is None:
+        image = Image(transform=_as_list(transform), dtype=dtype, views=1 if views is None else views)
+        return {"image": image, "label": Value()}
+    if transform is None and dtype is None and views is None:
         return {}  # every column, in order
     raise InvalidError(
-        "transform= and dtype= need to know their column in a list of several",
+        "transform=, dtype= and views= need to know their column in a list of several",
         hint="fields={'image': forebay.Image(column='path', transform=[...]), 'label': forebay.Value()}",
     )
 

@@ -18,8 +18,9 @@ class DataLoader(Loader[Any]):
     """Numpy batches; all arguments of `forebay._loader.Loader`, and `layout`.
 
     A folder gives `(images, labels)`: images `(rows, height, width, 3)` with `layout="NHWC"` or
-    `(rows, 3, height, width)` with `"NCHW"`, uint8 or float32; labels `(rows,)` int64. Anything else gives a
-    dict in declared order. The arrays are writable and stay valid as long as they or views of them live.
+    `(rows, 3, height, width)` with `"NCHW"`, uint8 or float32, with `views=2` behind a dimension more,
+    `(rows, 2, ...)`; labels `(rows,)` int64. Anything else gives a dict in declared order. The arrays are writable and
+    stay valid as long as they or views of them live.
     """
 
     def __init__(self, *args: Any, layout: str = "NHWC", **kwargs: Any) -> None:
@@ -31,8 +32,8 @@ class DataLoader(Loader[Any]):
         super().__init__(*args, **kwargs)
 
     def _tensor(self, array: Array, spec: TensorSpec) -> Array:
-        if self._layout == "NCHW" and spec.channels_last and array.ndim == 4:
-            return np.moveaxis(array, 3, 1)
+        if self._layout == "NCHW" and spec.channels_last and array.ndim > 3:
+            return np.moveaxis(array, -1, -3)
         return array
 
     def _mask(self, valid: Array) -> Array:

@@ -21,13 +21,15 @@ class DataLoader(Loader[Any]):
     """Torch batches; all arguments of `forebay._loader.Loader`.
 
     A folder gives `(images, labels)`: images of shape `(rows, 3, height, width)` in channels_last memory,
-    uint8 or float32; labels `(rows,)` int64. Anything else gives a dict in declared order. In-place changes
+    uint8 or float32; labels `(rows,)` int64. With `views=2` the images are `(rows, 2, 3, height, width)`:
+    `a, b = images.unbind(1)` takes them apart and `images.flatten(0, 1)` is all of them as one batch in channels_last
+    memory, both without a copy. Anything else gives a dict in declared order. In-place changes
     are harmless, and the memory is the batch's as long as a tensor or a view of it lives.
     """
 
     def _tensor(self, array: Array, spec: TensorSpec) -> torch.Tensor:
         tensor = _from_numpy(array)
-        return tensor.permute(0, 3, 1, 2) if spec.channels_last and array.ndim == 4 else tensor
+        return tensor.movedim(-1, -3) if spec.channels_last and array.ndim > 3 else tensor
 
     def _mask(self, valid: Array) -> torch.Tensor:
         return _from_numpy(valid)
