@@ -5,10 +5,10 @@ use super::draw::{Draw, RowDraws};
 use super::layout::Layout;
 use super::normalize::Tables;
 use super::resize::{ResizeSize, Resizing};
+use super::rows::SampleRows;
 use super::window::Window;
 use super::{ImageOp, OutputOrder, OutputType, SampleError, TransformError};
 use super::{center_crop, flip, random_resized_crop};
-use crate::buffer::grown;
 use crate::decode::{ImageDecoder, ImageInfo, Pixels, Rect};
 
 /// Longest side of a result, in pixels: what batches are made of, not posters.
@@ -37,8 +37,7 @@ pub struct ImagePipeline {
 #[derive(Default)]
 pub struct Scratch {
     resizing: Resizing,
-    visible: Vec<u8>,
-    padded: Vec<u8>,
+    row: Vec<u8>,
 }
 
 impl Scratch {
@@ -196,37 +195,10 @@ impl ImagePipeline {
         scratch: &mut Scratch,
         target: &mut [u8],
     ) {
-        let is_padded = window.is_padded(self.height, self.width);
-        if self.writes_rgb8() && !flip && !is_padded {
-            scratch.resizing.run(source, window, target);
-            return;
-        }
-        let visible_bytes = window.x.len as usize * window.y.len as usize * 3;
-        let visible = grown(&mut scratch.visible, visible_bytes);
-        scratch.resizing.run(source, window, visible);
-        let rgb = if is_padded {
-            let padded = grown(&mut scratch.padded, self.rgb_bytes());
-            pad(visible, window, self.width as usize, padded);
-            padded
-        } else {
-            visible
-        };
-        self.layout.write(rgb, self.width as usize, flip, target);
-    }
-
-    /// Whether the resized pixels are already the result.
-    fn writes_rgb8(&self) -> bool {
-        self.layout.output == OutputType::U8 && self.layout.order == OutputOrder::ChannelsLast
-    }
-}
-
-/// Puts the visible part where it belongs, zeros around it.
-fn pad(visible: &[u8], window: &Window, width: usize, padded: &mut [u8]) {
-    padded.fill(0);
-    let (left, len) = (window.x.pad as usize * 3, window.x.len as usize * 3);
-    let rows = padded.chunks_exact_mut(width * 3).skip(window.y.pad as usize);
-    for (from, row) in visible.chunks_exact(len).zip(rows) {
-        row[left..left + len].copy_from_slice(from);
+        let Scratch { resizing, row } = scratch;
+        let size = (self.height, self.width);
+        let mut rows = SampleRows::new(&self.layout, size, window, flip, row, target);
+        resizing.run(source, window, flip, &mut rows);
     }
 }
 

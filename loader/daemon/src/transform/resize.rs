@@ -1,10 +1,7 @@
-//! `Resize`: antialiased bilinear, through fast_image_resize.
+//! `Resize`: antialiased bilinear, by the kernels beside this file.
 
-use fast_image_resize::images::{CroppedImage, Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-
-use super::window::Window;
-use crate::buffer::grown;
+use super::kernels::{Kernel, Source, Span, Target};
+use super::window::{Side, Window};
 use crate::decode::{ImageInfo, Pixels};
 
 /// What `Resize` is asked for.
@@ -35,60 +32,43 @@ impl ResizeSize {
     }
 }
 
-/// A worker thread's resizer and its buffer between the two passes.
+/// A worker thread's resizer.
 #[derive(Default)]
-pub(super) struct Resizing {
-    resizer: Resizer,
-    narrowed: Vec<u8>,
-}
-
-const FITS: &str = "both sides were computed inside the decoded region";
+pub(super) struct Resizing(Kernel);
 
 impl Resizing {
-    /// Resizes what `window` shows of the resized image into `target`, `window.y.len * window.x.len * 3` bytes.
-    /// `source` is what the window needs. `target` is only written.
+    /// Resizes what `window` shows of the resized image into the rows of `target`, each `window.x.len * 3` bytes; with
+    /// `mirrored`, left and right exchanged. `source` is what the window needs.
     ///
     /// Columns first, rounded to u8, then rows, as torch and Pillow do it: all parity cases but one have torchvision's
-    /// very bytes, that one differs by one level in 0.02 % of its values. fast_image_resize by itself goes the other
-    /// way round and puts 23 % of the values of a natural image one level off.
-    pub fn run(&mut self, source: &Pixels<'_>, window: &Window, target: &mut [u8]) {
+    /// very bytes, that one differs by one level in 0.02 % of its values.
+    pub fn run(&mut self, source: &Pixels<'_>, window: &Window, mirrored: bool, target: &mut impl Target) {
         let (x, y) = (&window.x, &window.y);
         if x.is_unscaled() && y.is_unscaled() {
-            return copy(source, window, target);
+            return copy(source, window, mirrored, target);
         }
-        let image = ImageRef::new(source.width, source.height, source.rgb, PixelType::U8x3).expect(FITS);
-        let region = source.region;
-        // A view and not fast_image_resize's own crop box: a box would let the filter look beyond the crop.
-        let view =
-            CroppedImage::new(&image, region.left, region.top, region.width, region.height).expect(FITS);
-        let mut to = Image::from_slice_u8(x.len, y.len, target, PixelType::U8x3).expect(FITS);
-        if x.is_unscaled() || y.is_unscaled() {
-            let options = bilinear(x.from, y.from, x.span, y.span);
-            return self.resizer.resize(&view, &mut to, &options).expect(FITS);
-        }
-        let (width, height) = (x.len, region.height);
-        let narrowed = grown(&mut self.narrowed, width as usize * height as usize * 3);
-        let mut between = Image::from_slice_u8(width, height, narrowed, PixelType::U8x3).expect(FITS);
-        let columns = bilinear(x.from, 0.0, x.span, f64::from(height));
-        self.resizer.resize(&view, &mut between, &columns).expect(FITS);
-        let rows = bilinear(0.0, y.from, f64::from(width), y.span);
-        self.resizer.resize(&between, &mut to, &rows).expect(FITS);
+        let Pixels { rgb, width, region, .. } = *source;
+        let stride_bytes = width as usize * 3;
+        let first = region.top as usize * stride_bytes + region.left as usize * 3;
+        let span =
+            |side: &Side, source_len| Span { source_len, from: side.from, span: side.span, len: side.len };
+        let source = Source { rgb: &rgb[first..], stride_bytes, height: region.height as usize };
+        self.0.run(source, (span(x, region.width), span(y, region.height)), mirrored, target);
     }
 }
 
-/// Antialiased, of the given box of the source.
-fn bilinear(left: f64, top: f64, width: f64, height: f64) -> ResizeOptions {
-    ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-        .crop(left, top, width, height)
-        .use_alpha(false)
-}
-
-fn copy(source: &Pixels<'_>, window: &Window, target: &mut [u8]) {
+fn copy(source: &Pixels<'_>, window: &Window, mirrored: bool, target: &mut impl Target) {
     let (left, len) = (window.x.from as usize * 3, window.x.len as usize * 3);
-    let rows = source.rows().skip(window.y.from as usize);
-    for (to, row) in target.chunks_exact_mut(len).zip(rows) {
-        to.copy_from_slice(&row[left..left + len]);
+    let rows = source.rows().skip(window.y.from as usize).take(window.y.len as usize);
+    for (y, row) in rows.enumerate() {
+        let (row, to) = (&row[left..left + len], target.row(y));
+        if mirrored {
+            let pixels = row.as_chunks::<3>().0.iter().rev();
+            to.as_chunks_mut::<3>().0.iter_mut().zip(pixels).for_each(|(to, pixel)| *to = *pixel);
+        } else {
+            to.copy_from_slice(row);
+        }
+        target.written(y);
     }
 }
 

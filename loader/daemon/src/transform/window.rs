@@ -75,11 +75,6 @@ impl Window {
             height: self.y.need_len,
         }
     }
-
-    /// Whether some of the result lies outside of the image.
-    pub fn is_padded(&self, out_height: u32, out_width: u32) -> bool {
-        self.x.len != out_width || self.y.len != out_height
-    }
 }
 
 #[cfg(test)]
