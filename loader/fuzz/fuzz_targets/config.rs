@@ -1,0 +1,6 @@
+//! Configuration files.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    forebay_fuzz::config::config(input);
+});

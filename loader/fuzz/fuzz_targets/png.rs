@@ -1,0 +1,6 @@
+//! PNG files.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    forebay_fuzz::images::png(input);
+});

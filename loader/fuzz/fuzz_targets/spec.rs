@@ -1,0 +1,6 @@
+//! Job specs.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    forebay_fuzz::specs::spec(input);
+});

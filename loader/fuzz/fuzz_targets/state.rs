@@ -1,0 +1,6 @@
+//! Saved states.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    forebay_fuzz::states::state(input);
+});

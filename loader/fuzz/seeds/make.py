@@ -1,0 +1,151 @@
+"""Writes the seeds that are no text: `python make.py`, with Pillow. The others are written by hand.
+
+A seed's name says what its parser must answer: `ok-` accepted, `bad-` refused, `any-` as the build's decoder likes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+
+
+def picture(mode: str, width: int, height: int) -> Image.Image:
+    """Slopes and an edge in every channel."""
+    image = Image.new("RGB", (width, height))
+    pixels = [((x * 7) % 256, (y * 5) % 256, 255 * ((x + y) % 9 < 4)) for y in range(height) for x in range(width)]
+    image.putdata(pixels)
+    return image.convert(mode)
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    """Give the image's file."""
+    out = BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def jpegs() -> dict[str, bytes]:
+    """Give JPEGs of every sampling that is common, and broken ones."""
+    colour = picture("RGB", 41, 27)
+    sound = {
+        "444": encoded(colour, "JPEG", subsampling=0),
+        "422": encoded(colour, "JPEG", subsampling=1),
+        "420": encoded(colour, "JPEG", subsampling=2),
+        "grey": encoded(picture("L", 19, 33), "JPEG"),
+        "cmyk": encoded(picture("CMYK", 17, 9), "JPEG"),
+        "restarts": encoded(colour, "JPEG", subsampling=2, restart_marker_blocks=1),
+        "progressive": encoded(colour, "JPEG", progressive=True),
+        "own-tables": encoded(colour, "JPEG", optimize=True, comment=b"a comment"),
+    }
+    cut = sound["420"]
+    return {
+        **{f"ok-{name}": data for name, data in sound.items()},
+        "any-no-end-marker": cut[:-2],
+        "bad-cut": cut[: len(cut) * 2 // 3],
+        "bad-progressive-cut": sound["progressive"][:-40],
+        "bad-header-alone": cut[:30],
+    }
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    """Frame data as a PNG chunk."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png(width: int, height: int, depth: int, colour: int, rows: bytes, *extra: bytes) -> bytes:
+    """Build a PNG by hand: types and filters that Pillow does not write."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"".join(
+        [b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), *extra, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    )
+
+
+def pngs() -> dict[str, bytes]:
+    """Give PNGs of the colour types and depths, and broken ones."""
+    sound = {f"{mode.lower()}-8x5": encoded(picture(mode, 8, 5), "PNG") for mode in ("L", "LA", "RGBA", "P", "1")}
+    rows16 = b"".join(b"\0" + bytes(range(6 * 4)) for _ in range(3))
+    sound["rgb16-4x3"] = png(4, 3, 16, 2, rows16)
+    sound["filters-3x5"] = png(3, 5, 8, 2, b"".join(bytes([kind]) + bytes(range(9)) for kind in range(5)))
+    palette = [chunk(b"PLTE", bytes(range(12))), chunk(b"tRNS", b"\0\x80")]
+    sound["palette-2-bit-5x2"] = png(5, 2, 2, 3, b"\0\x1b\x00\0\xe4\xc0", *palette)
+    sound["interlaced-9x9"] = interlaced()
+    sound["rgb-3x2"] = encoded(picture("RGB", 3, 2), "PNG")
+    sound["grey-1x64"] = encoded(picture("L", 1, 64), "PNG")
+    whole = sound["filters-3x5"]
+    return {
+        **{f"ok-{name}": data for name, data in sound.items()},
+        "bad-cut": whole[:-20],
+        "bad-sides": whole[:16] + struct.pack(">II", 2**31 - 1, 2**31 - 1) + whole[24:],
+        "bad-checksum": whole[:30] + b"\0\0" + whole[32:],
+    }
+
+
+def interlaced() -> bytes:
+    """Build an Adam7 image: seven passes of 9 x 9 grey pixels, all of one value."""
+    starts = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+    rows = b""
+    for left, top, across, down in starts:
+        width, height = -(-(9 - left) // across), -(-(9 - top) // down)
+        rows += (b"\0" + b"\x55" * width) * height
+    header = struct.pack(">IIBBBBB", 9, 9, 8, 0, 0, 0, 1)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def records() -> dict[str, bytes]:
+    """Give the records that both sides of the wire are tested on; a control message is none of a session's."""
+    golden = json.loads((ROOT / "client-py/tests/golden_wire.json").read_text())
+    known = ("attach", "arena", "ready", "credit", "release", "seek")
+    name = {key: ("ok-" if record["kind"] in known else "bad-") + key for key, record in golden.items()}
+    return {name[key]: bytes.fromhex(record["hex"]) for key, record in golden.items()}
+
+
+def field(number: int, data: bytes) -> bytes:
+    """Encode a protobuf field of bytes, shorter than 128."""
+    return bytes([number << 3 | 2, len(data)]) + data
+
+
+def specs() -> dict[str, bytes]:
+    """Give job specs in protobuf."""
+    crop = field(3, field(1, b"\x08"))
+    image = field(1, b"image") + field(2, b"path") + field(4, crop) + field(4, field(4, b""))
+    label = field(1, b"label")
+    seeded = b"\x08\x02\x10\x2a"
+    return {
+        "ok-protobuf": field(1, b"job-1")
+        + field(3, image)
+        + field(3, label)
+        + field(4, seeded)
+        + field(5, b"\x08\x02"),
+        "bad-protobuf-cut": field(3, image)[:-3],
+    }
+
+
+def write(folder: str, seeds: dict[str, bytes], suffix: str) -> None:
+    """Write seeds into their target's folder."""
+    for name, data in seeds.items():
+        (HERE / folder / f"{name}{suffix}").write_bytes(data)
+
+
+write("jpeg", jpegs(), ".jpg")
+write("png", pngs(), ".png")
+write("record", records(), ".bin")
+write("spec", specs(), ".pb")
+fixtures = ROOT / "loader/daemon/src/catalog/tests/fixtures"
+for accepted, name in [
+    ("ok", "pandas"),
+    ("bad", "ragged"),
+    ("bad", "odd"),
+    ("bad", "null_inside"),
+    ("bad", "unsigned"),
+    ("bad", "empty"),
+]:
+    shutil.copy(fixtures / f"{name}.parquet", HERE / "parquet" / f"{accepted}-{name}.parquet")

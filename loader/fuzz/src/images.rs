@@ -1,0 +1,72 @@
+//! Encoded images under small limits: one verdict whatever part is asked for, and the pixels of the whole in every part.
+
+use std::cell::RefCell;
+
+use forebay::decode::{DecodeError, ImageDecoder, ImageFormat, ImageLimits, Rect, sniff};
+
+/// Small enough that a decoded image is no event.
+const LIMITS: ImageLimits = ImageLimits { pixels_max: 1 << 16, encoded_bytes_max: 1 << 16, scans_max: 16 };
+
+thread_local! {
+    /// Used for every input, as a worker's is, and held against a new one.
+    static USED: RefCell<ImageDecoder> = RefCell::new(ImageDecoder::new(LIMITS));
+}
+
+/// A JPEG, unless the input is something else.
+pub fn jpeg(input: &[u8]) -> bool {
+    sniff(input) == Ok(ImageFormat::Jpeg) && image(input)
+}
+
+/// A PNG, unless the input is something else.
+pub fn png(input: &[u8]) -> bool {
+    sniff(input) == Ok(ImageFormat::Png) && image(input)
+}
+
+fn image(input: &[u8]) -> bool {
+    let mut decoder = ImageDecoder::new(LIMITS);
+    let info = match decoder.info(input) {
+        Ok(info) => info,
+        Err(error) => {
+            let part = Rect { left: 0, top: 0, width: 1, height: 1 };
+            assert_eq!(pixels(&mut decoder, input, part), Err(error), "a header has one verdict");
+            return false;
+        }
+    };
+    assert!(u64::from(info.width) * u64::from(info.height) <= LIMITS.pixels_max);
+    let whole = pixels(&mut decoder, input, Rect::whole(&info));
+    USED.with_borrow_mut(|used| {
+        for part in parts_of(info.width, info.height) {
+            let found = pixels(used, input, part);
+            match (&whole, &found) {
+                (Ok(whole), Ok(found)) => assert_eq!(found, &cut(whole, info.width, part), "{part}"),
+                _ => assert_eq!(whole.as_ref().err(), found.as_ref().err(), "{part}"),
+            }
+        }
+    });
+    whole.is_ok()
+}
+
+/// Corners, a middle, a row and a column.
+fn parts_of(width: u32, height: u32) -> [Rect; 5] {
+    let part = |left, top, width, height| Rect { left, top, width, height };
+    [
+        part(0, 0, 1, 1),
+        part(width - 1, height - 1, 1, 1),
+        part(width / 3, height / 3, width - width / 3 * 2, height - height / 3 * 2),
+        part(0, height / 2, width, 1),
+        part(width / 2, 0, 1, height),
+    ]
+}
+
+fn pixels(decoder: &mut ImageDecoder, input: &[u8], part: Rect) -> Result<Vec<u8>, DecodeError> {
+    let decoded = decoder.decode_region(input, part)?;
+    let rows: Vec<u8> = decoded.rows().flatten().copied().collect();
+    assert_eq!(rows.len(), part.area() * 3, "every pixel that was asked for");
+    Ok(rows)
+}
+
+fn cut(whole: &[u8], width: u32, part: Rect) -> Vec<u8> {
+    let (left, len) = (part.left as usize * 3, part.width as usize * 3);
+    let rows = whole.chunks_exact(width as usize * 3).skip(part.top as usize).take(part.height as usize);
+    rows.flat_map(|row| &row[left..left + len]).copied().collect()
+}
