@@ -4,19 +4,29 @@ use std::sync::{Arc, OnceLock};
 
 use forebay::catalog::{self, CatalogLimits, ColumnKind, ColumnSpec, Snapshot, SourceSpec};
 use forebay::decode::{ImageDecoder, ImageFormat, ImageInfo, ImageLimits};
-use forebay::job::{self, FieldMaker, Job};
+use forebay::job::{self, EpochRows, FieldMaker, Job, PartPlan, RowWalker};
 use forebay::transform::{ImagePipeline, RowDraws, Scratch};
-use forebay_plan::RowRng;
+use forebay_plan::orders::Pick;
+use forebay_plan::{BatchRange, RowRng, SUBSTITUTE_ATTEMPTS_MAX};
 use forebay_proto::v1;
 
 /// Larger outputs are planned and not made.
 const SAMPLE_BYTES_MAX: u64 = 1 << 18;
+/// Windows over more rows are a minute's work by design, which is no finding.
+const WINDOWED_ROWS_MAX: u64 = 1 << 16;
+const SOURCES_MAX: usize = 5;
 const EPOCHS: [u64; 3] = [0, 1, 1 << 40];
 
-const LINES: &str = r#"{"path":"a.jpg","label":3,"score":0.5,"box":[1,2,3],"name":"cat","tags":[0,2],"w":2,"tokens":7}
+/// Two sources with the same columns.
+const LINES: [&str; 2] = [
+    r#"{"path":"a.jpg","label":3,"score":0.5,"box":[1,2,3],"name":"cat","tags":[0,2],"w":2,"tokens":7}
 {"path":"b.jpg","label":-4,"score":1.5,"box":[4,5,6],"name":"é","tags":[],"w":0,"tokens":900}
 {"path":"c.jpg","label":0,"score":-1e9,"box":[0,0,0],"name":"","tags":[1],"w":0.5,"tokens":1}
-"#;
+"#,
+    r#"{"path":"d.jpg","label":1,"score":0,"box":[0,0,1],"name":"a longer name","tags":[0,1,2],"w":1,"tokens":0}
+{"path":"e.jpg","label":1,"score":2,"box":[0,1,0],"name":"dog","tags":[],"w":1e-30,"tokens":4000000000}
+"#,
+];
 
 /// Three pixels by two, and one by sixty-four: what crops and resizes have to cope with.
 const IMAGES: [&[u8]; 2] =
@@ -25,13 +35,13 @@ const IMAGES: [&[u8]; 2] =
 /// Headers that a draw must stay within.
 const SIDES: [(u32, u32); 5] = [(1, 1), (65_535, 1), (1, 65_535), (500, 375), (13_377, 13_377)];
 
-/// A job spec, in JSON or protobuf.
+/// A job spec, in JSON or protobuf, over as many sources as it has.
 pub fn spec(input: &[u8]) -> bool {
     let Some(spec) = super::requests::message::<v1::JobSpec>(input) else { return false };
-    let Ok(job) = job::resolve(&spec, snapshot()) else { return false };
+    let Some(job) = resolved(&spec) else { return false };
     let json = serde_json::to_string(&spec).expect("it was JSON a moment ago");
     let again: v1::JobSpec = serde_json::from_str(&json).expect("our own words");
-    let again = job::resolve(&again, snapshot()).expect("it resolved a moment ago");
+    let again = job::resolve_all(&again, snapshots(&again)).expect("it resolved a moment ago");
     assert_eq!((job.order_digest, job.content_digest), (again.order_digest, again.content_digest));
     exercise(&job);
     true
@@ -44,48 +54,85 @@ pub fn is_a_job(snapshot: Arc<Snapshot>) {
     }
 }
 
-fn snapshot() -> Arc<Snapshot> {
-    static SNAPSHOT: OnceLock<Arc<Snapshot>> = OnceLock::new();
-    Arc::clone(SNAPSHOT.get_or_init(|| {
-        let column = |(name, kind): (&str, ColumnKind)| ColumnSpec { name: name.to_owned(), kind };
-        let columns = [
-            ("path", ColumnKind::Path),
-            ("label", ColumnKind::Int),
-            ("score", ColumnKind::Float),
-            ("box", ColumnKind::FloatVector { len: None }),
-            ("name", ColumnKind::Text),
-            ("tags", ColumnKind::MultiHot { classes: 3 }),
-            ("w", ColumnKind::Weight),
-            ("tokens", ColumnKind::Int),
-        ];
-        let columns = columns.map(column).to_vec();
-        let source = SourceSpec::Records { root: Some("/".into()), json_lines: LINES.into(), columns };
-        Arc::new(catalog::open(&source, &CatalogLimits::default()).expect("a sound list"))
-    }))
+fn resolved(spec: &v1::JobSpec) -> Option<Job> {
+    if spec.sources.len() > SOURCES_MAX {
+        return None;
+    }
+    if spec.order.as_ref().is_some_and(|order| order.windows.is_some()) {
+        let mut rows = spec.clone();
+        rows.order.as_mut()?.windows = None;
+        let rows = job::resolve_all(&rows, snapshots(&rows)).ok()?.rows;
+        if rows > WINDOWED_ROWS_MAX {
+            return None;
+        }
+    }
+    job::resolve_all(spec, snapshots(spec)).ok()
+}
+
+fn snapshots(spec: &v1::JobSpec) -> Vec<Arc<Snapshot>> {
+    static SNAPSHOTS: OnceLock<[Arc<Snapshot>; 2]> = OnceLock::new();
+    let both = SNAPSHOTS.get_or_init(|| LINES.map(snapshot));
+    both.iter().cycle().take(spec.sources.len().max(1)).cloned().collect()
+}
+
+fn snapshot(lines: &str) -> Arc<Snapshot> {
+    let column = |(name, kind): (&str, ColumnKind)| ColumnSpec { name: name.to_owned(), kind };
+    let columns = [
+        ("path", ColumnKind::Path),
+        ("label", ColumnKind::Int),
+        ("score", ColumnKind::Float),
+        ("box", ColumnKind::FloatVector { len: None }),
+        ("name", ColumnKind::Text),
+        ("tags", ColumnKind::MultiHot { classes: 3 }),
+        ("w", ColumnKind::Weight),
+        ("tokens", ColumnKind::Int),
+    ];
+    let columns = columns.map(column).to_vec();
+    let source = SourceSpec::Records { root: Some("/".into()), json_lines: lines.into(), columns };
+    Arc::new(catalog::open(&source, &CatalogLimits::default()).expect("a sound list"))
 }
 
 /// Layouts, orders and rows of a job that was resolved.
 fn exercise(job: &Job) {
     let _ = job.to_proto();
-    let with_valid = job.specs(true).len();
-    assert_eq!(with_valid, job.fields.len() + 1);
+    assert_eq!(job.specs(true).len(), job.fields.len() + 1);
     for rows in [1, 256, u32::MAX] {
-        let _ = job.layout(rows, true);
+        let _ = job.layout(job.order.samples_max(rows), true);
     }
     for epoch in EPOCHS {
-        let rows = job.epoch(epoch);
-        for position in [0, 1, job.order.rows - 1].map(|position| position.min(job.order.rows - 1)) {
-            let sample = rows.order.sample(position);
-            assert!(sample.0 < job.snapshot.len());
-            make(job, sample.0, || Draws(rows.augment.rng(position, 0, 0)));
+        let Ok(epoch_rows) = job.epoch(epoch) else { continue };
+        assert!(epoch != 0 || epoch_rows.rows() == job.rows, "the first epoch is as long as the job says");
+        let mut walker = RowWalker::new(Arc::clone(&epoch_rows));
+        let last = epoch_rows.rows().saturating_sub(1);
+        for first_row in [0, 1.min(last), last] {
+            let range =
+                BatchRange { epoch, first_row, rows: if job.order.rows_are_batches() { 1 } else { 3 } };
+            let planned = walker.plan(range).expect("rows of an epoch can be planned");
+            let alone = RowWalker::new(Arc::clone(&epoch_rows)).plan(range).expect("as before");
+            assert_eq!(planned, alone, "rows depend on nothing that was asked before");
+            assert!(planned.len() <= job.order.samples_max(range.rows), "a batch fits its layout");
+            (0..planned.len()).for_each(|row| check_row(job, &epoch_rows, planned.parts(row)));
         }
     }
 }
 
-fn make(job: &Job, sample: u64, draws: impl Fn() -> Draws) {
+/// Each part is of a sample that is there, can be made, and has substitutes that are there too.
+fn check_row(job: &Job, epoch: &EpochRows, parts: &[PartPlan]) {
+    assert!(!parts.is_empty(), "a row holds something");
+    let is_there = |pick: Pick| assert!(pick.sample.0 < job.snapshot(pick.source).len(), "{pick:?}");
+    // A packed row may have thousands of parts of few samples.
+    for part in parts.iter().take(4) {
+        is_there(part.pick);
+        let _ = job.key(part.pick);
+        (1..=SUBSTITUTE_ATTEMPTS_MAX).for_each(|attempt| is_there(epoch.substitute(part.position, attempt)));
+        make(job, part.pick, || Draws(epoch.draws(part.position, 0, 0)));
+    }
+}
+
+fn make(job: &Job, pick: Pick, draws: impl Fn() -> Draws) {
     for field in &job.fields {
         let sample_bytes = field.spec.sample_bytes().expect("a resolved field has a size");
-        match &field.maker {
+        match field.maker(pick.source) {
             FieldMaker::Image { pipeline, .. } => {
                 SIDES.iter().for_each(|&sides| draw(pipeline, sides, &mut draws()));
                 if sample_bytes <= SAMPLE_BYTES_MAX {
@@ -93,8 +140,9 @@ fn make(job: &Job, sample: u64, draws: impl Fn() -> Draws) {
                 }
             }
             FieldMaker::Value(value) => {
-                value.write(&job.snapshot, sample, &mut vec![0; sample_bytes as usize])
+                value.write(job.snapshot(pick.source), pick.sample.0, &mut vec![0; sample_bytes as usize]);
             }
+            FieldMaker::Source => assert_eq!(sample_bytes, 8),
             FieldMaker::Stored(_) => unreachable!("no spec asks for stored bytes"),
         }
     }
