@@ -79,6 +79,37 @@ fn damaged_pixels_are_no_verdict_but_are_counted() {
 }
 
 #[test]
+fn a_file_without_its_tables_never_gets_those_of_the_file_before() {
+    let whole = |decoder: &mut ImageDecoder, encoded: &[u8]| {
+        decoder.decode_region(encoded, CROPS[3]).map(|pixels| pixels.rgb.to_vec())
+    };
+    for (code, tables) in [(0xDB, "quantization"), (0xC4, "Huffman")] {
+        let bare = without_segments(&jpeg(), code);
+        let alone = whole(&mut decoder(), &bare);
+        for progressive in [false, true] {
+            let before = Jpeg { progressive, ..Jpeg::rgb(40, 30, SamplingFactor::R_4_2_0) }.encode();
+            let mut used = decoder();
+            used.decode_region(&before, PIXEL).expect("a sound file");
+            assert!(whole(&mut used, &bare) == alone, "{tables} tables, progressive before: {progressive}");
+        }
+    }
+}
+
+/// A JPEG without its header segments of one kind.
+fn without_segments(sound: &[u8], code: u8) -> Vec<u8> {
+    let (mut bare, mut at) = (sound[..2].to_vec(), 2);
+    while sound[at + 1] != 0xDA {
+        let end = at + 2 + usize::from(u16::from_be_bytes([sound[at + 2], sound[at + 3]]));
+        if sound[at + 1] != code {
+            bare.extend(&sound[at..end]);
+        }
+        at = end;
+    }
+    bare.extend(&sound[at..]);
+    bare
+}
+
+#[test]
 fn the_extension_never_counts_only_the_bytes_do() {
     let info = decoder().info(&png(7, 5, ExtendedColorType::Rgb8)).expect("a sound file");
     assert_eq!((info.width, info.height, info.format), (7, 5, ImageFormat::Png));

@@ -95,7 +95,19 @@ static int create(struct fbj *j) {
   if (setjmp(j->on_error)) return 0;
   jpeg_create_decompress(&j->cinfo);
   j->cinfo.client_data = j;
+  j->cinfo.src = &j->source;
+  j->cinfo.progress = &j->progress;
   return 1;
+}
+
+/*
+ * libjpeg keeps Huffman and quantization tables from one image to the next, for streams that send them apart. A file
+ * without tables of its own would get those of whatever its thread decoded before, so each image gets a new object.
+ */
+static int renew(struct fbj *j) {
+  if (setjmp(j->on_error)) return 0;
+  jpeg_destroy_decompress(&j->cinfo);
+  return create(j);
 }
 
 /* NULL where there is no memory. */
@@ -107,16 +119,16 @@ struct fbj *fbj_new(void) {
   j->errors.emit_message = emit_message;
   j->errors.output_message = output_message;
   j->cinfo.client_data = j;
-  if (!create(j)) {
-    free(j);
-    return NULL;
-  }
   j->source.init_source = init_source;
   j->source.fill_input_buffer = fill_input_buffer;
   j->source.skip_input_data = skip_input_data;
   j->source.resync_to_restart = jpeg_resync_to_restart;
   j->source.term_source = term_source;
   j->progress.progress_monitor = progress_monitor;
+  if (!create(j)) {
+    free(j);
+    return NULL;
+  }
   return j;
 }
 
@@ -179,19 +191,17 @@ static int guarded_decode(struct fbj *j, const struct fbj_request *want) {
 }
 
 int fbj_decode(struct fbj *j, const uint8_t *bytes, size_t len, const struct fbj_request *want, struct fbj_report *report) {
-  struct jpeg_decompress_struct *cinfo = &j->cinfo;
+  if (!renew(j)) return FBJ_NO_MEMORY;
   j->warnings = 0;
   j->past_end = j->ended_early = j->too_many_scans = 0;
   j->scans_max = want->scans_max;
   j->message[0] = 0;
   j->source.next_input_byte = bytes;
   j->source.bytes_in_buffer = len;
-  cinfo->src = &j->source;
-  cinfo->progress = &j->progress;
   int verdict = guarded_decode(j, want);
   report->warnings = j->warnings;
   report->source_ended = (uint32_t)j->ended_early;
   /* Aborting frees the image's memory and cannot fail. */
-  jpeg_abort_decompress(cinfo);
+  jpeg_abort_decompress(&j->cinfo);
   return verdict;
 }
