@@ -13,6 +13,10 @@ const LINES: &str = r#"{"path":"a.jpg","label":3,"score":0.5,"box":[1,2,3],"name
 "#;
 
 fn job(spec: &str) -> Result<Job, Fault> {
+    resolved(&serde_json::from_str(spec).expect("a spec"))
+}
+
+fn resolved(spec: &v1::JobSpec) -> Result<Job, Fault> {
     let dir = tempfile::tempdir().expect("a folder");
     let column = |name: &str, kind| ColumnSpec { name: name.to_owned(), kind };
     let columns = vec![
@@ -26,8 +30,7 @@ fn job(spec: &str) -> Result<Job, Fault> {
     ];
     let source = SourceSpec::Records { root: Some(dir.path().to_owned()), json_lines: LINES.into(), columns };
     let snapshot = catalog::open(&source, &CatalogLimits::default()).expect("a snapshot");
-    let spec: v1::JobSpec = serde_json::from_str(spec).expect("a spec");
-    job::resolve(&spec, Arc::new(snapshot))
+    job::resolve(spec, Arc::new(snapshot))
 }
 
 fn image(transforms: &str, more: &str) -> String {
@@ -241,5 +244,33 @@ fn what_is_reserved_answers_unimplemented_by_name() {
         let fault = job(&spec).err().unwrap_or_else(|| panic!("{spec} is no job"));
         assert_eq!(fault.kind, Kind::Unimplemented, "{fault}");
         assert!(fault.to_string().contains(expected), "{spec}: {fault}");
+    }
+}
+
+#[test]
+fn a_choice_that_this_version_does_not_know_is_refused_and_never_taken_for_the_default() {
+    let field = |change: fn(&mut v1::Field)| {
+        let mut field = v1::Field { name: "label".into(), ..Default::default() };
+        change(&mut field);
+        v1::JobSpec { fields: vec![field], ..Default::default() }
+    };
+    let source = |source| v1::JobSpec { sources: vec![source], ..Default::default() };
+    let columns = vec![v1::Column { kind: 99, ..Default::default() }];
+    let records = v1::source::Origin::Records(v1::Records { columns, ..Default::default() });
+    let list = v1::source::Origin::List(v1::List { format: 99, ..Default::default() });
+    let order = v1::Order { sampler: 99, ..Default::default() };
+    let on_bad_sample = v1::OnBadSample { policy: 99, ..Default::default() };
+    for (spec, what) in [
+        (v1::JobSpec { order: Some(order), ..Default::default() }, "sampler"),
+        (source(v1::Source { sampler: 99, ..Default::default() }), "sampler"),
+        (source(v1::Source { origin: Some(list), ..Default::default() }), "format"),
+        (source(v1::Source { origin: Some(records), ..Default::default() }), "kind"),
+        (field(|field| field.decode = 99), "decode"),
+        (field(|field| field.dtype = 99), "dtype"),
+        (field(|field| field.memory_order = 99), "memory_order"),
+        (v1::JobSpec { on_bad_sample: Some(on_bad_sample), ..Default::default() }, "on_bad_sample policy"),
+    ] {
+        let Err(fault) = resolved(&spec) else { panic!("{what} is accepted") };
+        assert_eq!((fault.kind, fault.message), (Kind::Invalid, format!("{what} 99 is unknown")));
     }
 }

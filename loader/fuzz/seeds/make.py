@@ -126,6 +126,7 @@ def specs() -> dict[str, bytes]:
         + field(4, seeded)
         + field(5, b"\x08\x02"),
         "bad-protobuf-cut": field(3, image)[:-3],
+        "bad-protobuf-unknown-sampler": field(3, label) + field(4, b"\x08\x63"),
     }
 
 

@@ -6,14 +6,14 @@ use serde::de::DeserializeOwned;
 
 /// A message, as JSON where the input opens with a brace, else as protobuf. What is read in one says the same in both.
 ///
-/// `None`: it is none, or it has an enum number that this version does not know, which the JSON mapping cannot say.
+/// `None`: it is none. One with a choice that this version has no name for has no JSON, and is given as it is.
 pub fn message<M: Message + Default + PartialEq + Serialize + DeserializeOwned>(input: &[u8]) -> Option<M> {
     let read: M = match input.first() {
         Some(b'{') => serde_json::from_slice(input).ok()?,
         _ => M::decode(input).ok()?,
     };
     let bytes = read.encode_to_vec();
-    let json = serde_json::to_string(&read).ok()?;
+    let Ok(json) = serde_json::to_string(&read) else { return Some(read) };
     // NaN is unlike itself, so the text is compared.
     let again = M::decode(bytes.as_slice()).expect("our own bytes");
     assert_eq!(serde_json::to_string(&again).expect("as before"), json);

@@ -39,7 +39,7 @@ const SIDES: [(u32, u32); 5] = [(1, 1), (65_535, 1), (1, 65_535), (500, 375), (1
 pub fn spec(input: &[u8]) -> bool {
     let Some(spec) = super::requests::message::<v1::JobSpec>(input) else { return false };
     let Some(job) = resolved(&spec) else { return false };
-    let json = serde_json::to_string(&spec).expect("it was JSON a moment ago");
+    let json = serde_json::to_string(&spec).expect("a job is made of known choices alone");
     let again: v1::JobSpec = serde_json::from_str(&json).expect("our own words");
     let again = job::resolve_all(&again, snapshots(&again)).expect("it resolved a moment ago");
     assert_eq!((job.order_digest, job.content_digest), (again.order_digest, again.content_digest));

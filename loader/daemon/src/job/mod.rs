@@ -3,6 +3,7 @@
 mod classes;
 mod digest;
 mod fields;
+mod known;
 mod order;
 mod parts;
 mod rows;

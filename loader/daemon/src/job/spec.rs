@@ -11,7 +11,7 @@ use super::digest::content_digest;
 use super::fields::{FieldMaker, FieldPlan};
 use super::order::order;
 use super::values::ValueMaker;
-use super::{Job, JobSource, VALID, parts};
+use super::{Job, JobSource, VALID, known, parts};
 use crate::catalog::{Column, ColumnKind, Snapshot};
 use crate::error::{Fault, Kind};
 use crate::transform::{ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize, VIEWS_MAX};
@@ -72,9 +72,10 @@ pub fn resolve(spec: &v1::JobSpec, snapshot: Arc<Snapshot>) -> Result<Job, Fault
 /// Invalid, naming what in the spec is wrong; Unimplemented, naming what is reserved.
 pub fn resolve_all(spec: &v1::JobSpec, snapshots: Vec<Arc<Snapshot>>) -> Result<Job, Fault> {
     check_job_id(&spec.job_id)?;
+    known::check(spec)?;
     let sources = sources(&spec.sources, snapshots)?;
     let order = order(spec.order.as_ref(), &sources, &spec.sources)?;
-    let bad_sample = bad_sample(spec.on_bad_sample.as_ref())?;
+    let bad_sample = bad_sample(spec.on_bad_sample.as_ref());
     let named = fields_or_default(&spec.fields, &sources[0].snapshot)?;
     let classes = Classes::of(&sources);
     let (filled, fields) = plan_fields(&named, &sources, &classes)?;
@@ -135,15 +136,14 @@ fn truncate(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-fn bad_sample(given: Option<&v1::OnBadSample>) -> Result<BadSample, Fault> {
+fn bad_sample(given: Option<&v1::OnBadSample>) -> BadSample {
     let given = given.copied().unwrap_or_default();
-    let policy = match v1::BadSamplePolicy::try_from(given.policy) {
-        Ok(v1::BadSamplePolicy::Unspecified | v1::BadSamplePolicy::Fail) => Policy::Fail,
-        Ok(v1::BadSamplePolicy::Substitute) => Policy::Substitute,
-        Ok(v1::BadSamplePolicy::Mask) => Policy::Mask,
-        Err(_) => return Err(Fault::invalid(format!("on_bad_sample policy {} is unknown", given.policy))),
+    let policy = match given.policy() {
+        v1::BadSamplePolicy::Unspecified | v1::BadSamplePolicy::Fail => Policy::Fail,
+        v1::BadSamplePolicy::Substitute => Policy::Substitute,
+        v1::BadSamplePolicy::Mask => Policy::Mask,
     };
-    Ok(BadSample { policy, budget_count: (given.budget_count > 0).then_some(given.budget_count) })
+    BadSample { policy, budget_count: (given.budget_count > 0).then_some(given.budget_count) }
 }
 
 /// A spec without fields means all columns, in order.

@@ -135,9 +135,10 @@ impl Made {
 
 /// Other stages are in the protocol and not served.
 pub(super) fn finished_only(key: &v1::BatchKey) -> Result<(), Fault> {
-    match key.stage() {
-        v1::Stage::Unspecified | v1::Stage::Finished => Ok(()),
-        other => Err(Fault::unimplemented(format!("stage {}", other.as_str_name()))),
+    match v1::Stage::try_from(key.stage) {
+        Ok(v1::Stage::Unspecified | v1::Stage::Finished) => Ok(()),
+        Ok(other) => Err(Fault::unimplemented(format!("stage {}", other.as_str_name()))),
+        Err(_) => Err(Fault::unimplemented(format!("stage {}", key.stage))),
     }
 }
 

@@ -1,0 +1,45 @@
+//! Whether this version knows every choice in a spec. Protobuf hands on numbers that it has no name for, and a newer
+//! client's sampler must not quietly become the first of ours.
+
+use forebay_proto::v1::{self, source::Origin};
+
+use crate::error::Fault;
+
+/// Checks every enumeration in a spec. The JSON mapping refuses unknown ones by itself.
+///
+/// # Errors
+/// Invalid, naming the first that is unknown.
+pub fn check(spec: &v1::JobSpec) -> Result<(), Fault> {
+    spec.sources.iter().try_for_each(source)?;
+    for field in &spec.fields {
+        known::<v1::Decode>("decode", field.decode)?;
+        known::<v1::DType>("dtype", field.dtype)?;
+        known::<v1::MemoryOrder>("memory_order", field.memory_order)?;
+    }
+    if let Some(order) = &spec.order {
+        known::<v1::Sampler>("sampler", order.sampler)?;
+    }
+    let policy = spec.on_bad_sample.as_ref().map_or(0, |given| given.policy);
+    known::<v1::BadSamplePolicy>("on_bad_sample policy", policy)
+}
+
+fn source(source: &v1::Source) -> Result<(), Fault> {
+    known::<v1::Sampler>("sampler", source.sampler)?;
+    let columns = match &source.origin {
+        Some(Origin::List(list)) => {
+            known::<v1::ListFormat>("format", list.format)?;
+            &list.columns
+        }
+        Some(Origin::Records(records)) => &records.columns,
+        Some(Origin::Folder(_) | Origin::Dataset(_)) | None => return Ok(()),
+    };
+    columns.iter().try_for_each(|column| known::<v1::ColumnKind>("kind", column.kind))
+}
+
+fn known<E: TryFrom<i32>>(what: &str, number: i32) -> Result<(), Fault> {
+    match E::try_from(number) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Fault::invalid(format!("{what} {number} is unknown"))
+            .hint("the client may be newer than the daemon; upgrade the daemon")),
+    }
+}
