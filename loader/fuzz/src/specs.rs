@@ -125,18 +125,18 @@ fn check_row(job: &Job, epoch: &EpochRows, parts: &[PartPlan]) {
         is_there(part.pick);
         let _ = job.key(part.pick);
         (1..=SUBSTITUTE_ATTEMPTS_MAX).for_each(|attempt| is_there(epoch.substitute(part.position, attempt)));
-        make(job, part.pick, || Draws(epoch.draws(part.position, 0, 0)));
+        make(job, part.pick, |view| Draws(epoch.draws(part.position, view, 0)));
     }
 }
 
-fn make(job: &Job, pick: Pick, draws: impl Fn() -> Draws) {
+fn make(job: &Job, pick: Pick, draws: impl Fn(u32) -> Draws) {
     for field in &job.fields {
         let sample_bytes = field.spec.sample_bytes().expect("a resolved field has a size");
         match field.maker(pick.source) {
-            FieldMaker::Image { pipeline, .. } => {
-                SIDES.iter().for_each(|&sides| draw(pipeline, sides, &mut draws()));
+            FieldMaker::Image { pipeline, views, .. } => {
+                SIDES.iter().for_each(|&sides| draw(pipeline, sides, &mut draws(0)));
                 if sample_bytes <= SAMPLE_BYTES_MAX {
-                    IMAGES.iter().for_each(|image| run(pipeline, image, &mut draws(), sample_bytes));
+                    IMAGES.iter().for_each(|image| run(pipeline, image, *views, &draws, sample_bytes));
                 }
             }
             FieldMaker::Value(value) => {
@@ -159,10 +159,16 @@ fn draw(pipeline: &ImagePipeline, (width, height): (u32, u32), draws: &mut Draws
     assert!(inside(shown.left, shown.width, width) && inside(shown.top, shown.height, height), "{shown}");
 }
 
-fn run(pipeline: &ImagePipeline, image: &[u8], draws: &mut Draws, sample_bytes: u64) {
-    let mut target = vec![0; sample_bytes as usize];
-    let mut decoder = ImageDecoder::new(ImageLimits::default());
-    pipeline.run(image, &mut decoder, &mut Scratch::new(), draws, &mut target).expect("a sound image");
+/// All views from one decode, and the last of them alone.
+fn run(pipeline: &ImagePipeline, image: &[u8], views: u32, draws: impl Fn(u32) -> Draws, sample_bytes: u64) {
+    let (mut decoder, mut scratch) = (ImageDecoder::new(ImageLimits::default()), Scratch::new());
+    let mut sample = vec![0; sample_bytes as usize];
+    let decoded = pipeline.decode(image, &mut decoder, (0..views).map(&draws)).expect("a sound image");
+    pipeline.write(&decoded, &mut scratch, &mut sample).expect("the target is as long as the spec says");
+    let mut alone = vec![0; pipeline.view_bytes()];
+    let drawn = pipeline.run(image, &mut decoder, &mut scratch, &mut draws(views - 1), &mut alone);
+    drawn.expect("a sound image");
+    assert!(sample.ends_with(&alone), "a view hangs on its own draw alone");
 }
 
 struct Draws(RowRng);
