@@ -27,6 +27,7 @@ from .errors import (
     ConnectionLostError,
     DaemonError,
     DeniedError,
+    ForebayError,
     InvalidError,
     NotFoundError,
     ProtocolError,
@@ -51,6 +52,9 @@ class Connection:
         self._id = 0
         self._sending = False
         self._parts: list[bytes] = []
+        # Requests whose reply nobody waits for, and what was answered to those that were refused.
+        self._told: set[int] = set()
+        self._refusals: list[ForebayError] = []
         self._control_bytes_max = _wire.CONTROL_BYTES_MAX
         forget_in_child(self)
         hello = self.request(
@@ -90,6 +94,37 @@ class Connection:
             raise from_wire(reply["error"])
         return reply.get(call, {})
 
+    def tell(self, call: str, body: Mapping[str, Any]) -> bool:
+        """Ask without waiting for the reply: `refusals()` has it, if it is an error. False: not now, nothing was sent.
+
+        Another thread's request, or a daemon that is slow to read, is no reason to wait either.
+        """
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            self._hear()
+            self._id += 1
+            first, *rest = self._encoded({"id": self._id, call: body})
+            self._sending = bool(rest)
+            if not self._records.try_send(first):
+                self._sending = False
+                return False
+            self._told.add(self._id)
+            for record in rest:
+                self._records.send(record)
+            self._sending = False
+            return True
+        except (ConnectionLostError, ProtocolError) as error:
+            self._records.hang_up()
+            raise ConnectionLostError("the control connection was cut short", causes=[str(error)]) from error
+        finally:
+            self._lock.release()
+
+    def refusals(self) -> list[ForebayError]:
+        """Give the errors that told requests were answered with since the last call."""
+        refusals, self._refusals = self._refusals, []
+        return refusals
+
     def attach(self, session: int) -> socket.socket:
         """Give the session a socket of its own; the caller owns our end."""
         ours, theirs = socket_pair()
@@ -121,16 +156,35 @@ class Connection:
             answered = int(reply.get("id", 0))
             if answered == self._id:
                 return reply
+            self._note_told(answered, reply)
             if answered == 0 and "error" in reply:
                 raise ProtocolError("the daemon refused a record", causes=[str(from_wire(reply["error"]))])
 
-    def _send(self, message: Mapping[str, Any]) -> None:
+    def _hear(self) -> None:
+        """Take the replies that have come to told requests."""
+        if self._records.closed or self._sending or self._parts:
+            raise ConnectionLostError("the control connection was cut short")
+        while self._told and self._records.has_record():
+            reply = self._receive()
+            self._note_told(int(reply.get("id", 0)), reply)
+
+    def _note_told(self, answered: int, reply: Mapping[str, Any]) -> None:
+        if answered in self._told:
+            self._told.discard(answered)
+            if "error" in reply:
+                self._refusals.append(from_wire(reply["error"]))
+
+    def _encoded(self, message: Mapping[str, Any]) -> list[bytes]:
         records = _wire.encode_control(message)
         if sum(map(len, records)) > self._control_bytes_max:
             raise InvalidError(
                 f"the request has more than {self._control_bytes_max} bytes (control_bytes_max)",
                 hint="write the records to a CSV, JSON Lines or Parquet file and pass its path",
             )
+        return records
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        records = self._encoded(message)
         self._sending = True
         for record in records:
             self._records.send(record)

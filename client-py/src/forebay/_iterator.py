@@ -11,8 +11,10 @@ from typing import Any, Generic, TypeVar, cast
 from ._daemon import Daemon
 from ._fork import forget_in_child
 from ._job import Cursor
+from ._report import Delivered
 from ._session import Batch, Consumer, Session
 from ._stats import LoaderStats
+from ._wire import Ready
 
 B = TypeVar("B")
 
@@ -20,13 +22,19 @@ B = TypeVar("B")
 class Progress:
     """How far an iterator has come; outlives it, since `state_dict()` asks after `break` too."""
 
-    __slots__ = ("cursor", "delivered", "valid")
+    __slots__ = ("cursor", "ready", "valid")
 
     def __init__(self, cursor: Cursor) -> None:
         self.cursor = cursor
         self.valid: Any = None
-        # The cursor in front of the newest batch, once there is one.
-        self.delivered: Cursor | None = None
+        # The record of the newest batch, once there is one.
+        self.ready: Ready | None = None
+
+    @property
+    def delivered(self) -> Delivered | None:
+        """The newest batch, once there is one."""
+        ready = self.ready
+        return None if ready is None else Delivered(ready.epoch, ready.position, ready.first_row, ready.rows)
 
 
 class SessionPool:
@@ -99,6 +107,11 @@ class BatchIterator(Generic[B]):
         """Where the next batch starts."""
         return self._progress.cursor
 
+    @property
+    def delivered(self) -> Delivered | None:
+        """The newest batch that it gave, for `report(losses, batch=...)` of those who look ahead."""
+        return self._progress.delivered
+
     def __iter__(self) -> BatchIterator[B]:
         return self
 
@@ -118,7 +131,7 @@ class BatchIterator(Generic[B]):
                 self._end()
             if not batch.arrays:
                 raise StopIteration
-            progress.delivered = Cursor(batch.ready.epoch, batch.ready.position)
+            progress.ready = batch.ready
             return cast("B", made)
 
     def forget(self) -> None:

@@ -24,6 +24,7 @@ from ._mixture import Mixture, origins_of
 from ._notice import say
 from ._order import Asked, order_of
 from ._rank import Partition, resolve
+from ._report import Delivered, Reporting, Run
 from ._session import Batch, Consumer
 from ._show import Look, Sheet, ask
 from ._spec import Data, Field, build
@@ -37,7 +38,7 @@ B = TypeVar("B")
 _announced: set[str] = set()
 
 
-class Loader(Generic[B]):
+class Loader(Reporting, Generic[B]):
     """Batches of a data set, epoch by epoch. Subclasses say what a tensor is.
 
     Args:
@@ -336,7 +337,7 @@ class Loader(Generic[B]):
             if loaded is not None:
                 cursor = loaded.cursor
             elif progress is not None:
-                cursor = progress.delivered or progress.cursor
+                cursor = Cursor(*progress.delivered[:2]) if progress.delivered else progress.cursor
             else:
                 cursor = self._cursor_of_step(self._epoch, self._step)
             look = Look(self._spec, self.job, partition, self._rows(partition), self._tail)
@@ -367,11 +368,19 @@ class Loader(Generic[B]):
 
     def close(self) -> None:
         """End all sessions. Batches handed out stay valid; live iterators raise."""
+        if self._reporter is not None:
+            self._reporter.flush(save=True)
         self._pool.close()
 
     def forget(self) -> None:
         """Work in a forked child with a daemon of its own."""
         self._lock = threading.RLock()
+
+    def _delivered(self) -> Delivered | None:
+        return None if self._progress is None else self._progress.delivered
+
+    def _run(self) -> Run:
+        return Run(self.job, self._job_id or self.job.job_id, self._partition().rank)
 
     def _tensor(self, array: Array, spec: TensorSpec) -> Any:
         """Make the framework's tensor of an array as it lies in memory, without a copy."""

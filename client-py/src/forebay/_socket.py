@@ -93,6 +93,11 @@ class RecordSocket:
             raise ProtocolError(f"a record is longer than {len(self._buffer)} bytes")
         return self._view[:length]
 
+    def has_record(self) -> bool:
+        """Whether `receive()` would not have to wait."""
+        self._poll.register(self.sock, select.POLLIN)
+        return bool(self._poll.poll(0))
+
     def done(self) -> None:
         """Mark the received record as dealt with."""
         self._buffer[0] = 0

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::options::{BENCH_HELP, BenchArgs};
 use crate::config::MetricsListen;
+use crate::dataset::options::{DATASET_HELP, DatasetArgs};
 use crate::doctor::options::{DOCTOR_HELP, DoctorArgs};
 use crate::explain::options::{EXPLAIN_HELP, ExplainArgs};
 use crate::init::options::{INIT_HELP, InitArgs};
@@ -56,6 +57,9 @@ pub enum Command {
     /// is needed; --socket asks one.
     #[command(after_help = SHOW_HELP)]
     Show(ShowArgs),
+    /// Look at what is known of a data set's samples: the losses that training reported.
+    #[command(after_help = DATASET_HELP)]
+    Dataset(DatasetArgs),
     /// Show what a running daemon does: its sessions, their rates and waits.
     #[command(after_help = STATS_HELP)]
     Stats(OperateArgs),
@@ -146,6 +150,9 @@ pub struct ServeArgs {
     /// Overrides the configuration's metrics_listen.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "private_fd")]
     pub metrics_listen: Option<MetricsListen>,
+    /// Overrides the configuration's ledger_dir.
+    #[arg(long, value_name = "DIR", env = "FOREBAY_LEDGER_DIR")]
+    pub ledger_dir: Option<PathBuf>,
     /// Print the configuration in force and stop.
     #[arg(long)]
     pub print_config: bool,
@@ -186,6 +193,9 @@ Configuration keys (all optional but one [[root]]):
   retry_deadline = \"30s\"                 how long an unreachable file is asked for again
   depth = 2                              batches in flight of a session that does not say
   max_leases = 2                         batches that a consumer may hold
+  ledger_dir = \"/shared/forebay\"          keeps what loader.report() tells, by run; absent: in memory alone
+  ledger_every = \"30s\"                   how often it is written
+  ledger_memory = \"1GiB\"                 all ledgers, 40 bytes a sample; absent: a sixteenth of the memory
   [[root]]                               what may be read; more than one is fine
   path = \"/data\"
   allow = { uids = [1000], gids = [100] }  absent: anybody who may connect

@@ -49,6 +49,12 @@ pub struct Config {
     pub depth: u32,
     /// Batches that a consumer may hold where a session does not say.
     pub max_leases: u32,
+    /// Where the losses that training reports are kept, by run. Absent: in memory, until the daemon ends.
+    pub ledger_dir: Option<PathBuf>,
+    /// How often they are written.
+    pub ledger_every: Seconds,
+    /// Memory for them, all runs together. 0: a sixteenth of the machine's.
+    pub ledger_memory: Bytes,
     /// What may be read, and by whom.
     #[serde(rename = "root")]
     pub roots: Vec<RootConfig>,
@@ -108,6 +114,9 @@ impl Default for Config {
             retry_deadline: Seconds(Duration::from_secs(30)),
             depth: 2,
             max_leases: 2,
+            ledger_dir: None,
+            ledger_every: Seconds(Duration::from_secs(30)),
+            ledger_memory: Bytes(0),
             roots: Vec::new(),
         }
     }
@@ -152,6 +161,7 @@ impl Config {
             ("pixels_max", self.pixels_max),
             ("depth", u64::from(self.depth)),
             ("max_leases", u64::from(self.max_leases)),
+            ("ledger_every", self.ledger_every.0.as_millis() as u64),
         ];
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(Fault::invalid(format!("{key} must be at least 1")));
@@ -202,6 +212,11 @@ impl Config {
                 ..ImageLimits::default()
             },
         }
+    }
+
+    /// What the ledgers of losses may take together.
+    pub fn ledger_memory_bytes(&self) -> u64 {
+        if self.ledger_memory.0 == 0 { sys::memory_bytes() / 16 } else { self.ledger_memory.0 }
     }
 
     /// What all arenas together may take.
@@ -262,6 +277,7 @@ mod tests {
     fn every_key_is_read_with_its_unit() {
         let text = "socket = \"/tmp/s\"\ngrpc_socket = \"/tmp/g\"\nmetrics_listen = \"localhost:9464\"\ncpu_threads = 3\nread_threads = 4\nengine = \"threads\"\nread_budget = \"2MiB\"\n\
                     reads_in_flight = 7\narena_budget = \"1 GiB\"\nsample_max = \"5KiB\"\npixels_max = 9\nretry_deadline = \"2min\"\ndepth = 5\nmax_leases = 6\n\
+                    ledger_dir = \"/l\"\nledger_every = \"7s\"\nledger_memory = \"8MiB\"\n\
                     [[root]]\npath = \"/data\"\nallow = { uids = [1000], gids = [5] }\n";
         let config = Config::parse(text).expect("a whole configuration");
         let options = config.pool_options();
@@ -273,6 +289,8 @@ mod tests {
         );
         assert_eq!(config.roots[0].allow, Allow { uids: vec![1000], gids: vec![5] });
         assert_eq!((config.depth, config.max_leases, config.read_threads), (5, 6, 4));
+        assert_eq!(config.ledger_dir.as_deref(), Some(Path::new("/l")));
+        assert_eq!((config.ledger_every.0, config.ledger_memory_bytes()), (Duration::from_secs(7), 8 << 20));
         assert_eq!(config.metrics_listen, Some(MetricsListen::Tcp(([127, 0, 0, 1], 9464).into())));
     }
 
@@ -313,6 +331,7 @@ mod tests {
 
     #[test]
     fn values_out_of_range_are_named() {
+        assert!(message("ledger_every = \"0s\"").contains("ledger_every must be at least 1"));
         assert!(message("depth = 0").contains("depth must be at least 1"));
         assert!(message("cpu_threads = 5000").contains("above 1024"));
         assert!(message("[[root]]\npath = \"data\"").contains("absolute"));

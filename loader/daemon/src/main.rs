@@ -9,6 +9,7 @@ use clap::Parser as _;
 use forebay::args::{Args, Command, OperateArgs, ServeArgs, SynthArgs};
 use forebay::bench::{self, options::BenchArgs};
 use forebay::config::Config;
+use forebay::dataset::{self, options::DatasetArgs};
 use forebay::doctor::{self, DoctorArgs};
 use forebay::error::{Fault, Kind};
 use forebay::explain::options::ExplainArgs;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Command::Show(show) => show_command(&show),
+        Command::Dataset(dataset) => dataset_command(&dataset),
         Command::Stats(operate) => stats_command(&operate),
         Command::Explain(explain) => explain_command(&explain),
         Command::Top(args) => top::run(&args).map_err(Into::into),
@@ -88,6 +90,7 @@ fn serve_command(args: ServeArgs) -> anyhow::Result<()> {
     }
     config.read_threads = args.read_threads.unwrap_or(config.read_threads);
     config.metrics_listen = args.metrics_listen.or(config.metrics_listen);
+    config.ledger_dir = args.ledger_dir.or(config.ledger_dir);
     config.check()?;
     if args.print_config {
         println!("{config:#?}");
@@ -173,6 +176,10 @@ fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .context("start the runtime")
+}
+
+fn dataset_command(args: &DatasetArgs) -> anyhow::Result<()> {
+    print(dataset::run(args)?.as_bytes())
 }
 
 fn stats_command(args: &OperateArgs) -> anyhow::Result<()> {

@@ -243,6 +243,14 @@ pub fn fetched(ok: bool) {
     with(|meters| meters.fetches[usize::from(!ok)].increment(1));
 }
 
+/// Losses were reported; so many of them no finite numbers.
+pub fn losses_noted(losses: u64, nan: u64) {
+    with(|meters| {
+        meters.losses[0].increment(losses - nan);
+        meters.losses[1].increment(nan);
+    });
+}
+
 /// Somebody asks how things stand.
 pub fn looked_at(now: &NodeNow) {
     with(|Meters { now: gauges, .. }| {

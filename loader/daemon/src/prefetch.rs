@@ -67,6 +67,8 @@ pub struct Outcome {
 pub struct BadRow {
     /// Row of the epoch.
     pub position: u64,
+    /// What its draws are keyed by; differs from `position` where a row is a batch or a sequence.
+    pub part_position: u64,
     /// 0: the row's own sample; 1..=8: a substitute.
     pub attempt: u32,
     /// Which sample.

@@ -57,7 +57,12 @@ impl Daemon {
             cpu_threads = pool.cpu_threads(),
             "started"
         );
-        Ok(Self { service: Service::new(config, pool) })
+        let every = config.ledger_every.0;
+        let service = Service::new(config, pool)?;
+        if service.keeps_ledgers() {
+            tokio::spawn(keep_ledgers(Arc::clone(&service), every));
+        }
+        Ok(Self { service })
     }
 
     /// Serves one connected control socket until it ends. `gone` turns true when its process has ended.
@@ -112,6 +117,7 @@ pub async fn serve_private(config: Config, options: PrivateOptions) -> Result<()
         () = async { let _ = connection.await; no_sessions(&daemon.service).await } => {}
     }
     tell.send_replace(true);
+    daemon.service.save_ledgers();
     Ok(())
 }
 
@@ -149,6 +155,7 @@ pub async fn serve_node(config: Config) -> Result<(), Fault> {
         () = drained(&mut draining, &daemon.service) => tracing::info!("drained"),
     }
     [grpc, metrics].into_iter().flatten().for_each(|task| task.abort());
+    daemon.service.save_ledgers();
     Ok(())
 }
 
@@ -200,6 +207,20 @@ async fn exited(pidfd: Option<OwnedFd>) {
     match sys::reactor_fd(pidfd, Interest::READABLE) {
         Ok(pidfd) => drop(pidfd.readable().await),
         Err(_) => std::future::pending().await,
+    }
+}
+
+/// Writes the ledgers of losses every so often, and when somebody asks for it.
+async fn keep_ledgers(service: Arc<Service>, every: Duration) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = service.asked_to_save() => {}
+        }
+        let writer = Arc::clone(&service);
+        if tokio::task::spawn_blocking(move || writer.save_ledgers()).await.is_err() {
+            return;
+        }
     }
 }
 

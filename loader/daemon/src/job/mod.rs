@@ -22,7 +22,7 @@ pub use classes::CLASS_COLUMN;
 pub use fields::{FieldMaker, FieldPlan};
 pub use order::JobOrder;
 pub use rows::{BatchRows, EpochRows, PartPlan, RowPlan, RowWalker};
-pub use spec::{BadSample, Policy, resolve, resolve_all};
+pub use spec::{BadSample, Policy, check_job_id, resolve, resolve_all};
 pub use stored::{StoredBytes, stored};
 
 use crate::catalog::Snapshot;

@@ -123,7 +123,11 @@ fn sources(given: &[v1::Source], snapshots: Vec<Arc<Snapshot>>) -> Result<Vec<Jo
     Ok(sources)
 }
 
-fn check_job_id(id: &str) -> Result<(), Fault> {
+/// Whether a job may be called so; empty: it has no name of its own.
+///
+/// # Errors
+/// Invalid: other characters, or too long.
+pub fn check_job_id(id: &str) -> Result<(), Fault> {
     let fine = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte));
     if fine && id.len() <= JOB_ID_BYTES_MAX {
         return Ok(());

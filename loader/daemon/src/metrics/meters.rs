@@ -46,6 +46,7 @@ pub(super) struct Meters {
     pub(super) jobs_resolved: [Counter; 2],
     pub(super) resolve_seconds: Histogram,
     pub(super) fetches: [Counter; 2],
+    pub(super) losses: [Counter; 2],
     pub(super) now: Gauges,
 }
 
@@ -166,6 +167,12 @@ impl Meters {
                 "Batches fetched by key, by outcome.",
                 "outcome",
                 outcomes,
+            ),
+            losses: counters(
+                "forebay_losses_total",
+                "Losses that training reported, by whether they are finite numbers.",
+                "finite",
+                ["yes", "no"],
             ),
             now: Gauges::register(),
         }

@@ -83,6 +83,16 @@ impl Forebay for Grpc {
         answer(self.0.show(peer, request.into_inner()).await)
     }
 
+    async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportReply>, Status> {
+        let peer = peer(&request)?;
+        answer(self.0.report(peer, request.into_inner()).await)
+    }
+
+    async fn losses(&self, request: Request<v1::LossesRequest>) -> Result<Response<v1::LossesReply>, Status> {
+        let peer = peer(&request)?;
+        answer(self.0.losses(peer, request.into_inner()).await)
+    }
+
     async fn stats(&self, request: Request<v1::StatsRequest>) -> Result<Response<v1::StatsReply>, Status> {
         answer(self.0.stats(peer(&request)?))
     }

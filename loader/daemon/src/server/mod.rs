@@ -3,6 +3,7 @@
 mod explain;
 mod fetch;
 pub mod grpc;
+mod losses;
 mod operators;
 mod roots;
 mod show;
@@ -22,6 +23,7 @@ use crate::catalog::{self, CatalogErrorKind, CatalogLimits, Snapshot, SourceSpec
 use crate::config::Config;
 use crate::error::{Fault, Kind};
 use crate::job::{self, Job, Policy, tensor_to_proto};
+use crate::losses::{LedgerOptions, LedgerStore, Ledgers};
 use crate::metrics;
 use crate::session::table::{Entry, Listed, SessionTable};
 use crate::session::{Counters, EPOCH_MAX, Session, SessionSpec};
@@ -30,8 +32,8 @@ use crate::workers::Pool;
 /// The wire's version that this daemon speaks.
 pub const WIRE_VERSION: u32 = 1;
 /// What this version serves beyond the calls every version has.
-pub const FEATURES: [&str; 9] =
-    ["folder", "list", "records", "rolling", "seek", "on_bad_sample", "explain", "show", "spent"];
+pub const FEATURES: [&str; 10] =
+    ["folder", "list", "records", "rolling", "seek", "on_bad_sample", "explain", "show", "spent", "losses"];
 const CONTROL_BYTES_MAX: u64 = 64 << 20;
 const JOBS_KEPT: usize = 16;
 /// Folders listed, and batches fetched, at a time; more wait. Each may take much memory.
@@ -52,6 +54,7 @@ pub struct Service {
     pool: Arc<Pool>,
     sessions: Arc<SessionTable>,
     jobs: Mutex<VecDeque<Kept>>,
+    ledgers: Ledgers,
     instance: String,
     started: Instant,
     draining: watch::Sender<bool>,
@@ -62,23 +65,30 @@ pub struct Service {
 
 impl Service {
     /// A service over a started pool.
-    pub fn new(config: Config, pool: Arc<Pool>) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// Invalid: the folder of the ledgers can't be written.
+    pub fn new(config: Config, pool: Arc<Pool>) -> Result<Arc<Self>, Fault> {
         let roots = Roots::new(config.roots.clone());
         let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos());
         let instance = format!("{}-{nanos:x}", std::process::id());
-        Arc::new(Self {
+        let folder = config.ledger_dir.as_deref();
+        let store = folder.map(|folder| LedgerStore::open(folder, &instance)).transpose()?;
+        let ledgers = Ledgers::new(LedgerOptions { bytes_max: config.ledger_memory_bytes(), store });
+        Ok(Arc::new(Self {
             config,
             roots,
             pool,
             sessions: Arc::new(SessionTable::default()),
             jobs: Mutex::new(VecDeque::new()),
+            ledgers,
             instance,
             started: Instant::now(),
             draining: watch::Sender::new(false),
             resolving: Semaphore::new(AT_A_TIME),
             fetching: Semaphore::new(AT_A_TIME),
             owner_uid: rustix::process::getuid().as_raw(),
-        })
+        }))
     }
 
     /// The longest control message.
@@ -269,7 +279,8 @@ impl Service {
             return Err(Fault::new(Kind::Unavailable, "the daemon is draining").hint("ask another daemon"));
         }
         let (spec, steps_epoch) = self.session_spec(peer, client, request)?;
-        let counters = Arc::new(Counters::default());
+        let replaced = self.ledgers.replaced(names(&spec.job));
+        let counters = Arc::new(Counters::over(replaced));
         counters.epoch.store(spec.cursor.epoch, std::sync::atomic::Ordering::Relaxed);
         counters.position.store(spec.cursor.position, std::sync::atomic::Ordering::Relaxed);
         let slots = spec.depth + spec.max_leases;

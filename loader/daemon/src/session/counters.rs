@@ -1,13 +1,14 @@
 //! The sums of one session, written by many threads.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forebay_proto::v1;
 
 use super::history::History;
+use crate::losses::Replaced;
 use crate::metrics::FeedWait;
 
 /// Lines of the ledger that are kept for people; all are counted.
@@ -38,10 +39,17 @@ pub struct Counters {
     pub feed_wait_slot_us: AtomicU64,
     /// The newest steps, for `explain`.
     pub history: History,
+    /// The rows of the job that met corrupt samples.
+    pub replaced: Arc<Replaced>,
     ledger: Mutex<VecDeque<v1::BadSample>>,
 }
 
 impl Counters {
+    /// Sums at zero; corrupt rows are noted in `replaced`, which all sessions of the job share.
+    pub fn over(replaced: Arc<Replaced>) -> Self {
+        Self { replaced, ..Self::default() }
+    }
+
     /// Adds a line to the ledger; the oldest goes when it is long.
     pub fn note_bad(&self, line: v1::BadSample) {
         let mut ledger = self.ledger.lock().expect("no thread panics with the lock");

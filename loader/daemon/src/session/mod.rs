@@ -362,6 +362,7 @@ impl Session {
         let mut lines: Vec<_> = outcome.bad.iter().collect();
         lines.sort_by_key(|bad| (bad.position, bad.attempt));
         for bad in lines {
+            self.counters.replaced.note(epoch, bad.part_position, bad.attempt);
             let (key, reason) = (bad.key.clone(), bad.reason.clone());
             self.counters.note_bad(v1::BadSample {
                 epoch,

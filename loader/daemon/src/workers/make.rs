@@ -210,6 +210,7 @@ impl Bench {
         let key = work.job.key(task.pick);
         work.note_bad(BadRow {
             position: planned.position,
+            part_position: work.part(row).position,
             attempt: task.attempt,
             key: key.clone(),
             reason: reason.to_owned(),

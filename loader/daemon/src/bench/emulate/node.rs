@@ -90,7 +90,7 @@ impl Node {
             if cold { Arc::new(ColdEngine(threads)) } else { Arc::new(threads) };
         let runtime = tokio::runtime::Handle::current();
         let pool = Pool::start(engine, &completed, config.pool_options(), runtime)?;
-        let daemon = Daemon { service: Service::new(config.clone(), pool) };
+        let daemon = Daemon { service: Service::new(config.clone(), pool)? };
         let job = Arc::new(job(data, layout, seed)?);
         daemon.service.adopt(Arc::clone(&job));
         Ok(Self { config, daemon, job })

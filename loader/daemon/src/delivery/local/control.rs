@@ -155,6 +155,8 @@ impl Control {
             Call::Resolve(request) => reply::Result::Resolve(self.service.resolve(self.peer, request).await?),
             Call::Open(request) => reply::Result::Open(self.open(&request, client)?),
             Call::Show(request) => reply::Result::Show(self.service.show(self.peer, request).await?),
+            Call::Report(request) => reply::Result::Report(self.service.report(self.peer, request).await?),
+            Call::Losses(request) => reply::Result::Losses(self.service.losses(self.peer, request).await?),
             Call::Explain(request) => reply::Result::Explain(self.service.explain(self.peer, &request)?),
             Call::Stats(_) => reply::Result::Stats(self.service.stats(self.peer)?),
             Call::Drain(request) => reply::Result::Drain(self.service.drain(self.peer, &request)?),

@@ -1,0 +1,23 @@
+//! `forebay dataset`: what is known of a data set's samples. One file a verb.
+
+pub mod options;
+mod place;
+mod spikes;
+mod text;
+mod top;
+mod weights;
+
+use crate::error::Fault;
+use options::{DatasetArgs, DatasetVerb};
+
+/// Runs the verb: what to print.
+///
+/// # Errors
+/// What the daemon or the stored ledgers say.
+pub fn run(args: &DatasetArgs) -> Result<String, Fault> {
+    match &args.verb {
+        DatasetVerb::Top(args) => top::run(args),
+        DatasetVerb::Spikes(args) => spikes::run(args),
+        DatasetVerb::Weights(args) => weights::run(args),
+    }
+}
