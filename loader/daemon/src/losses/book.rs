@@ -106,30 +106,41 @@ impl By {
 }
 
 impl Book {
-    /// Adds an older book of the same run. Both must have their keys.
-    pub fn add(&mut self, older: Self) {
+    /// All books of a run as one; `None` where there is none. Several must have their keys. One is held at a time.
+    ///
+    /// * `books`: the newest first, whose sources and numbers of samples are the whole's.
+    ///
+    /// # Errors
+    /// That of a book.
+    pub fn sum(books: impl IntoIterator<Item = Result<Self, Fault>>) -> Result<Option<Self>, Fault> {
+        let mut books = books.into_iter();
+        let Some(mut whole) = books.next().transpose()? else { return Ok(None) };
+        let mut known = HashMap::new();
+        for older in books {
+            if known.is_empty() {
+                let named = |(at, entry): (usize, &Entry)| ((entry.source, key_of(entry)), at);
+                known = whole.entries.iter().enumerate().map(named).collect();
+            }
+            whole.add(older?, &mut known);
+        }
+        steps::sort(&mut whole.steps);
+        Ok(Some(whole))
+    }
+
+    /// Adds an older book. `known`: where the entry of a source and key is.
+    fn add(&mut self, older: Self, known: &mut HashMap<(u32, Box<str>), usize>) {
         let places: Vec<_> = older.sources.iter().map(|source| self.place(source)).collect();
-        let known = |(index, entry): (usize, &Entry)| (entry.source, key_of(entry).to_owned(), index);
-        let mut index: HashMap<(u32, String), usize> = self
-            .entries
-            .iter()
-            .enumerate()
-            .map(known)
-            .map(|(source, key, index)| ((source, key), index))
-            .collect();
         for entry in older.entries {
             let (source, same_snapshot) = places[entry.source as usize];
-            match index.get(&(source, key_of(&entry).to_owned())) {
-                Some(&at) => self.entries[at].stat = self.entries[at].stat.plus(entry.stat),
-                None => {
-                    index.insert((source, key_of(&entry).to_owned()), self.entries.len());
-                    let sample = entry.sample.filter(|_| same_snapshot);
-                    self.entries.push(Entry { source, sample, ..entry });
-                }
+            let at = *known.entry((source, key_of(&entry))).or_insert(self.entries.len());
+            if let Some(there) = self.entries.get_mut(at) {
+                there.stat = there.stat.plus(entry.stat);
+            } else {
+                let sample = entry.sample.filter(|_| same_snapshot);
+                self.entries.push(Entry { source, sample, ..entry });
             }
         }
         self.steps.extend(older.steps);
-        steps::sort(&mut self.steps);
         self.ledgers += older.ledgers;
     }
 
@@ -253,8 +264,8 @@ impl Book {
     }
 }
 
-fn key_of(entry: &Entry) -> &str {
-    entry.key.as_deref().expect("books are added with their keys")
+fn key_of(entry: &Entry) -> Box<str> {
+    entry.key.clone().expect("books are added up with their keys")
 }
 
 fn step_to_proto(step: &Step<String>) -> v1::LossStep {

@@ -17,6 +17,9 @@ pub(super) const PAGE_BYTES: u64 = (PAGE_SAMPLES * SAMPLE_BYTES) as u64;
 
 type Page = Box<[Stat]>;
 
+/// What stood in a row, the row, and its loss.
+type Stood = (Pick, u64, f32);
+
 /// The losses of one batch of a rank.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchLosses<'a> {
@@ -124,7 +127,7 @@ impl Ledger {
         &mut self,
         batch: &BatchLosses<'_>,
         replaced: &Replaced,
-    ) -> Result<(Vec<(Pick, u64, f32)>, Noted), Fault> {
+    ) -> Result<(Vec<Stood>, Noted), Fault> {
         let job = Arc::clone(&self.job);
         let walker = self.walker(batch.epoch)?;
         let epoch = Arc::clone(walker.epoch());

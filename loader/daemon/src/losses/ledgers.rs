@@ -1,7 +1,7 @@
 //! All ledgers of a daemon: found by job, kept inside a budget of memory, written where there is a folder.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use forebay_plan::Digest;
@@ -18,6 +18,9 @@ const LEDGERS_MAX: usize = 256;
 /// Jobs whose corrupt rows are remembered.
 const JOBS_KEPT: usize = 32;
 
+/// A job's order and content.
+type Digests = (Digest, Digest);
+
 /// Whose ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerName {
@@ -26,7 +29,7 @@ pub struct LedgerName {
     /// The run.
     pub job_id: String,
     /// Names order and content.
-    pub digests: (Digest, Digest),
+    pub digests: Digests,
 }
 
 /// How ledgers are kept.
@@ -43,8 +46,9 @@ pub struct Ledgers {
     options: LedgerOptions,
     /// Those that were reported to last stand last.
     kept: Mutex<VecDeque<Kept>>,
-    replaced: Mutex<VecDeque<((Digest, Digest), Arc<Replaced>)>>,
+    replaced: Mutex<VecDeque<(Digests, Arc<Replaced>)>>,
     made: AtomicU64,
+    has_warned: AtomicBool,
     asked: Notify,
 }
 
@@ -64,12 +68,13 @@ impl Ledgers {
             kept: Mutex::default(),
             replaced: Mutex::default(),
             made: AtomicU64::new(0),
+            has_warned: AtomicBool::new(false),
             asked: Notify::new(),
         }
     }
 
     /// The rows of a job that met corrupt samples, shared by all sessions and reports of it.
-    pub fn replaced(&self, digests: (Digest, Digest)) -> Arc<Replaced> {
+    pub fn replaced(&self, digests: Digests) -> Arc<Replaced> {
         let mut all = lock(&self.replaced);
         if let Some(found) = all.iter().position(|(of, _)| *of == digests) {
             return Arc::clone(&all[found].1);
@@ -152,13 +157,15 @@ impl Ledgers {
             .position(|kept| kept.number != needs.number && kept.bytes.load(Ordering::Relaxed) >= PAGE_BYTES);
         let oldest = oldest.and_then(|at| all.remove(at));
         drop(all);
-        match oldest {
-            Some(kept) => self.give_up(&kept),
-            None => tracing::warn!(
-                job = %needs.name.job_id,
-                budget_bytes = self.options.bytes_max,
+        if let Some(kept) = oldest {
+            self.give_up(&kept);
+        } else if !self.has_warned.swap(true, Ordering::Relaxed) {
+            let (job, budget_bytes) = (needs.name.job_id.as_str(), self.options.bytes_max);
+            tracing::warn!(
+                job,
+                budget_bytes,
                 "the loss ledger has no room for more samples: raise ledger_memory"
-            ),
+            );
         }
     }
 
@@ -216,9 +223,8 @@ impl Ledgers {
         let job_id = only_job(job_id, all.iter().map(|kept| kept.name.job_id.as_str()))?;
         let of_job: Vec<_> = all.iter().filter(|kept| kept.name.job_id == job_id).collect();
         let with_keys = of_job.len() > 1;
-        let mut books = of_job.iter().map(|kept| book_of(&lock(&kept.ledger), &job_id, with_keys));
-        let mut book = books.next().expect("a job that was found has a ledger");
-        books.for_each(|older| book.add(older));
+        let books = of_job.iter().map(|kept| Ok(book_of(&lock(&kept.ledger), &job_id, with_keys)));
+        let book = Book::sum(books)?.expect("a job that was found has a ledger");
         let job = Arc::clone(lock(&of_job[0].ledger).job());
         Ok((book, job))
     }

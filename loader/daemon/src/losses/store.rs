@@ -71,7 +71,7 @@ impl LedgerStore {
             (std::sync::Arc::clone(ledger.job()), ledger.pages(), ledger.named_steps())
         };
         let header = Header {
-            version: 1,
+            version: stored::VERSION,
             job_id: name.job_id.clone(),
             order_digest: name.digests.0.to_string(),
             content_digest: name.digests.1.to_string(),
@@ -133,14 +133,14 @@ pub fn read_place(place: &Path, job_id: &str) -> Result<Book, Fault> {
         files =
             runs.into_iter().find(|(name, _)| *name == job_id).map(|(_, files)| files).unwrap_or_default();
     }
-    let mut books = files.iter().map(|file| stored::read(file)).collect::<Result<Vec<_>, _>>()?;
-    let job_id = only_job(job_id, books.iter().map(|(book, _)| book.job_id.as_str()))?;
-    books.retain(|(book, _)| book.job_id == job_id);
-    books.sort_by_key(|(_, written_unix_ms)| std::cmp::Reverse(*written_unix_ms));
-    let mut books = books.into_iter().map(|(book, _)| book);
-    let mut whole = books.next().expect("the job was found in one of them");
-    books.for_each(|older| whole.add(older));
-    Ok(whole)
+    // Their heads first, which say whose they are and how old: the whole of one is read while another is in hand.
+    let heads = files.into_iter().map(|file| Ok((stored::read_header(&file)?, file)));
+    let mut heads = heads.collect::<Result<Vec<_>, Fault>>()?;
+    let job_id = only_job(job_id, heads.iter().map(|(head, _)| head.job_id.as_str()))?;
+    heads.retain(|(head, _)| head.job_id == job_id);
+    heads.sort_by_key(|(head, _)| std::cmp::Reverse(head.written_unix_ms));
+    let books = heads.iter().map(|(_, file)| stored::read(file));
+    Ok(Book::sum(books)?.expect("the job was found in one of them"))
 }
 
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Fault> {

@@ -25,7 +25,7 @@ use super::{Book, Entry, Stat, Step};
 use crate::error::{Fault, Kind};
 
 /// The version of the file's layout.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 /// The name of the header among the file's metadata.
 const HEADER: &str = "forebay.losses";
 /// Samples of a row group.
@@ -165,20 +165,31 @@ fn floats<W: Write + Send>(
     column.close()
 }
 
-/// Reads a file, and when it was written. The parser may panic on a damaged file; that is an error like any other.
+/// Reads what a file is the ledger of.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_header(path: &Path) -> Result<Header, Fault> {
+    guarded(path, |file| open(file).map(|(_, header)| header))
+}
+
+/// Reads a file. The parser may panic on a damaged one; that is an error like any other.
 ///
 /// # Errors
 /// NotFound or Denied where it can't be read; Corrupt where it is no ledger, naming it and the cure.
-pub(super) fn read(path: &Path) -> Result<(Book, u64), Fault> {
+pub(super) fn read(path: &Path) -> Result<Book, Fault> {
+    guarded(path, read_whole)
+}
+
+fn guarded<T>(path: &Path, parse: impl FnOnce(File) -> Result<T, String>) -> Result<T, Fault> {
     let name = || format!("ledger {}", path.display());
     let file = File::open(path).map_err(|error| {
-        let kind =
-            if error.kind() == std::io::ErrorKind::PermissionDenied { Kind::Denied } else { Kind::NotFound };
-        Fault::from_error(kind, &error).context(name())
+        let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+        Fault::from_error(if denied { Kind::Denied } else { Kind::NotFound }, &error).context(name())
     })?;
-    let read = catch_unwind(AssertUnwindSafe(|| read_whole(file)));
-    let read = read.unwrap_or_else(|panic| Err(panic_text(panic.as_ref())));
-    read.map_err(|detail| {
+    let parsed = catch_unwind(AssertUnwindSafe(|| parse(file)));
+    let parsed = parsed.unwrap_or_else(|panic| Err(panic_text(panic.as_ref())));
+    parsed.map_err(|detail| {
         Fault::new(Kind::Corrupt, detail).context(name()).hint("it is no ledger of losses: move it elsewhere")
     })
 }
@@ -188,7 +199,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("the parser gave up").to_owned()
 }
 
-fn read_whole(file: File) -> Result<(Book, u64), String> {
+fn open(file: File) -> Result<(SerializedFileReader<File>, Header), String> {
     let said = |error: ParquetError| error.to_string();
     let reader = SerializedFileReader::new(file).map_err(said)?;
     let about = reader.metadata().file_metadata();
@@ -199,23 +210,26 @@ fn read_whole(file: File) -> Result<(Book, u64), String> {
     if header.version != VERSION {
         return Err(format!("version {}, this program reads {VERSION}", header.version));
     }
-    let expected = parse_message_type(SCHEMA).map_err(said)?;
-    if about.schema() != &expected {
+    if about.schema() != &parse_message_type(SCHEMA).map_err(said)? {
         return Err("it has other columns than a ledger".to_owned());
     }
+    Ok((reader, header))
+}
+
+fn read_whole(file: File) -> Result<Book, String> {
+    let (reader, header) = open(file)?;
     let mut entries = Vec::new();
     for number in 0..reader.num_row_groups() {
-        let group = reader.get_row_group(number).map_err(said)?;
+        let group = reader.get_row_group(number).map_err(|error| error.to_string())?;
         read_group(group.as_ref(), &header, &mut entries)?;
     }
-    let book = Book {
+    Ok(Book {
         job_id: header.job_id,
         ledgers: 1,
         sources: header.sources,
         entries,
         steps: header.steps.into_iter().map(Step::from).collect(),
-    };
-    Ok((book, header.written_unix_ms))
+    })
 }
 
 fn read_group(group: &dyn RowGroupReader, header: &Header, entries: &mut Vec<Entry>) -> Result<(), String> {
