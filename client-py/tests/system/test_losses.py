@@ -22,6 +22,7 @@ from forebay.errors import ForebayError, InvalidError, NotFoundError
 from forebay.numpy import DataLoader
 
 from .support import NOBODY, SMALL, Node, client, public, wait_until, write_indexed
+from .test_monitoring import scrape
 
 FIELDS = {"image": forebay.Image("path", transform=SMALL), "index": forebay.Value()}
 Sums = dict[int, list[float]]
@@ -110,7 +111,11 @@ def test_a_loss_belongs_to_the_sample_that_was_really_delivered(node: Node, list
     check(by_index("--socket", node.socket), sums)
 
 
-def test_losses_that_are_not_finite_are_counted_apart_and_their_steps_come_first(node: Node, listed: Path) -> None:
+def test_losses_that_are_not_finite_are_counted_apart_and_their_steps_come_first(
+    make_node: Callable[[], Node], listed: Path, tmp_path: Path
+) -> None:
+    node = make_node().configure(tmp_path, metrics_listen=f"unix:{tmp_path}/metrics.sock").start()
+
     def loss(index: Any, epoch: int) -> Any:
         losses = noisy(index, epoch)
         losses[index == 7] = [np.nan, 2.0, np.inf][epoch]
@@ -120,6 +125,8 @@ def test_losses_that_are_not_finite_are_counted_apart_and_their_steps_come_first
     with DataLoader(str(listed), 10, shuffle=True, fields=FIELDS, daemon=node.socket) as loader:
         train(loader, 3, sums, loss)
     check(by_index("--socket", node.socket), sums)
+    counted = scrape(tmp_path / "metrics.sock")
+    assert [counted[f'forebay_losses_total{{finite="{finite}"}}'] for finite in ("yes", "no")] == [148, 2]
     (sample,) = told("top", "--by", "nan", "--socket", node.socket)["samples"]
     assert (Path(sample["key"]).stem, sample["nan"], sample["count"]) == ("00007", 2, 1)
     spikes = told("spikes", "--socket", node.socket)

@@ -153,7 +153,9 @@ fn labels_come_from_bounded_sets() {
     consume(&mut node.open(&mut client, 2), Duration::from_millis(1));
     let (_, head, body) = node.get("/metrics");
     assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
-    let labels = ["cause", "decoder", "end", "kind", "le", "outcome", "queue", "spent", "verdict", "version"];
+    let labels = [
+        "cause", "decoder", "end", "finite", "kind", "le", "outcome", "queue", "spent", "verdict", "version",
+    ];
     for series in figures(&body).keys() {
         let inside = series.split_once('{').map_or("", |(_, rest)| rest.trim_end_matches('}'));
         for label in inside.split(',').filter(|label| !label.is_empty()) {
