@@ -22,6 +22,7 @@ pub mod meter;
 pub mod metrics;
 pub mod mounts;
 pub mod operate;
+pub mod pins;
 pub mod prefetch;
 pub mod progress;
 pub mod run;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::builder::Builder;
 use super::cell::Cell;
+use super::class_map::ClassMap;
 use super::column::{Column, ColumnSpec};
 use super::csv::CsvRows;
 use super::error::CatalogError;
@@ -80,7 +81,7 @@ pub(super) fn open(
         Format::Jsonl => loading.rows(&JsonRows::of_file(file, naming.clone(), limits))?,
         Format::Parquet => parquet::load(file, &naming, &loading)?,
     };
-    table.snapshot(naming, Some(opened))
+    table.snapshot(naming, None, Some(opened))
 }
 
 pub(super) fn open_records(
@@ -93,7 +94,7 @@ pub(super) fn open_records(
     let paths = root.map(PathRule::new);
     let naming = Naming { source: "records".to_owned(), unit: Unit::Record };
     let loading = Loading { columns, limits, paths: paths.as_ref() };
-    loading.rows(&JsonRows::of_memory(json_lines, naming.clone(), limits))?.snapshot(naming, opened)
+    loading.rows(&JsonRows::of_memory(json_lines, naming.clone(), limits))?.snapshot(naming, None, opened)
 }
 
 fn format_of(file: &Path) -> Option<Format> {
@@ -113,7 +114,12 @@ pub(super) struct Table {
 }
 
 impl Table {
-    fn snapshot(self, naming: Naming, root: Option<std::sync::Arc<Root>>) -> Result<Snapshot, CatalogError> {
+    pub(super) fn snapshot(
+        self,
+        naming: Naming,
+        class_map: Option<ClassMap>,
+        root: Option<std::sync::Arc<Root>>,
+    ) -> Result<Snapshot, CatalogError> {
         if self.columns.first().is_none_or(|column| column.len() == 0) {
             return Err(CatalogError::Empty { file: naming.source });
         }
@@ -123,7 +129,7 @@ impl Table {
             first: number(first),
             key: String::from_utf8_lossy(key).into_owned(),
         };
-        Snapshot::assemble(self.columns, None, root, duplicate)
+        Snapshot::assemble(self.columns, class_map, root, duplicate)
     }
 }
 

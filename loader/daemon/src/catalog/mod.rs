@@ -22,6 +22,7 @@ mod parquet;
 mod paths;
 mod scan;
 mod snapshot;
+mod stored;
 #[cfg(test)]
 mod tests;
 

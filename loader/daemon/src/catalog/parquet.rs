@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use ::parquet::errors::ParquetError;
-use ::parquet::file::reader::{FileReader, SerializedFileReader};
+use ::parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
 use ::parquet::schema::types::SchemaDescriptor;
 
 use self::types::{is_flat, kind_of, type_name};
@@ -32,15 +32,27 @@ pub(super) fn load(file: &Path, naming: &Naming, loading: &Loading<'_>) -> Resul
         path: naming.source.clone(),
         source,
     })?;
-    guarded(naming, || Tables::open(opened, naming, loading)?.load())
+    guarded(naming, || Tables { reader: reader(opened, naming)?, naming, loading }.load())
 }
 
-fn guarded<T>(naming: &Naming, parse: impl FnOnce() -> Result<T, CatalogError>) -> Result<T, CatalogError> {
+/// Reads the footer of a file, which may lie in memory.
+pub(super) fn reader<R: ChunkReader + 'static>(
+    source: R,
+    naming: &Naming,
+) -> Result<SerializedFileReader<R>, CatalogError> {
+    SerializedFileReader::new(source).map_err(|source| not_readable(naming, source))
+}
+
+/// Runs what may panic on a damaged file.
+pub(super) fn guarded<T>(
+    naming: &Naming,
+    parse: impl FnOnce() -> Result<T, CatalogError>,
+) -> Result<T, CatalogError> {
     let outcome = catch_unwind(AssertUnwindSafe(parse));
     outcome.unwrap_or_else(|panic| Err(damaged(naming, &panic_text(panic.as_ref()))))
 }
 
-fn damaged(naming: &Naming, detail: &str) -> CatalogError {
+pub(super) fn damaged(naming: &Naming, detail: &str) -> CatalogError {
     CatalogError::Damaged { file: naming.source.clone(), detail: detail.to_owned() }
 }
 
@@ -49,19 +61,15 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("the parser gave up").to_owned()
 }
 
-struct Tables<'a> {
-    reader: SerializedFileReader<File>,
-    naming: &'a Naming,
-    loading: &'a Loading<'a>,
+/// An opened file and what is wanted of it.
+pub(super) struct Tables<'a, R: ChunkReader + 'static> {
+    pub(super) reader: SerializedFileReader<R>,
+    pub(super) naming: &'a Naming,
+    pub(super) loading: &'a Loading<'a>,
 }
 
-impl<'a> Tables<'a> {
-    fn open(file: File, naming: &'a Naming, loading: &'a Loading<'a>) -> Result<Self, CatalogError> {
-        let reader = SerializedFileReader::new(file).map_err(|source| not_readable(naming, source))?;
-        Ok(Self { reader, naming, loading })
-    }
-
-    fn load(&self) -> Result<Table, CatalogError> {
+impl<R: ChunkReader + 'static> Tables<'_, R> {
+    pub(super) fn load(&self) -> Result<Table, CatalogError> {
         let schema = self.reader.metadata().file_metadata().schema_descr();
         let names: Vec<_> =
             schema.root_schema().get_fields().iter().map(|field| field.name().to_owned()).collect();

@@ -18,6 +18,11 @@ impl PathRule {
         Self { prefixes: prefixes.map(|prefix| clean(prefix.as_os_str().as_bytes()).into_owned()).collect() }
     }
 
+    /// A rule for paths that must be relative as they stand.
+    pub(super) fn without_root() -> Self {
+        Self { prefixes: Vec::new() }
+    }
+
     /// The path without root, `.` and doubled slashes: equal for the same data wherever the root is mounted.
     pub(super) fn relative<'a>(&self, value: &'a [u8]) -> Result<Cow<'a, [u8]>, CellFault> {
         let shown = || String::from_utf8_lossy(value).into_owned();

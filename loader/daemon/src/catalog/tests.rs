@@ -6,6 +6,7 @@ mod identity;
 mod lists;
 mod parquet;
 mod rubbish;
+mod stored;
 
 use std::error::Error;
 use std::fs;

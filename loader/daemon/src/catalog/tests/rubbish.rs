@@ -39,7 +39,7 @@ fn touch(outcome: Result<Snapshot, CatalogError>) {
     }
 }
 
-fn touch_value(column: &Column, row: SampleIndex) {
+pub(super) fn touch_value(column: &Column, row: SampleIndex) {
     match column.kind() {
         ColumnKind::Path => drop(column.path(row).to_vec()),
         ColumnKind::Int => drop(column.int(row)),
@@ -54,7 +54,7 @@ const CSV: &[u8] = b"path,label,v\n\"a,b\",1,[1 2]\nb,-2.5,\"3;4\"\nc,nan,\n";
 const JSON: &[u8] = b"{\"path\": \"a\", \"n\": 1, \"v\": [1, 2e3]}\n\n{\"path\": \"\\u00e4\", \"n\": -0.5, \"v\": [null, {}]}\n";
 
 /// Overwrites bytes, cuts, and repeats a piece.
-fn mutate(seed: &[u8], edits: &[(usize, u8)], cut: usize, again: usize) -> Vec<u8> {
+pub(super) fn mutate(seed: &[u8], edits: &[(usize, u8)], cut: usize, again: usize) -> Vec<u8> {
     let mut bytes = seed.to_vec();
     for &(at, byte) in edits {
         let at = at % bytes.len();

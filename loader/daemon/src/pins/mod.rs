@@ -1,0 +1,26 @@
+//! What processes must agree on before they share a stream: small records under a shared state root, each made once.
+//!
+//! A [`StateRoot`] is a folder or a bucket's prefix that all nodes of a run see. A record is made if absent and never
+//! changed; whoever comes second reads what the first one wrote. After a reply that says neither yes nor no (a
+//! timeout, a dropped connection, EIO behind the link), the record is read back: it holds a nonce of its writer. A
+//! [`Pin`] says which snapshot a run, or an epoch of it, is made from. `docs/state-root.md` has the layout.
+
+mod error;
+mod faulty;
+mod lanes;
+mod name;
+mod object;
+mod pin;
+mod posix;
+mod records;
+mod snapshots;
+mod state_root;
+#[cfg(test)]
+mod tests;
+
+pub use error::PinError;
+pub use faulty::Faults;
+pub use name::{JobId, RecordName};
+pub use pin::{Draft, Pin, Pinned, Stamp, When, decide, find};
+pub use snapshots::{load_snapshot, store_snapshot};
+pub use state_root::{Created, Patience, StateRoot};
