@@ -124,7 +124,7 @@ impl PinError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Name { .. } | Self::JobId { .. } => {
-                "use letters, digits and . _ - = + , @ with no dot in front, as in run-7"
+                "use letters, digits and . _ : - with no dot in front, as in run-7"
             }
             Self::NotAPlace { .. } => "give a folder that all nodes of the run share, or s3://bucket/prefix",
             Self::Open { .. } => {

@@ -9,8 +9,8 @@ const PART_BYTES_MAX: usize = 128;
 
 /// The name of a record under a state root: parts with `/` between them, such as `jobs/run-7/epochs/3.json`.
 ///
-/// A part has letters, digits and `. _ - = + , @` and begins with no dot, so that it is the same in a file system and
-/// in a bucket, and leads nowhere else.
+/// A part has letters, digits and `. _ : -`, as a job id has, and begins with no dot, so that it is the same in a file
+/// system and in a bucket, and leads nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordName(String);
 
@@ -82,13 +82,13 @@ impl JobId {
 
 /// What is wrong with a part, if anything.
 fn fault_of(part: &str) -> Option<&'static str> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-=+,@".contains(&byte);
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
     match part {
         "" => Some("is empty or has an empty part"),
         part if part.len() > PART_BYTES_MAX => Some("is longer than 128 bytes"),
         part if part.starts_with('.') => Some("begins with a dot"),
         part if !part.bytes().all(fits) => {
-            Some("has other characters than letters, digits and . _ - = + , @")
+            Some("has other characters than letters, digits and . _ : -")
         }
         _ => None,
     }
@@ -127,8 +127,8 @@ mod tests {
 
     #[test]
     fn a_job_id_is_one_part_and_its_error_says_what_is_allowed() {
-        assert_eq!(JobId::new("lr=0.1,bs=32").expect("a name").folder().as_str(), "jobs/lr=0.1,bs=32");
+        assert_eq!(JobId::new("lr-0.1:bs_32").expect("a name").folder().as_str(), "jobs/lr-0.1:bs_32");
         let error = JobId::new("exp/7").expect_err("two parts").to_string();
-        assert_eq!(error, "the job id \"exp/7\" has other characters than letters, digits and . _ - = + , @");
+        assert_eq!(error, "the job id \"exp/7\" has other characters than letters, digits and . _ : -");
     }
 }
