@@ -12,6 +12,7 @@ use crate::doctor::options::{DOCTOR_HELP, DoctorArgs};
 use crate::explain::options::{EXPLAIN_HELP, ExplainArgs};
 use crate::init::options::{INIT_HELP, InitArgs};
 use crate::logs::LogFormat;
+use crate::replay::options::{REPLAY_HELP, ReplayArgs};
 use crate::shell::{COMPLETIONS_HELP, CompletionsArgs, MAN_HELP, ManArgs};
 use crate::show::options::{SHOW_HELP, ShowArgs};
 use crate::state::options::{STATE_HELP, StateArgs};
@@ -83,6 +84,11 @@ pub enum Command {
     /// Look at the saved state of a loader, compare two, or move one.
     #[command(after_help = STATE_HELP)]
     State(StateArgs),
+    /// Name the samples that a pinned run saw, in order, from its state root alone.
+    ///
+    /// For runs whose loader had job_id= and state_root=: docs/state-root.md.
+    #[command(after_help = REPLAY_HELP)]
+    Replay(ReplayArgs),
     /// Print the script that completes `forebay` in a shell.
     #[command(after_help = COMPLETIONS_HELP)]
     Completions(CompletionsArgs),
@@ -199,6 +205,8 @@ Configuration keys (all optional but one [[root]]):
   [[root]]                               what may be read; more than one is fine
   path = \"/data\"
   allow = { uids = [1000], gids = [100] }  absent: anybody who may connect
+  [[state_root]]                         where runs may keep their pins: docs/state-root.md; none by default
+  path = \"/shared/forebay\"               or \"s3://bucket/prefix\", with AWS_* in the daemon's environment
 
 Examples:
   forebay serve --config node.toml

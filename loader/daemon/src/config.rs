@@ -58,6 +58,9 @@ pub struct Config {
     /// What may be read, and by whom.
     #[serde(rename = "root")]
     pub roots: Vec<RootConfig>,
+    /// Where runs may keep records, and whose: folders, or `s3://bucket/prefix`.
+    #[serde(rename = "state_root")]
+    pub state_roots: Vec<RootConfig>,
 }
 
 /// A directory that jobs may read beneath.
@@ -118,6 +121,7 @@ impl Default for Config {
             ledger_every: Seconds(Duration::from_secs(30)),
             ledger_memory: Bytes(0),
             roots: Vec::new(),
+            state_roots: Vec::new(),
         }
     }
 }
@@ -177,6 +181,11 @@ impl Config {
         }
         if let Some(root) = self.roots.iter().find(|root| !root.path.is_absolute()) {
             return Err(Fault::invalid(format!("root {} is not an absolute path", root.path.display())));
+        }
+        let is_place = |root: &RootConfig| root.path.is_absolute() || root.path.starts_with("s3://");
+        if let Some(root) = self.state_roots.iter().find(|root| !is_place(root)) {
+            let message = format!("state_root {} is neither an absolute path nor s3://", root.path.display());
+            return Err(Fault::invalid(message));
         }
         Ok(())
     }
@@ -278,7 +287,8 @@ mod tests {
         let text = "socket = \"/tmp/s\"\ngrpc_socket = \"/tmp/g\"\nmetrics_listen = \"localhost:9464\"\ncpu_threads = 3\nread_threads = 4\nengine = \"threads\"\nread_budget = \"2MiB\"\n\
                     reads_in_flight = 7\narena_budget = \"1 GiB\"\nsample_max = \"5KiB\"\npixels_max = 9\nretry_deadline = \"2min\"\ndepth = 5\nmax_leases = 6\n\
                     ledger_dir = \"/l\"\nledger_every = \"7s\"\nledger_memory = \"8MiB\"\n\
-                    [[root]]\npath = \"/data\"\nallow = { uids = [1000], gids = [5] }\n";
+                    [[root]]\npath = \"/data\"\nallow = { uids = [1000], gids = [5] }\n\
+                    [[state_root]]\npath = \"s3://b/runs\"\n";
         let config = Config::parse(text).expect("a whole configuration");
         let options = config.pool_options();
         assert_eq!((options.cpu_threads, options.budget), (3, ReadBudget { bytes: 2 << 20, reads: 7 }));
@@ -288,6 +298,7 @@ mod tests {
             (Duration::from_secs(120), 1 << 30)
         );
         assert_eq!(config.roots[0].allow, Allow { uids: vec![1000], gids: vec![5] });
+        assert_eq!(config.state_roots[0].path, Path::new("s3://b/runs"));
         assert_eq!((config.depth, config.max_leases, config.read_threads), (5, 6, 4));
         assert_eq!(config.ledger_dir.as_deref(), Some(Path::new("/l")));
         assert_eq!((config.ledger_every.0, config.ledger_memory_bytes()), (Duration::from_secs(7), 8 << 20));
@@ -335,6 +346,7 @@ mod tests {
         assert!(message("depth = 0").contains("depth must be at least 1"));
         assert!(message("cpu_threads = 5000").contains("above 1024"));
         assert!(message("[[root]]\npath = \"data\"").contains("absolute"));
+        assert!(message("[[state_root]]\npath = \"gs://b\"").contains("neither an absolute path nor s3://"));
     }
 
     #[test]

@@ -62,6 +62,7 @@ fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Command::Init(init) => init_command(&init),
+        Command::Replay(replay) => replay_command(&replay),
         Command::Completions(completions) => completions_command(&completions),
         Command::Man(man) => man_command(&man),
     };
@@ -234,6 +235,17 @@ fn state_command(args: &StateArgs) -> anyhow::Result<ExitCode> {
     let (text, code) = state::run(args)?;
     print(text.as_bytes())?;
     Ok(ExitCode::from(code))
+}
+
+fn replay_command(args: &ReplayArgs) -> anyhow::Result<()> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    replay::run(args, &mut out)?;
+    match out.flush() {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("write to standard output")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn completions_command(args: &CompletionsArgs) -> anyhow::Result<()> {

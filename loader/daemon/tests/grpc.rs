@@ -104,7 +104,7 @@ async fn what_is_not_served_and_what_is_wrong_have_their_own_codes() {
     };
     let spec = v1::JobSpec { sources: vec![outside], ..Default::default() };
     let denied = client
-        .resolve(v1::ResolveRequest { spec: Some(spec), job: None })
+        .resolve(v1::ResolveRequest { spec: Some(spec), ..Default::default() })
         .await
         .expect_err("outside of the roots");
     assert_eq!(denied.code(), Code::PermissionDenied, "{:?}: {denied}", ErrorKind::Denied);

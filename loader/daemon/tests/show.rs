@@ -205,7 +205,7 @@ async fn a_job_without_images_has_rows_and_no_sheet() {
     let records = v1::Records { json_lines: lines.collect::<Vec<_>>().join("\n"), ..Default::default() };
     let source = v1::Source { origin: Some(v1::source::Origin::Records(records)), ..Default::default() };
     let spec = Some(v1::JobSpec { sources: vec![source], ..Default::default() });
-    let request = v1::ResolveRequest { spec, job: None };
+    let request = v1::ResolveRequest { spec, ..Default::default() };
     let job = daemon.service.resolve(Peer::Parent, request).await.expect("a job").job.expect("a job");
     let request = v1::ShowRequest { key: Some(key(&job, 0, 7, 3)), original: true, ..Default::default() };
     let reply = show(&daemon, request).await.expect("rows");
@@ -255,7 +255,7 @@ async fn what_is_asked_for_is_bounded_and_only_for_those_who_may_read_it() {
 
     let known =
         v1::JobRef { order_digest: job.order_digest.clone(), content_digest: job.content_digest.clone() };
-    let again = v1::ResolveRequest { spec: None, job: Some(known) };
+    let again = v1::ResolveRequest { job: Some(known), ..Default::default() };
     let told = daemon.service.resolve(Peer::Parent, again.clone()).await.expect("it is known").job;
     assert_eq!(told, Some(job.clone()));
     assert_eq!(daemon.service.resolve(other, again).await.expect_err("not theirs").kind, Kind::Denied);

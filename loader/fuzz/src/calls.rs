@@ -33,7 +33,7 @@ const FIRST: &str = r#"{"resolve":{"spec":{"sources":[{"folder":{"path":"ROOT"}}
 pub fn calls(input: &[u8]) -> bool {
     static NODE: OnceLock<Node> = OnceLock::new();
     let node = NODE.get_or_init(Node::start);
-    let service = Service::new(node.config.clone(), Arc::clone(&node.pool));
+    let service = Service::new(node.config.clone(), Arc::clone(&node.pool)).expect("no folder is asked for");
     let mut client = Client { node, service, job: v1::JobRef::default() };
     node.runtime.block_on(async {
         assert!(client.line(FIRST).await, "the first job resolves");
@@ -123,6 +123,8 @@ impl Client<'_> {
             Call::Open(request) => self.open(&request).await,
             Call::Show(request) => service.show(PEER, request).await.map(drop),
             Call::Explain(request) => service.explain(PEER, &request).map(drop),
+            Call::Report(request) => service.report(PEER, request).await.map(drop),
+            Call::Losses(request) => service.losses(PEER, request).await.map(drop),
             Call::Stats(_) => service.stats(PEER).map(drop),
             Call::Drain(request) => service.drain(PEER, &request).map(drop),
             Call::Fetch(request) => self.fetch(request.key.unwrap_or_default()).await,

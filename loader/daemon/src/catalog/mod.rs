@@ -20,6 +20,7 @@ mod list;
 mod order;
 mod parquet;
 mod paths;
+mod relabel;
 mod scan;
 mod snapshot;
 mod stored;

@@ -66,23 +66,27 @@ impl Snapshot {
             .map_err(|source| CatalogError::Parquet { file: format!("snapshot {}", self.digest()), source })
     }
 
-    /// Reads the snapshot `id` from the bytes of the file that [`Snapshot::to_parquet`] made; `file` names it in errors.
+    /// Reads a snapshot from the bytes of the file that [`Snapshot::to_parquet`] made.
+    ///
+    /// * `file`: its name in errors.
+    /// * `id`: which snapshot it must be; `None`: whichever it says that it is.
     ///
     /// # Errors
     /// [`CatalogError::Parquet`] and [`CatalogError::Damaged`]: no such file, or another snapshot's; a limit passed.
     pub fn from_parquet(
         file: &str,
         bytes: Bytes,
-        id: &Digest,
+        id: Option<&Digest>,
         root: Option<Arc<Root>>,
         limits: &CatalogLimits,
     ) -> Result<Self, CatalogError> {
         let naming = Naming { source: file.to_owned(), unit: Unit::Row };
-        let read = guarded(&naming, || read(bytes, &naming, root, limits))?;
-        if read.digest() == *id {
+        let (read, said) = guarded(&naming, || read(bytes, &naming, root, limits))?;
+        let (holds, wanted) = (read.digest(), id.unwrap_or(&said));
+        if holds == *wanted {
             return Ok(read);
         }
-        Err(damaged(&naming, &format!("it holds the snapshot {}, not {}", read.digest().short(), id.short())))
+        Err(damaged(&naming, &format!("it holds the snapshot {}, not {}", holds.short(), wanted.short())))
     }
 
     /// [`Snapshot::id`], as a digest.
@@ -96,7 +100,7 @@ fn read(
     naming: &Naming,
     root: Option<Arc<Root>>,
     limits: &CatalogLimits,
-) -> Result<Snapshot, CatalogError> {
+) -> Result<(Snapshot, Digest), CatalogError> {
     let reader = reader(bytes, naming)?;
     let about = About::read(&reader, naming)?;
     let columns = about.specs().map_err(|detail| damaged(naming, &detail))?;
@@ -104,7 +108,7 @@ fn read(
     let paths = PathRule::without_root();
     let loading = Loading { columns: &columns, limits, paths: Some(&paths) };
     let table = Tables { reader, naming, loading: &loading }.load()?;
-    table.snapshot(naming.clone(), about.classes.map(ClassMap::new), root)
+    Ok((table.snapshot(naming.clone(), about.classes.map(ClassMap::new), root)?, about.id))
 }
 
 impl About {

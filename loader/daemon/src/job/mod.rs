@@ -163,6 +163,10 @@ impl Job {
             numerics_id: digest::NUMERICS_ID.to_owned(),
             order_parts: parts::to_proto(&self.order_parts),
             content_parts: parts::to_proto(&self.content_parts),
+            // Whoever resolves a pin says so.
+            pinned: false,
+            epoch_pinned: false,
+            epoch: 0,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! timeout, a dropped connection, EIO behind the link), the record is read back: it holds a nonce of its writer. A
 //! [`Pin`] says which snapshot a run, or an epoch of it, is made from. `docs/state-root.md` has the layout.
 
+mod classes;
 mod error;
 mod faulty;
 mod lanes;
@@ -13,14 +14,17 @@ mod object;
 mod pin;
 mod posix;
 mod records;
+mod run;
 mod snapshots;
 mod state_root;
 #[cfg(test)]
 mod tests;
 
+pub use classes::{load_classes, store_classes};
 pub use error::PinError;
 pub use faulty::Faults;
 pub use name::{JobId, RecordName};
-pub use pin::{Draft, Pin, Pinned, Stamp, When, decide, find};
+pub use pin::{Draft, Pin, Pinned, Stamp, When, decide, epochs, find, latest_before};
+pub use run::{Follow, Run};
 pub use snapshots::{load_snapshot, store_snapshot};
 pub use state_root::{Created, Patience, StateRoot};

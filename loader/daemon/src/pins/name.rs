@@ -87,9 +87,7 @@ fn fault_of(part: &str) -> Option<&'static str> {
         "" => Some("is empty or has an empty part"),
         part if part.len() > PART_BYTES_MAX => Some("is longer than 128 bytes"),
         part if part.starts_with('.') => Some("begins with a dot"),
-        part if !part.bytes().all(fits) => {
-            Some("has other characters than letters, digits and . _ : -")
-        }
+        part if !part.bytes().all(fits) => Some("has other characters than letters, digits and . _ : -"),
         _ => None,
     }
 }

@@ -1,16 +1,21 @@
 //! Which data a run, or an epoch of it, is made from: decided by the first to need it, read by all.
 
+use std::fmt;
+
 use forebay_plan::Digest;
 use forebay_plan::orders::joint_snapshot;
 use serde::{Deserialize, Serialize};
 
 use super::error::PinError;
 use super::name::{JobId, RecordName};
-use super::state_root::{Created, RECORD_BYTES_MAX, StateRoot, nonce};
+use super::state_root::{Created, StateRoot, nonce};
 use crate::error::Fault;
 
 /// The layout of [`Pin`]; another one is refused.
 const VERSION: u32 = 1;
+
+/// Bytes of a pin: 4096 sources under their names.
+const PIN_BYTES_MAX: u64 = 4 << 20;
 
 /// What a pin holds for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,13 +41,13 @@ pub struct Pinned {
 /// What a process would pin, if it comes first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
-    /// The sources, in the job's order; stored before this is given out.
+    /// The sources, in the job's order; stored under the state root before this is given out.
     pub snapshots: Vec<Pinned>,
     /// The order over them.
     pub order_digest: Digest,
     /// What a row's bytes are.
     pub content_digest: Digest,
-    /// Names the class names in order, where there are any.
+    /// Names the class names in order, where there are any; stored likewise.
     pub class_map_digest: Option<Digest>,
 }
 
@@ -116,8 +121,38 @@ pub fn decide(
 /// As [`decide`].
 pub fn find(root: &StateRoot, job_id: &JobId, when: When) -> Result<Option<Pin>, PinError> {
     let name = when.record(job_id);
-    let bytes = root.read(&name, RECORD_BYTES_MAX)?;
+    let bytes = root.read(&name, PIN_BYTES_MAX)?;
     bytes.map(|bytes| Pin::read(root, &name, &bytes, job_id, when)).transpose()
+}
+
+/// The pin of the last epoch before `epoch` that has one.
+///
+/// # Errors
+/// As [`decide`].
+pub fn latest_before(root: &StateRoot, job_id: &JobId, epoch: u64) -> Result<Option<Pin>, PinError> {
+    let earlier = epochs(root, job_id)?.into_iter().rfind(|&pinned| pinned < epoch);
+    earlier.map_or(Ok(None), |epoch| find(root, job_id, When::Epoch(epoch)))
+}
+
+/// The epochs that have a pin of their own, in order.
+///
+/// # Errors
+/// What the state root says.
+pub fn epochs(root: &StateRoot, job_id: &JobId) -> Result<Vec<u64>, PinError> {
+    let names = root.list(&RecordName::ours(format!("{}/epochs", job_id.folder())))?;
+    let mut epochs: Vec<u64> =
+        names.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok()).collect();
+    epochs.sort_unstable();
+    Ok(epochs)
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Run => f.write_str("the whole run"),
+            Self::Epoch(epoch) => write!(f, "epoch {epoch}"),
+        }
+    }
 }
 
 impl When {
@@ -130,7 +165,8 @@ impl When {
         })
     }
 
-    fn epoch(self) -> Option<u64> {
+    /// The epoch, where it is one.
+    pub fn epoch(self) -> Option<u64> {
         match self {
             Self::Run => None,
             Self::Epoch(epoch) => Some(epoch),
@@ -169,8 +205,8 @@ impl Pin {
             return Err(root.damaged(name, detail));
         }
         if (pin.job_id.as_str(), pin.epoch) != (job_id.as_str(), when.epoch()) {
-            let epoch = pin.epoch.map_or("the whole run".to_owned(), |epoch| format!("epoch {epoch}"));
-            return Err(root.damaged(name, format!("the pin of {epoch} of job {:?}", pin.job_id)));
+            let when = pin.epoch.map_or(When::Run, When::Epoch);
+            return Err(root.damaged(name, format!("the pin of {when} of job {:?}", pin.job_id)));
         }
         if pin.snapshots.is_empty() || joint(&pin.snapshots) != pin.joint_digest {
             return Err(root.damaged(name, "its snapshots do not make its joint digest"));

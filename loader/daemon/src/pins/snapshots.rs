@@ -50,7 +50,7 @@ pub fn load_snapshot(
             .object(&file)
             .hint("it was removed, or this is another run's state root")
     })?;
-    Snapshot::from_parquet(&file, bytes.into(), digest, data, limits).map_err(fault)
+    Snapshot::from_parquet(&file, bytes.into(), Some(digest), data, limits).map_err(fault)
 }
 
 fn record(digest: &Digest) -> RecordName {

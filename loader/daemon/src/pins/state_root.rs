@@ -17,8 +17,11 @@ use super::records::{Put, Records, TooLarge, Trouble};
 use crate::error::Fault;
 use crate::storage::RetryPolicy;
 
-/// Bytes of a record that is made by [`StateRoot::create`].
-pub const RECORD_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of a record that is made by [`StateRoot::create`]: a job with a list of samples is as long as a message.
+pub const RECORD_BYTES_MAX: u64 = 128 << 20;
+
+/// What is moved within the time that any attempt has.
+const SMALL_BYTES: u64 = 4 << 20;
 
 /// Records of one folder that are listed.
 const NAMES_MAX: usize = 100_000;
@@ -91,8 +94,7 @@ impl StateRoot {
             let bucket = Bucket::open(&place, env, patience.attempt);
             Arc::new(bucket.map_err(|source| PinError::Open { place: place.clone(), source })?)
         } else if Path::new(text).is_absolute() && !text.contains('\0') {
-            let folder = Posix::open(Path::new(text));
-            Arc::new(folder.map_err(|source| PinError::Open { place: place.clone(), source: source.into() })?)
+            Arc::new(open_folder(&place, text, patience.attempt)?)
         } else {
             return Err(PinError::NotAPlace { text: text.chars().take(200).collect() });
         };
@@ -197,7 +199,7 @@ impl StateRoot {
     /// # Errors
     /// [`PinError::TooLarge`], [`PinError::Refused`], [`PinError::Unavailable`].
     pub fn read(&self, name: &RecordName, bytes_max: u64) -> Result<Option<Vec<u8>>, PinError> {
-        let large = if bytes_max > RECORD_BYTES_MAX { self.size(name)?.unwrap_or(0) } else { 0 };
+        let large = if bytes_max > SMALL_BYTES { self.size(name)?.unwrap_or(0) } else { 0 };
         self.settle("read", name, large.min(bytes_max) as usize, |name| {
             Box::new(move |records| {
                 Ok(match records.get(&name, bytes_max)? {
@@ -283,6 +285,29 @@ impl StateRoot {
             }
         }
         unreachable!("the deadline comes before 2^32 attempts")
+    }
+}
+
+/// Opens a folder; one on a mount that hangs is given up.
+fn open_folder(place: &str, text: &str, limit: Duration) -> Result<Posix, PinError> {
+    let (place, path) = (place.to_owned(), Path::new(text).to_owned());
+    let opened = Lanes::new().map(|lanes| lanes.run(limit, move || Posix::open(&path)));
+    match opened {
+        Ok(Some(Ok(folder))) => Ok(folder),
+        Ok(Some(Err(source))) => Err(PinError::Open { place, source: source.into() }),
+        Ok(None) => {
+            let source = "it does not answer".into();
+            let waited_ms = limit.as_millis() as u64;
+            Err(PinError::Unavailable {
+                action: "open",
+                place,
+                record: String::new(),
+                attempts: 1,
+                waited_ms,
+                source,
+            })
+        }
+        Err(source) => Err(PinError::Open { place, source: source.into() }),
     }
 }
 

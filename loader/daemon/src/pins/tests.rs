@@ -238,7 +238,7 @@ fn a_pin_that_is_cut_or_foreign_is_an_error_that_says_so() {
 #[test]
 fn records_are_bounded() {
     let root = over(Memory::default(), PATIENT);
-    let large = vec![0; (1 << 20) + 1];
+    let large = vec![0; (128 << 20) + 1];
     assert!(matches!(root.create(&record("r"), &large), Err(PinError::TooLarge { .. })));
     root.create(&record("r"), &large[..100]).unwrap();
     let error = root.read(&record("r"), 99).unwrap_err();

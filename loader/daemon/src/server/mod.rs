@@ -5,6 +5,8 @@ mod fetch;
 pub mod grpc;
 mod losses;
 mod operators;
+mod pins;
+mod resolve;
 mod roots;
 mod show;
 
@@ -12,14 +14,13 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use forebay_plan::orders::SOURCES_MAX;
 use forebay_plan::{Cursor, Cut, Digest, Partition, Tail};
 use forebay_proto::v1;
 use tokio::sync::{Semaphore, watch};
 
+use pins::StateRoots;
 pub use roots::{Peer, Roots};
 
-use crate::catalog::{self, CatalogErrorKind, CatalogLimits, Snapshot, SourceSpec};
 use crate::config::Config;
 use crate::error::{Fault, Kind};
 use crate::job::{self, Job, Policy, tensor_to_proto};
@@ -32,8 +33,19 @@ use crate::workers::Pool;
 /// The wire's version that this daemon speaks.
 pub const WIRE_VERSION: u32 = 1;
 /// What this version serves beyond the calls every version has.
-pub const FEATURES: [&str; 10] =
-    ["folder", "list", "records", "rolling", "seek", "on_bad_sample", "explain", "show", "spent", "losses"];
+pub const FEATURES: [&str; 11] = [
+    "folder",
+    "list",
+    "records",
+    "rolling",
+    "seek",
+    "on_bad_sample",
+    "explain",
+    "show",
+    "spent",
+    "losses",
+    "pins",
+];
 const CONTROL_BYTES_MAX: u64 = 64 << 20;
 const JOBS_KEPT: usize = 16;
 /// Folders listed, and batches fetched, at a time; more wait. Each may take much memory.
@@ -45,6 +57,8 @@ const ROWS_MAX: u32 = 1 << 20;
 struct Kept {
     job: Arc<Job>,
     paths: Vec<String>,
+    /// The only epoch that it is pinned for.
+    epoch: Option<u64>,
 }
 
 /// The daemon's state behind both fronts.
@@ -58,6 +72,7 @@ pub struct Service {
     instance: String,
     started: Instant,
     draining: watch::Sender<bool>,
+    state_roots: StateRoots,
     resolving: Semaphore,
     fetching: Semaphore,
     owner_uid: u32,
@@ -70,6 +85,7 @@ impl Service {
     /// Invalid: the folder of the ledgers can't be written.
     pub fn new(config: Config, pool: Arc<Pool>) -> Result<Arc<Self>, Fault> {
         let roots = Roots::new(config.roots.clone());
+        let state_roots = StateRoots::new(config.state_roots.clone());
         let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos());
         let instance = format!("{}-{nanos:x}", std::process::id());
         let folder = config.ledger_dir.as_deref();
@@ -85,6 +101,7 @@ impl Service {
             instance,
             started: Instant::now(),
             draining: watch::Sender::new(false),
+            state_roots,
             resolving: Semaphore::new(AT_A_TIME),
             fetching: Semaphore::new(AT_A_TIME),
             owner_uid: rustix::process::getuid().as_raw(),
@@ -129,96 +146,23 @@ impl Service {
         })
     }
 
-    /// Opens the data that a spec names, and names the job; or tells of a job that is known.
-    ///
-    /// # Errors
-    /// What is wrong with the spec, the data, or the caller's rights.
-    pub async fn resolve(
-        self: &Arc<Self>,
-        peer: Peer,
-        request: v1::ResolveRequest,
-    ) -> Result<v1::ResolveReply, Fault> {
-        if let (None, Some(job)) = (&request.spec, &request.job) {
-            let job = self.job(peer, &job.order_digest, &job.content_digest)?;
-            return Ok(v1::ResolveReply { job: Some(job.to_proto()) });
-        }
-        let _turn = self.resolving.acquire().await.map_err(|error| Fault::internal(error.to_string()))?;
-        let service = Arc::clone(self);
-        let paths = request.spec.iter().flat_map(|spec| &spec.sources).flat_map(paths).collect();
-        let started = Instant::now();
-        // Listing a folder blocks: off the runtime's threads.
-        let job = tokio::task::spawn_blocking(move || service.resolve_now(peer, &request))
-            .await
-            .map_err(|error| Fault::internal(format!("resolve: {error}")))
-            .and_then(|job| job);
-        metrics::job_resolved(started.elapsed(), job.is_ok());
-        let job = job?;
-        tracing::info!(job = %job.id, %peer, rows = job.rows, took_ms = started.elapsed().as_millis() as u64, "job opened");
-        let reply = v1::ResolveReply { job: Some(job.to_proto()) };
-        self.keep(Kept { job, paths });
-        Ok(reply)
-    }
-
     /// Makes a job known that was made in this process: whoever may connect may open it.
     pub fn adopt(&self, job: Arc<Job>) {
-        self.keep(Kept { job, paths: Vec::new() });
-    }
-
-    fn resolve_now(&self, peer: Peer, request: &v1::ResolveRequest) -> Result<Arc<Job>, Fault> {
-        let spec = request.spec.as_ref().ok_or_else(|| Fault::invalid("resolve without a spec"))?;
-        if spec.sources.len() > SOURCES_MAX {
-            return Err(Fault::invalid(format!("{} sources, at most {SOURCES_MAX}", spec.sources.len()))
-                .hint("join the smallest into one"));
-        }
-        let mut snapshots = Vec::new();
-        for source in &spec.sources {
-            let snapshot = self.source(peer, source).and_then(|source| snapshot(&source));
-            snapshots.push(snapshot.map_err(|fault| match source.name.as_str() {
-                "" => fault,
-                name => fault.context(format!("source {name}")),
-            })?);
-        }
-        job::resolve_all(spec, snapshots).map(Arc::new)
-    }
-
-    fn source(&self, peer: Peer, source: &v1::Source) -> Result<SourceSpec, Fault> {
-        if !source.split.is_empty() || !source.r#where.is_empty() {
-            return Err(Fault::unimplemented("split and where of a source"));
-        }
-        match &source.origin {
-            None => Err(Fault::invalid("a source without an origin")),
-            Some(v1::source::Origin::Dataset(_)) => Err(Fault::unimplemented("catalogued data sets")),
-            Some(v1::source::Origin::Folder(folder)) => {
-                let root = self.roots.check(peer, &folder.path)?;
-                let extensions = (!folder.extensions.is_empty()).then(|| folder.extensions.clone());
-                Ok(SourceSpec::Folder { root, extensions })
-            }
-            Some(v1::source::Origin::List(list)) => {
-                let file = self.roots.check(peer, &list.path)?;
-                let root = match list.root.as_str() {
-                    "" => file.parent().unwrap_or(&file).to_owned(),
-                    root => self.roots.check(peer, root)?,
-                };
-                Ok(SourceSpec::List {
-                    file,
-                    root,
-                    format: list_format(list.format()),
-                    columns: columns(&list.columns)?,
-                })
-            }
-            Some(v1::source::Origin::Records(records)) => {
-                let root =
-                    if records.root.is_empty() { None } else { Some(self.roots.check(peer, &records.root)?) };
-                let json_lines = records.json_lines.clone().into_bytes();
-                Ok(SourceSpec::Records { root, json_lines, columns: columns(&records.columns)? })
-            }
-        }
+        self.keep(Kept { job, paths: Vec::new(), epoch: None });
     }
 
     /// Remembers a job; the oldest goes. Sessions keep their own hold on theirs.
     fn keep(&self, new: Kept) {
         let mut jobs = self.jobs.lock().expect("no thread panics with the lock");
-        jobs.retain(|kept| names(&kept.job) != names(&new.job) || kept.paths != new.paths);
+        let same = |kept: &Kept| {
+            names(&kept.job) == names(&new.job) && kept.paths == new.paths && kept.epoch == new.epoch
+        };
+        // A run that goes on to the next epoch's data leaves an epoch behind, which would keep its data in memory.
+        let left = |kept: &Kept| {
+            let behind = kept.epoch.zip(new.epoch).is_some_and(|(kept, new)| kept + 1 < new);
+            behind && kept.job.id == new.job.id
+        };
+        jobs.retain(|kept| !same(kept) && !left(kept));
         if jobs.len() == JOBS_KEPT {
             jobs.pop_front();
         }
@@ -358,6 +302,7 @@ impl Service {
         let rows = bounded("rows", request.rows, 1, ROWS_MAX)?;
         check_rows_a_batch(&job, rows)?;
         let cursor = request.cursor.unwrap_or_default();
+        self.check_boundary(&job, cursor.epoch, request.rolling)?;
         let epoch_rows = job.epoch_now(cursor.epoch.min(EPOCH_MAX))?.rows();
         let cut = Cut::new(epoch_rows, part, rows, tail).map_err(plan)?;
         if cursor.position > epoch_rows {
@@ -394,19 +339,6 @@ impl Service {
     }
 }
 
-/// Reads what a source names.
-fn snapshot(source: &SourceSpec) -> Result<Arc<Snapshot>, Fault> {
-    let opened = catalog::open(source, &CatalogLimits::default()).map_err(|error| {
-        let kind = match error.kind() {
-            CatalogErrorKind::Invalid => Kind::Invalid,
-            CatalogErrorKind::NotFound => Kind::NotFound,
-            CatalogErrorKind::Unavailable => Kind::Unavailable,
-        };
-        Fault::from_error(kind, &error).maybe_hint(error.hint())
-    });
-    opened.map(Arc::new)
-}
-
 /// Where a row is a whole batch, a rank takes one a step.
 fn check_rows_a_batch(job: &Job, rows: u32) -> Result<(), Fault> {
     if rows == 1 || !job.order.rows_are_batches() {
@@ -418,17 +350,6 @@ fn check_rows_a_batch(job: &Job, rows: u32) -> Result<(), Fault> {
 
 fn names(job: &Job) -> (Digest, Digest) {
     (job.order_digest, job.content_digest)
-}
-
-/// The paths of a source as the client gave them.
-fn paths(source: &v1::Source) -> Vec<String> {
-    let given = match &source.origin {
-        Some(v1::source::Origin::Folder(folder)) => vec![&folder.path],
-        Some(v1::source::Origin::List(list)) => vec![&list.path, &list.root],
-        Some(v1::source::Origin::Records(records)) => vec![&records.root],
-        Some(v1::source::Origin::Dataset(_)) | None => Vec::new(),
-    };
-    given.into_iter().filter(|path| !path.is_empty()).cloned().collect()
 }
 
 fn tensors(job: &Job, has_valid: bool) -> Vec<v1::TensorSpec> {
@@ -444,43 +365,4 @@ fn bounded(name: &str, value: u32, min: u32, max: u32) -> Result<u32, Fault> {
         return Ok(value);
     }
     Err(Fault::invalid(format!("{name} {value} is not between {min} and {max}")))
-}
-
-fn list_format(format: v1::ListFormat) -> Option<catalog::Format> {
-    match format {
-        v1::ListFormat::Unspecified => None,
-        v1::ListFormat::Csv => Some(catalog::Format::Csv),
-        v1::ListFormat::Jsonl => Some(catalog::Format::Jsonl),
-        v1::ListFormat::Tsv => Some(catalog::Format::Tsv),
-        v1::ListFormat::Parquet => Some(catalog::Format::Parquet),
-    }
-}
-
-fn columns(columns: &[v1::Column]) -> Result<Vec<catalog::ColumnSpec>, Fault> {
-    columns.iter().map(column).collect()
-}
-
-fn column(column: &v1::Column) -> Result<catalog::ColumnSpec, Fault> {
-    use catalog::ColumnKind;
-    let size = column.size;
-    let kind = match column.kind() {
-        v1::ColumnKind::Unspecified => {
-            let hint = "name the kind, or give no columns at all to have all inferred";
-            return Err(Fault::invalid(format!("column {:?} without a kind", column.name)).hint(hint));
-        }
-        v1::ColumnKind::Path => ColumnKind::Path,
-        v1::ColumnKind::Int => ColumnKind::Int,
-        v1::ColumnKind::Float => ColumnKind::Float,
-        v1::ColumnKind::FloatVector => ColumnKind::FloatVector { len: (size > 0).then_some(size) },
-        v1::ColumnKind::MultiHot if size > 0 => ColumnKind::MultiHot { classes: size },
-        v1::ColumnKind::MultiHot => {
-            return Err(Fault::invalid(format!(
-                "multi-hot column {:?} without the number of classes",
-                column.name
-            )));
-        }
-        v1::ColumnKind::Weight => ColumnKind::Weight,
-        v1::ColumnKind::Text => ColumnKind::Text,
-    };
-    Ok(catalog::ColumnSpec { name: column.name.clone(), kind })
 }

@@ -23,12 +23,20 @@ pub enum Peer {
 #[derive(Clone, Debug)]
 pub struct Roots {
     roots: Vec<RootConfig>,
+    /// The table of the configuration, and what the daemon does beneath its paths.
+    table: &'static str,
+    does: &'static str,
 }
 
 impl Roots {
     /// The roots of a configuration.
     pub fn new(roots: Vec<RootConfig>) -> Self {
-        Self { roots }
+        Self { roots, table: "root", does: "reads" }
+    }
+
+    /// The folders where runs may keep records.
+    pub fn of_states(roots: Vec<RootConfig>) -> Self {
+        Self { roots, table: "state_root", does: "keeps records" }
     }
 
     /// Checks that `peer` may read `path`, and gives it without links, so that what is opened is what was checked.
@@ -70,11 +78,14 @@ impl Roots {
     fn outside(&self, path: &str) -> Fault {
         let roots: Vec<_> = self.roots.iter().map(|root| root.path.display().to_string()).collect();
         let hint = if roots.is_empty() {
-            "the daemon's configuration names no [[root]]: add one".to_owned()
+            format!("the daemon's configuration names no [[{}]]: add one", self.table)
         } else {
-            format!("this daemon reads beneath {}", roots.join(", "))
+            format!("this daemon {} beneath {}", self.does, roots.join(", "))
         };
-        Fault::new(Kind::Denied, format!("{path} lies outside of the daemon's roots")).object(path).hint(hint)
+        let table = self.table.replace('_', " ");
+        Fault::new(Kind::Denied, format!("{path} lies outside of the daemon's {table}s"))
+            .object(path)
+            .hint(hint)
     }
 }
 
@@ -85,7 +96,8 @@ impl RootConfig {
 }
 
 impl Allow {
-    fn permits(&self, peer: Peer) -> bool {
+    /// Whether this caller may.
+    pub(super) fn permits(&self, peer: Peer) -> bool {
         match peer {
             Peer::Parent => true,
             Peer::Process { uid, gid } => {

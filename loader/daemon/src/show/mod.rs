@@ -56,9 +56,9 @@ impl Side {
         let request = match (&what.order_digest, &what.content_digest) {
             (Some(order), Some(content)) => {
                 let job = v1::JobRef { order_digest: order.clone(), content_digest: content.clone() };
-                v1::ResolveRequest { spec: None, job: Some(job) }
+                v1::ResolveRequest { job: Some(job), ..Default::default() }
             }
-            _ => v1::ResolveRequest { spec: Some(spec(args)?), job: None },
+            _ => v1::ResolveRequest { spec: Some(spec(args)?), ..Default::default() },
         };
         let reply = match self {
             Self::Own(service) => on_runtime(service.resolve(Peer::Parent, request))?,

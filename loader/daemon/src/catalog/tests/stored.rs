@@ -30,7 +30,7 @@ fn every_kind() -> Snapshot {
 }
 
 fn read(bytes: Vec<u8>, id: &Digest) -> Result<Snapshot, CatalogError> {
-    Snapshot::from_parquet("snapshots/x.parquet", bytes.into(), id, None, &CatalogLimits::default())
+    Snapshot::from_parquet("snapshots/x.parquet", bytes.into(), Some(id), None, &CatalogLimits::default())
 }
 
 #[track_caller]
@@ -114,7 +114,7 @@ fn more_rows_than_the_limit_are_refused() {
     let snapshot = every_kind();
     let limits = CatalogLimits { rows_max: 2, ..CatalogLimits::default() };
     let bytes = snapshot.to_parquet().unwrap().into();
-    let outcome = Snapshot::from_parquet("x.parquet", bytes, &snapshot.digest(), None, &limits);
+    let outcome = Snapshot::from_parquet("x.parquet", bytes, Some(&snapshot.digest()), None, &limits);
     assert_says(outcome, "x.parquet has more than 2 samples");
 }
 

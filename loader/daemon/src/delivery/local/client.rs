@@ -84,8 +84,8 @@ impl Client {
     /// # Errors
     /// What is wrong with it.
     pub fn resolve(&mut self, spec: v1::JobSpec) -> Result<v1::Job, Fault> {
-        match self.call(Call::Resolve(v1::ResolveRequest { spec: Some(spec), job: None }))? {
-            reply::Result::Resolve(v1::ResolveReply { job: Some(job) }) => Ok(job),
+        match self.call(Call::Resolve(v1::ResolveRequest { spec: Some(spec), ..Default::default() }))? {
+            reply::Result::Resolve(v1::ResolveReply { job: Some(job), .. }) => Ok(job),
             other => Err(unexpected(&other)),
         }
     }

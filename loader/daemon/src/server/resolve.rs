@@ -1,0 +1,259 @@
+//! A spec as a client sent it -> the job over its data: listed now, told by another process, or pinned.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use forebay_plan::orders::SOURCES_MAX;
+use forebay_proto::v1;
+
+use super::{Kept, Peer, Service};
+use crate::catalog::{self, CatalogError, CatalogErrorKind, CatalogLimits, Snapshot, SourceSpec};
+use crate::error::{Fault, Kind};
+use crate::job::{self, Job};
+use crate::metrics;
+use crate::pins::When;
+use crate::storage::Root;
+
+/// What snapshots told to a client may have together: base64 and JSON make them a third larger.
+const TOLD_BYTES_MAX: usize = 32 << 20;
+
+/// A job, and what it is pinned for, if it is.
+pub(super) struct Resolved {
+    pub(super) job: Arc<Job>,
+    pub(super) pin: Option<When>,
+}
+
+impl Service {
+    /// Opens the data that a spec names, and names the job; or tells of a job that is known.
+    ///
+    /// # Errors
+    /// What is wrong with the spec, the data, or the caller's rights.
+    pub async fn resolve(
+        self: &Arc<Self>,
+        peer: Peer,
+        request: v1::ResolveRequest,
+    ) -> Result<v1::ResolveReply, Fault> {
+        if let (None, Some(job)) = (&request.spec, &request.job) {
+            let job = self.job(peer, &job.order_digest, &job.content_digest)?;
+            return Ok(v1::ResolveReply { job: Some(job.to_proto()), snapshots: Vec::new() });
+        }
+        let request = Arc::new(request);
+        if request.pin.as_ref().is_some_and(|pin| pin.wait_ms > 0) {
+            // Before its turn: whoever decides may be waiting for one.
+            let (service, request) = (Arc::clone(self), Arc::clone(&request));
+            blocking(move || service.await_pin(peer, &request)).await?;
+        }
+        let _turn = self.resolving.acquire().await.map_err(|error| Fault::internal(error.to_string()))?;
+        let started = Instant::now();
+        let (service, asked) = (Arc::clone(self), Arc::clone(&request));
+        // Listing a folder blocks: off the runtime's threads.
+        let resolved = blocking(move || {
+            let resolved = service.resolve_now(peer, &asked)?;
+            let told = if asked.want_snapshots { tell(&resolved.job)? } else { Vec::new() };
+            Ok((resolved, told))
+        })
+        .await;
+        metrics::job_resolved(started.elapsed(), resolved.is_ok());
+        let (Resolved { job, pin }, snapshots) = resolved?;
+        let took_ms = started.elapsed().as_millis() as u64;
+        tracing::info!(job = %job.id, %peer, rows = job.rows, pinned = pin.is_some(), took_ms, "job opened");
+        let mut told = job.to_proto();
+        let epoch = pin.and_then(When::epoch);
+        (told.pinned, told.epoch_pinned, told.epoch) = (pin.is_some(), epoch.is_some(), epoch.unwrap_or(0));
+        let paths = request.spec.iter().flat_map(|spec| &spec.sources).flat_map(paths).collect();
+        self.keep(Kept { job, paths, epoch });
+        Ok(v1::ResolveReply { job: Some(told), snapshots })
+    }
+
+    fn resolve_now(&self, peer: Peer, request: &v1::ResolveRequest) -> Result<Resolved, Fault> {
+        let spec = request.spec.as_ref().ok_or_else(|| Fault::invalid("resolve without a spec"))?;
+        if spec.sources.len() > SOURCES_MAX {
+            return Err(Fault::invalid(format!("{} sources, at most {SOURCES_MAX}", spec.sources.len()))
+                .hint("join the smallest into one"));
+        }
+        match (&request.pin, request.snapshots.is_empty()) {
+            (Some(pin), true) => self.resolve_pinned(peer, spec, pin),
+            (Some(_), false) => Err(Fault::invalid("both a pin and snapshots")
+                .hint("a pin already leads to its snapshots: leave them out")),
+            (None, is_listed) => {
+                let snapshots = if is_listed {
+                    self.list(peer, spec)?
+                } else {
+                    self.told(peer, spec, &request.snapshots)?
+                };
+                Ok(Resolved { job: job::resolve_all(spec, snapshots).map(Arc::new)?, pin: None })
+            }
+        }
+    }
+
+    /// Looks at the data of each source.
+    pub(super) fn list(&self, peer: Peer, spec: &v1::JobSpec) -> Result<Vec<Arc<Snapshot>>, Fault> {
+        let listed = spec.sources.iter().map(|source| {
+            let snapshot = self.source(peer, source).and_then(|source| snapshot(&source));
+            snapshot.map_err(|fault| naming(source, fault))
+        });
+        listed.collect()
+    }
+
+    /// The directory of each source, without a look at what is in it.
+    pub(super) fn data_roots(&self, peer: Peer, spec: &v1::JobSpec) -> Result<Vec<Option<Arc<Root>>>, Fault> {
+        let opened = spec.sources.iter().map(|source| {
+            let root = self.source(peer, source).and_then(|source| {
+                let root = data_root(&source).map(Root::open).transpose();
+                root.map_err(|error| fault(&CatalogError::from(error)))
+            });
+            root.map_err(|fault| naming(source, fault))
+        });
+        opened.collect()
+    }
+
+    /// The snapshots that another process was told, over the directories of this one.
+    fn told(&self, peer: Peer, spec: &v1::JobSpec, told: &[Vec<u8>]) -> Result<Vec<Arc<Snapshot>>, Fault> {
+        let roots = self.data_roots(peer, spec)?;
+        if told.len() != roots.len() {
+            return Err(Fault::invalid(format!("{} snapshots for {} sources", told.len(), roots.len())));
+        }
+        let read = told.iter().zip(roots).enumerate().map(|(index, (bytes, root))| {
+            let (file, bytes) = (format!("snapshot {index}"), bytes.clone());
+            let snapshot = Snapshot::from_parquet(&file, bytes.into(), None, root, &CatalogLimits::default());
+            snapshot.map(Arc::new).map_err(|error| fault(&error))
+        });
+        read.collect()
+    }
+
+    /// A source as the catalogue reads it, where the caller may.
+    fn source(&self, peer: Peer, source: &v1::Source) -> Result<SourceSpec, Fault> {
+        if !source.split.is_empty() || !source.r#where.is_empty() {
+            return Err(Fault::unimplemented("split and where of a source"));
+        }
+        match &source.origin {
+            None => Err(Fault::invalid("a source without an origin")),
+            Some(v1::source::Origin::Dataset(_)) => Err(Fault::unimplemented("catalogued data sets")),
+            Some(v1::source::Origin::Folder(folder)) => {
+                let root = self.roots.check(peer, &folder.path)?;
+                let extensions = (!folder.extensions.is_empty()).then(|| folder.extensions.clone());
+                Ok(SourceSpec::Folder { root, extensions })
+            }
+            Some(v1::source::Origin::List(list)) => {
+                let file = self.roots.check(peer, &list.path)?;
+                let root = match list.root.as_str() {
+                    "" => file.parent().unwrap_or(&file).to_owned(),
+                    root => self.roots.check(peer, root)?,
+                };
+                Ok(SourceSpec::List {
+                    file,
+                    root,
+                    format: list_format(list.format()),
+                    columns: columns(&list.columns)?,
+                })
+            }
+            Some(v1::source::Origin::Records(records)) => {
+                let root =
+                    if records.root.is_empty() { None } else { Some(self.roots.check(peer, &records.root)?) };
+                let json_lines = records.json_lines.clone().into_bytes();
+                Ok(SourceSpec::Records { root, json_lines, columns: columns(&records.columns)? })
+            }
+        }
+    }
+}
+
+/// Runs what blocks off the runtime's threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Fault::internal(format!("resolve: {error}"))).and_then(|done| done)
+}
+
+/// The snapshots of a job as Parquet, or none where they are too large for a message.
+fn tell(job: &Job) -> Result<Vec<Vec<u8>>, Fault> {
+    let mut told = Vec::new();
+    for source in &job.sources {
+        told.push(source.snapshot.to_parquet().map_err(|error| fault(&error))?);
+        if told.iter().map(Vec::len).sum::<usize>() > TOLD_BYTES_MAX {
+            return Ok(Vec::new());
+        }
+    }
+    Ok(told)
+}
+
+fn naming(source: &v1::Source, fault: Fault) -> Fault {
+    match source.name.as_str() {
+        "" => fault,
+        name => fault.context(format!("source {name}")),
+    }
+}
+
+/// The directory that a source's paths lie in.
+fn data_root(source: &SourceSpec) -> Option<&PathBuf> {
+    match source {
+        SourceSpec::Folder { root, .. } | SourceSpec::List { root, .. } => Some(root),
+        SourceSpec::Records { root, .. } => root.as_ref(),
+    }
+}
+
+/// Reads what a source names.
+fn snapshot(source: &SourceSpec) -> Result<Arc<Snapshot>, Fault> {
+    let opened = catalog::open(source, &CatalogLimits::default());
+    opened.map(Arc::new).map_err(|error| fault(&error))
+}
+
+fn fault(error: &CatalogError) -> Fault {
+    let kind = match error.kind() {
+        CatalogErrorKind::Invalid => Kind::Invalid,
+        CatalogErrorKind::NotFound => Kind::NotFound,
+        CatalogErrorKind::Unavailable => Kind::Unavailable,
+    };
+    Fault::from_error(kind, error).maybe_hint(error.hint())
+}
+
+/// The paths of a source as the client gave them.
+fn paths(source: &v1::Source) -> Vec<String> {
+    let given = match &source.origin {
+        Some(v1::source::Origin::Folder(folder)) => vec![&folder.path],
+        Some(v1::source::Origin::List(list)) => vec![&list.path, &list.root],
+        Some(v1::source::Origin::Records(records)) => vec![&records.root],
+        Some(v1::source::Origin::Dataset(_)) | None => Vec::new(),
+    };
+    given.into_iter().filter(|path| !path.is_empty()).cloned().collect()
+}
+
+fn list_format(format: v1::ListFormat) -> Option<catalog::Format> {
+    match format {
+        v1::ListFormat::Unspecified => None,
+        v1::ListFormat::Csv => Some(catalog::Format::Csv),
+        v1::ListFormat::Jsonl => Some(catalog::Format::Jsonl),
+        v1::ListFormat::Tsv => Some(catalog::Format::Tsv),
+        v1::ListFormat::Parquet => Some(catalog::Format::Parquet),
+    }
+}
+
+fn columns(columns: &[v1::Column]) -> Result<Vec<catalog::ColumnSpec>, Fault> {
+    columns.iter().map(column).collect()
+}
+
+fn column(column: &v1::Column) -> Result<catalog::ColumnSpec, Fault> {
+    use catalog::ColumnKind;
+    let size = column.size;
+    let kind = match column.kind() {
+        v1::ColumnKind::Unspecified => {
+            let hint = "name the kind, or give no columns at all to have all inferred";
+            return Err(Fault::invalid(format!("column {:?} without a kind", column.name)).hint(hint));
+        }
+        v1::ColumnKind::Path => ColumnKind::Path,
+        v1::ColumnKind::Int => ColumnKind::Int,
+        v1::ColumnKind::Float => ColumnKind::Float,
+        v1::ColumnKind::FloatVector => ColumnKind::FloatVector { len: (size > 0).then_some(size) },
+        v1::ColumnKind::MultiHot if size > 0 => ColumnKind::MultiHot { classes: size },
+        v1::ColumnKind::MultiHot => {
+            return Err(Fault::invalid(format!(
+                "multi-hot column {:?} without the number of classes",
+                column.name
+            )));
+        }
+        v1::ColumnKind::Weight => ColumnKind::Weight,
+        v1::ColumnKind::Text => ColumnKind::Text,
+    };
+    Ok(catalog::ColumnSpec { name: column.name.clone(), kind })
+}
