@@ -17,6 +17,7 @@ use forebay::init::{self, InitArgs};
 use forebay::logs;
 use forebay::operate;
 use forebay::progress::Bar;
+use forebay::replay::{self, options::ReplayArgs};
 use forebay::run::{self, PrivateOptions};
 use forebay::shell::{self, CompletionsArgs, ManArgs};
 use forebay::show::{self, options::ShowArgs};
