@@ -28,7 +28,8 @@ fn image(input: &[u8]) -> bool {
         Ok(info) => info,
         Err(error) => {
             let part = Rect { left: 0, top: 0, width: 1, height: 1 };
-            assert_eq!(pixels(&mut decoder, input, part), Err(error), "a header has one verdict");
+            // Which fault is named may differ: the header alone is read less far than the file.
+            assert!(pixels(&mut decoder, input, part).is_err(), "{error}, and yet it decodes");
             return false;
         }
     };
