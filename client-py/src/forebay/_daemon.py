@@ -41,6 +41,8 @@ _RECONNECT_SECONDS = 60.0
 # once or twice: on the session's socket, and where that was seen first, on the control socket.)
 _LOSSES_MAX = 10
 _GOODBYE_SECONDS = 2.0
+# As long as a private child may take to write its ledger of losses, where it has a folder for it.
+_LEDGER_SECONDS = 60.0
 
 
 class Connection:
@@ -322,7 +324,7 @@ class PrivateDaemon(Daemon):
         """End the child and wait until it is gone."""
         with self._lock:
             super().close()
-            self._end_process(_GOODBYE_SECONDS)
+            self._end_process(_LEDGER_SECONDS if os.environ.get("FOREBAY_LEDGER_DIR") else _GOODBYE_SECONDS)
 
     def forget(self) -> None:
         """Leave the parent's child alone."""

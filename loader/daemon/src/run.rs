@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::SocketFlags;
 use tokio::io::Interest;
@@ -210,17 +210,20 @@ async fn exited(pidfd: Option<OwnedFd>) {
     }
 }
 
-/// Writes the ledgers of losses every so often, and when somebody asks for it.
+/// Writes the ledgers of losses every so often, and when somebody asks for it. Large ones take long, and are written
+/// less often: that takes a twentieth of a processor at most.
 async fn keep_ledgers(service: Arc<Service>, every: Duration) {
+    let mut pause = every;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(every) => {}
+            () = tokio::time::sleep(pause) => {}
             () = service.asked_to_save() => {}
         }
-        let writer = Arc::clone(&service);
+        let (writer, started) = (Arc::clone(&service), Instant::now());
         if tokio::task::spawn_blocking(move || writer.save_ledgers()).await.is_err() {
             return;
         }
+        pause = every.max(started.elapsed() * 20);
     }
 }
 

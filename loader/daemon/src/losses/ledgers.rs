@@ -48,6 +48,8 @@ pub struct Ledgers {
     kept: Mutex<VecDeque<Kept>>,
     replaced: Mutex<VecDeque<(Digests, Arc<Replaced>)>>,
     made: AtomicU64,
+    /// Held while a ledger is written: two writers of one file would spoil it, and who ends the daemon waits for the first.
+    writing: Mutex<()>,
     has_warned: AtomicBool,
     asked: Notify,
 }
@@ -68,6 +70,7 @@ impl Ledgers {
             kept: Mutex::default(),
             replaced: Mutex::default(),
             made: AtomicU64::new(0),
+            writing: Mutex::default(),
             has_warned: AtomicBool::new(false),
             asked: Notify::new(),
         }
@@ -198,6 +201,7 @@ impl Ledgers {
 
     fn save(&self, kept: &Kept) {
         let Some(store) = &self.options.store else { return };
+        let _turn = lock(&self.writing);
         let unsaved = lock(&kept.ledger).take_unsaved();
         if unsaved == 0 {
             return;
