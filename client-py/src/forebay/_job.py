@@ -41,7 +41,8 @@ class TensorSpec:
 class Job:
     """A resolved job: which rows there are and what names them.
 
-    `rows`: of the first epoch; `lists`: of each epoch, after which they come again, where they differ.
+    `rows`: of the first epoch; `lists`: of each epoch, after which they come again, where they differ. `epoch`: the
+    only one that it is the job of, where each epoch takes the newest data.
     """
 
     job_id: str
@@ -55,6 +56,8 @@ class Job:
     order_parts: Parts
     content_parts: Parts
     lists: tuple[int, ...] = ()
+    pinned: bool = False
+    epoch: int | None = None
 
     def rows_of(self, epoch: int) -> int:
         """Count the rows of an epoch."""
@@ -78,6 +81,8 @@ class Job:
             order_parts=_parts(job.get("order_parts", ())),
             content_parts=_parts(job.get("content_parts", ())),
             lists=lists,
+            pinned=bool(job.get("pinned", False)),
+            epoch=int(job.get("epoch", 0)) if job.get("epoch_pinned", False) else None,
         )
 
 
@@ -86,10 +91,13 @@ def _parts(parts: Iterable[Mapping[str, Any]]) -> Parts:
 
 
 def resolve_again(
-    request: Callable[[str, Mapping[str, Any]], dict[str, Any]], spec: Mapping[str, Any], was: Job
+    request: Callable[[str, Mapping[str, Any]], dict[str, Any]], asked: Mapping[str, Any], was: Job
 ) -> None:
-    """Have a daemon that does not know the job look at the data, and make sure that it is the same."""
-    now = Job.from_wire(request("resolve", {"spec": spec}))
+    """Have a daemon that does not know the job look at the data, and make sure that it is the same.
+
+    `asked`: the `forebay.v1.ResolveRequest` that it came from.
+    """
+    now = Job.from_wire(request("resolve", asked))
     if (now.order_digest, now.content_digest) != (was.order_digest, was.content_digest):
         raise ChangedError(
             "the data changed while the daemon was away",

@@ -25,12 +25,13 @@ from ._notice import say
 from ._order import Asked, order_of
 from ._rank import Partition, resolve
 from ._report import Delivered, Reporting, Run
+from ._resolve import Resolved, Resolver, StateRoot
 from ._session import Batch, Consumer
 from ._show import Look, Sheet, ask
-from ._spec import Data, Field, build
+from ._spec import Data, Field, StrPath, build
 from ._state import State
 from ._stats import LoaderStats, StatsReport, numbers
-from ._views import DatasetView, SamplerView
+from ._views import Viewed
 from .errors import ForebayError, InvalidError
 
 B = TypeVar("B")
@@ -38,7 +39,7 @@ B = TypeVar("B")
 _announced: set[str] = set()
 
 
-class Loader(Reporting, Generic[B]):
+class Loader(Reporting, Viewed, Generic[B]):
     """Batches of a data set, epoch by epoch. Subclasses say what a tensor is.
 
     Args:
@@ -80,10 +81,15 @@ class Loader(Reporting, Generic[B]):
         start_epoch, start_step: where the first `iter()` begins, in this loader's batches, if no state was saved.
         daemon: the socket of the node's daemon (default: FOREBAY_SOCKET, else a private one).
         job_id: unique a run; kept in the state.
+        state_root: a folder that all nodes of the run share, or `s3://bucket/prefix`, where its processes agree on the
+            data (default: FOREBAY_STATE_ROOT, for loaders with a job_id). Never inside of a folder of classes.
+        follow: `run`: the data as the run found it, at every epoch and after every restart; `epoch`: the newest data as
+            each epoch begins, the same for all ranks.
 
     """
 
     _memory_order = "MEMORY_ORDER_CHANNELS_LAST"
+    _resolver_type = Resolver
 
     def __init__(
         self,
@@ -121,6 +127,8 @@ class Loader(Reporting, Generic[B]):
         start_step: int = 0,
         daemon: str | None = None,
         job_id: str = "",
+        state_root: StrPath | None = None,
+        follow: str = "run",
     ) -> None:
         if batch_size is not None and global_batch_size is not None:
             raise InvalidError("batch_size= (of one rank) and global_batch_size= (of all) exclude each other")
@@ -167,7 +175,6 @@ class Loader(Reporting, Generic[B]):
         self._with_valid = with_valid
         self._rolling = rolling
         self._job_id = job_id
-        self._job: Job | None = None
         self._consumer: Consumer | None = None
         self._progress: Progress | None = None
         self._loaded: State | None = None
@@ -176,6 +183,8 @@ class Loader(Reporting, Generic[B]):
         self._step = whole("start_step", start_step, 0)
         self._stats = LoaderStats()
         self._daemon = get_daemon(daemon)
+        root = StateRoot.of(state_root, follow, job_id)
+        self._resolver = self._resolver_type(self._daemon, self._spec, self._order, root)
         self._pool = SessionPool(self._daemon, self._stats)
         self._lock = threading.RLock()
         if rank is not None or world_size is not None:
@@ -185,8 +194,7 @@ class Loader(Reporting, Generic[B]):
     def __iter__(self) -> BatchIterator[B]:
         with self._lock:
             self._check_open()
-            consumer = self._resolved_consumer()
-            start = self._start_cursor(consumer)
+            consumer, start = self._begin()
             if self._steps(consumer.job.rows_of(start.epoch), consumer.partition):
                 session = self._pool.take(consumer, start)
                 start = session.cursor
@@ -213,19 +221,15 @@ class Loader(Reporting, Generic[B]):
         size = f"batch_size={None if self._order.whole_batches else self._batch_size}"
         if self._global_batch_size:
             size = f"global_batch_size={self._global_batch_size}"
-        rows = f", rows={self._job.rows}" if self._job else ""
+        rows = f", rows={self._resolver.current.job.rows}" if self._resolver.current else ""
         return f"{type(self).__module__}.{type(self).__name__}({size}, tail={self._tail!r}{rows})"
 
     @property
     def job(self) -> Job:
         """The data set as the daemon found it; asking for it starts the daemon."""
         with self._lock:
-            if self._job is None:
-                self._check_open()
-                job = Job.from_wire(self._daemon.request("resolve", {"spec": self._spec}), self._order.lists)
-                self._order.check(job.rows)
-                self._job = job
-            return self._job
+            self._check_open()
+            return (self._resolver.current or self._enter(self._epoch)).job
 
     @property
     def batch_size(self) -> int | None:
@@ -243,34 +247,9 @@ class Loader(Reporting, Generic[B]):
         return None if self._progress is None else self._all(self._progress.valid)
 
     @property
-    def dataset(self) -> DatasetView:
-        """What is read."""
-        return DatasetView(self)
-
-    @property
-    def classes(self) -> list[str]:
-        """The class names; the index is the label."""
-        return self.dataset.classes
-
-    @property
     def sources(self) -> list[str]:
         """The names of the sources of a mixture; the index is what a `forebay.Source` field holds."""
         return list(self._sources)
-
-    @property
-    def class_to_idx(self) -> dict[str, int]:
-        """The label of each class name."""
-        return self.dataset.class_to_idx
-
-    @property
-    def sampler(self) -> SamplerView:
-        """An object with `set_epoch`, for trainers."""
-        return SamplerView(self)
-
-    @property
-    def batch_sampler(self) -> SamplerView:
-        """An object with `set_epoch` and `sampler`, for trainers."""
-        return SamplerView(self)
 
     def set_epoch(self, epoch: int) -> None:
         """Have the next `iter()` start `epoch`; a state or a step of that very epoch, still ahead, is kept."""
@@ -289,6 +268,8 @@ class Loader(Reporting, Generic[B]):
         epoch, step = whole("epoch", epoch, 0), whole("step", step, 0)
         with self._lock:
             self._check_open()
+            if step:
+                self._enter(epoch)
             self._cursor_of_step(epoch, step)
             self._epoch, self._step = epoch, step
             self._loaded = self._progress = None
@@ -298,6 +279,8 @@ class Loader(Reporting, Generic[B]):
         with self._lock:
             if self._loaded is not None:
                 return self._loaded.to_dict()
+            if self._progress is None:
+                self._enter(self._epoch)
             cursor = self._progress.cursor if self._progress else self._cursor_of_step(self._epoch, self._step)
             return State.at(self.job, cursor, self._job_id).to_dict()
 
@@ -309,6 +292,9 @@ class Loader(Reporting, Generic[B]):
         """
         loaded = State.from_dict(state)
         with self._lock:
+            self._check_open()
+            if self._resolver.by_epoch:
+                self._resolver.stand_on_state(loaded)
             loaded.check(self.job, allow_changed, self._job_id)
             self._job_id = loaded.job_id
             self._loaded, self._step = State.at(self.job, loaded.cursor, loaded.job_id), 0
@@ -340,7 +326,8 @@ class Loader(Reporting, Generic[B]):
                 cursor = Cursor(*progress.delivered[:2]) if progress.delivered else progress.cursor
             else:
                 cursor = self._cursor_of_step(self._epoch, self._step)
-            look = Look(self._spec, self.job, partition, self._rows(partition), self._tail)
+            shown = self._resolver.shown(cursor.epoch if epoch is None else whole("epoch", epoch, 0), self.job)
+            look = Look(shown.asked, shown.job, partition, self._rows(partition), self._tail)
         key = look.key(cursor, rows, epoch, step, rank)
         return ask(self._daemon, look, {"key": key, "original": original, "field": field, "tile_px": tile})
 
@@ -406,7 +393,7 @@ class Loader(Reporting, Generic[B]):
 
     def _convert(self, batch: Batch) -> tuple[Any, Any]:
         """Give the batch in the framework's tensors, and its `valid`."""
-        declared = len(self._job.tensors) if self._job else 0
+        declared = len(self._resolver.current.job.tensors) if self._resolver.current else 0
         named: dict[str, Any] = {}
         for spec, array in zip(batch.specs[:declared], batch.arrays):
             named[spec.name] = texts(array) if spec.dtype == "utf8" else self._tensor(array, spec)
@@ -427,18 +414,32 @@ class Loader(Reporting, Generic[B]):
         if self._pool.closed:
             raise InvalidError("this loader was closed", hint="make a new one")
 
+    def _begin(self) -> tuple[Consumer, Cursor]:
+        """Give whom the next iterator's session serves, and where it starts."""
+        self._enter(self._loaded.epoch if self._loaded is not None else self._epoch)
+        self._resolver.check_same_order(self._loaded)
+        start = self._start_cursor(self._resolved_consumer())
+        self._enter(start.epoch)  # a state at the end of its epoch goes on with the next
+        return self._resolved_consumer(), start
+
+    def _enter(self, epoch: int) -> Resolved:
+        """Stand on the data of `epoch`: decide it where nobody has, and each epoch has its own."""
+        return self._resolver.enter(epoch, lambda: self._partition().rank)
+
     def _resolved_consumer(self) -> Consumer:
-        if self._consumer is None:
+        resolved = self._resolver.current or self._enter(self._epoch)
+        if self._consumer is None or self._consumer.job is not resolved.job:
             partition = self._partition()
             consumer = Consumer(
-                spec=self._spec,
-                job=self.job,
+                asked=resolved.asked,
+                job=resolved.job,
                 partition=partition,
                 rows=self._rows(partition),
                 tail=self._tail,
                 depth=self._depth,
                 max_leases=self._max_leases,
-                rolling=self._rolling,
+                # Nobody has decided on the epoch that comes.
+                rolling=self._rolling and not self._resolver.by_epoch,
             )
             if str(partition) not in _announced:
                 _announced.add(str(partition))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from . import _wire
@@ -39,7 +40,7 @@ _U32 = 0xFFFF_FFFF
 class Consumer:
     """What a session is opened with, but for the cursor."""
 
-    spec: dict[str, Any]
+    asked: Mapping[str, Any]  # what the job was resolved from
     job: Job
     partition: Partition
     rows: int
@@ -296,7 +297,7 @@ class Session:
         try:
             return connection.request("open", body)
         except NotFoundError:
-            resolve_again(connection.request, consumer.spec, consumer.job)
+            resolve_again(connection.request, consumer.asked, consumer.job)
             return connection.request("open", body)
 
     def _lost(self, error: ConnectionLostError) -> None:

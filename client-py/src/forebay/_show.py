@@ -133,7 +133,7 @@ class Sheet:
 class Look:
     """The job that is looked at, and how its epochs are cut."""
 
-    spec: Mapping[str, Any]
+    asked: Mapping[str, Any]  # what the job was resolved from
     job: Job
     partition: Partition
     rows: int
@@ -178,7 +178,7 @@ def ask(daemon: Daemon, look: Look, request: dict[str, Any]) -> Sheet:
         try:
             return connection.request("show", request)
         except NotFoundError:
-            resolve_again(connection.request, look.spec, look.job)
+            resolve_again(connection.request, look.asked, look.job)
             return connection.request("show", request)
 
     reply = daemon.run(ask_one)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from ._loader import Loader
@@ -42,3 +42,32 @@ class SamplerView:
     def set_epoch(self, epoch: int) -> None:
         """Have the loader's next `iter()` start `epoch`."""
         self._loader.set_epoch(epoch)
+
+
+class Viewed:
+    """A loader as trainers see it."""
+
+    @property
+    def dataset(self) -> DatasetView:
+        """What is read."""
+        return DatasetView(cast("Loader[Any]", self))
+
+    @property
+    def classes(self) -> list[str]:
+        """The class names; the index is the label."""
+        return self.dataset.classes
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """The label of each class name."""
+        return self.dataset.class_to_idx
+
+    @property
+    def sampler(self) -> SamplerView:
+        """An object with `set_epoch`, for trainers."""
+        return SamplerView(cast("Loader[Any]", self))
+
+    @property
+    def batch_sampler(self) -> SamplerView:
+        """An object with `set_epoch` and `sampler`, for trainers."""
+        return SamplerView(cast("Loader[Any]", self))

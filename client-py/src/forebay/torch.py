@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 
+from ._agreement import AgreeingResolver
 from ._batch import Array
 from ._job import TensorSpec
 from ._loader import Loader
@@ -25,7 +26,11 @@ class DataLoader(Loader[Any]):
     `a, b = images.unbind(1)` takes them apart and `images.flatten(0, 1)` is all of them as one batch in channels_last
     memory, both without a copy. Anything else gives a dict in declared order. In-place changes
     are harmless, and the memory is the batch's as long as a tensor or a view of it lives.
+
+    In a process group of several ranks without a state root, all take the data that the first of them found.
     """
+
+    _resolver_type = AgreeingResolver
 
     def _tensor(self, array: Array, spec: TensorSpec) -> torch.Tensor:
         tensor = _from_numpy(array)

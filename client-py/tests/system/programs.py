@@ -195,6 +195,41 @@ def report_and_end(listed: str) -> None:
     say(reported)
 
 
+def pinned_epochs(folder: str, state_root: str, rank: str) -> None:
+    """Say what each of three epochs is made of, and wait before the next one."""
+    loader = make_loader(
+        folder, job_id="run-7", state_root=state_root, follow="epoch", rank=int(rank), world_size=3, seed=3
+    )
+    seen: list[Any] = []
+    for epoch in range(3):
+        steps = sum(1 for _ in loader)
+        seen.append((loader.job.snapshot, steps))
+        if epoch < 2:
+            say(seen[-1])
+            sys.stdin.readline()
+    say(seen)
+
+
+def ranks_of_a_group(folder: str, store: str, rank: str) -> None:
+    """Look at a folder when told to, as one of two ranks of a process group; then train, then look again."""
+    import torch.distributed as dist
+
+    from forebay.torch import DataLoader as TorchLoader
+
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=int(rank), world_size=2)
+    say({"ready": True})
+    sys.stdin.readline()
+    loader = TorchLoader(folder, batch_size=2, shuffle=True, transform=TRANSFORM)
+    say({"snapshot": loader.job.snapshot, "rows": loader.job.rows})
+    sys.stdin.readline()
+    steps = len(list(loader))
+    keys = [row.key for step in range(steps) for row in loader.show(2, epoch=0, step=step).rows]
+    say({"steps": steps, "keys": keys})
+    sys.stdin.readline()
+    again = TorchLoader(folder, batch_size=2, shuffle=True, transform=TRANSFORM)
+    say({"snapshot": again.job.snapshot, "rows": again.job.rows})
+
+
 def listen_only(_: str) -> None:
     """Stay, with nothing but an import behind us."""
     say({"daemon": private_pid()})
@@ -213,6 +248,8 @@ PROGRAMS: dict[str, Callable[..., None]] = {
         attempt,
         call,
         report_and_end,
+        pinned_epochs,
+        ranks_of_a_group,
         listen_only,
     )
 }

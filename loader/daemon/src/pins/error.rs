@@ -132,8 +132,8 @@ impl PinError {
                  AWS_* variables of the daemon"
             }
             Self::Refused { .. } => {
-                "let the user that the daemon runs as write there, or name another state_root; without one, rank 0 \
-                 tells the others through torch.distributed"
+                "let the user that the daemon runs as read and write there, or name another state_root; without one, the \
+                 ranks of a torch process group agree among themselves"
             }
             Self::Unavailable { .. } => "nothing was decided: run it again once the storage answers",
             Self::TooMany { .. } => "remove the records of old runs",

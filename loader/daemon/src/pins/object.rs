@@ -63,7 +63,7 @@ impl Bucket {
     }
 
     fn path(&self, name: &RecordName) -> Path {
-        name.as_str().split('/').fold(self.prefix.clone(), |path, part| path.join(part))
+        name.as_str().split('/').fold(self.prefix.clone(), Path::join)
     }
 
     fn run<T>(&self, request: impl Future<Output = T>) -> T {

@@ -62,25 +62,24 @@ impl Run {
         stamp: &Stamp,
     ) -> Result<(), Fault> {
         let job_id = JobId::new(spec.job_id.as_str()).map_err(PinError::into_fault)?;
-        let begun = match Self::find(root, &job_id).map_err(PinError::into_fault)? {
-            Some(begun) => begun,
-            None => {
-                let run = Self {
-                    version: VERSION,
-                    job_id: job_id.to_string(),
-                    follow,
-                    daemon: format!("forebay/{}", env!("CARGO_PKG_VERSION")),
-                    spec: without_records(spec.clone()),
-                    seed: spec.order.as_ref().map_or(0, |order| order.seed),
-                    order_digest,
-                    content_digest,
-                    nonce: nonce(),
-                    written_unix_ms: stamp.unix_ms,
-                    by: stamp.by.clone(),
-                };
-                run.create(root, &job_id)?
-            }
+        let found = Self::find(root, &job_id).map_err(PinError::into_fault)?;
+        let write = || {
+            let run = Self {
+                version: VERSION,
+                job_id: job_id.to_string(),
+                follow,
+                daemon: format!("forebay/{}", env!("CARGO_PKG_VERSION")),
+                spec: without_records(spec.clone()),
+                seed: spec.order.as_ref().map_or(0, |order| order.seed),
+                order_digest,
+                content_digest,
+                nonce: nonce(),
+                written_unix_ms: stamp.unix_ms,
+                by: stamp.by.clone(),
+            };
+            run.create(root, &job_id)
         };
+        let begun = found.map_or_else(write, Ok)?;
         if begun.follow == follow {
             return Ok(());
         }

@@ -21,7 +21,7 @@ const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
 pub fn store_snapshot(root: &StateRoot, snapshot: &Snapshot) -> Result<(), Fault> {
     let digest = snapshot.digest();
     root.ensure(&record(&digest), || {
-        let bytes = snapshot.to_parquet().map_err(fault)?;
+        let bytes = snapshot.to_parquet().map_err(|error| fault(&error))?;
         if bytes.len() as u64 > SNAPSHOT_BYTES_MAX {
             let message = format!("the snapshot {} has {} bytes as Parquet", digest.short(), bytes.len());
             return Err(Fault::invalid(message)
@@ -50,13 +50,13 @@ pub fn load_snapshot(
             .object(&file)
             .hint("it was removed, or this is another run's state root")
     })?;
-    Snapshot::from_parquet(&file, bytes.into(), Some(digest), data, limits).map_err(fault)
+    Snapshot::from_parquet(&file, bytes.into(), Some(digest), data, limits).map_err(|error| fault(&error))
 }
 
 fn record(digest: &Digest) -> RecordName {
     RecordName::ours(format!("snapshots/{digest}.parquet"))
 }
 
-fn fault(error: CatalogError) -> Fault {
-    Fault::from_error(Kind::Corrupt, &error).maybe_hint(error.hint())
+fn fault(error: &CatalogError) -> Fault {
+    Fault::from_error(Kind::Corrupt, error).maybe_hint(error.hint())
 }

@@ -275,14 +275,12 @@ impl StateRoot {
                 None => Trouble::passing(format!("no answer within {} ms", (limit + moving).as_millis())),
             };
             let elapsed = started.elapsed();
-            match retry.next(attempts, elapsed) {
-                Some(wait) => std::thread::sleep(wait),
-                None => {
-                    let (source, waited_ms) = (trouble.source, elapsed.as_millis() as u64);
-                    let (place, record) = (place(), record());
-                    return Err(PinError::Unavailable { action, place, record, attempts, waited_ms, source });
-                }
-            }
+            let Some(wait) = retry.next(attempts, elapsed) else {
+                let (source, waited_ms) = (trouble.source, elapsed.as_millis() as u64);
+                let (place, record) = (place(), record());
+                return Err(PinError::Unavailable { action, place, record, attempts, waited_ms, source });
+            };
+            std::thread::sleep(wait);
         }
         unreachable!("the deadline comes before 2^32 attempts")
     }
@@ -322,5 +320,5 @@ pub(super) fn nonce() -> String {
     let mut bytes = [0; 16];
     let drawn = getrandom(&mut bytes, GetRandomFlags::empty());
     assert_eq!(drawn, Ok(bytes.len()), "getrandom gives up to 256 bytes at once (getrandom(2))");
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:032x}", u128::from_le_bytes(bytes))
 }

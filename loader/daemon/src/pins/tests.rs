@@ -281,7 +281,7 @@ fn what_may_not_be_written_is_refused_at_once() {
     for name in ["jobs/run-7/run.json", "snapshots/x"] {
         let error = root.create(&record(name), b"x").unwrap_err();
         assert!(matches!(error, PinError::Refused { .. }), "{error}");
-        assert!(error.hint().contains("let the user that the daemon runs as write there"));
+        assert!(error.hint().contains("let the user that the daemon runs as read and write there"));
     }
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
 }

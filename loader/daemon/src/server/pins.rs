@@ -84,8 +84,11 @@ impl StateRoots {
                 Err(Fault::new(Kind::Denied, format!("{text} lies outside of the daemon's state roots"))
                     .hint("name it, or what is around it, as a [[state_root]] of the daemon's configuration"))
             }
-            _ => Err(Fault::new(Kind::Denied, format!("{text}: its state root does not allow {peer}"))
-                .hint("add the user or group to `allow` of that state root in the daemon's configuration")),
+            Peer::Process { .. } => {
+                Err(Fault::new(Kind::Denied, format!("{text}: its state root does not allow {peer}")).hint(
+                    "add the user or group to `allow` of that state root in the daemon's configuration",
+                ))
+            }
         }
     }
 }

@@ -36,7 +36,9 @@ impl Service {
     ) -> Result<v1::ResolveReply, Fault> {
         if let (None, Some(job)) = (&request.spec, &request.job) {
             let job = self.job(peer, &job.order_digest, &job.content_digest)?;
-            return Ok(v1::ResolveReply { job: Some(job.to_proto()), snapshots: Vec::new() });
+            let (told, wanted) = (Arc::clone(&job), request.want_snapshots);
+            let snapshots = if wanted { blocking(move || tell(&told)).await? } else { Vec::new() };
+            return Ok(v1::ResolveReply { job: Some(job.to_proto()), snapshots });
         }
         let request = Arc::new(request);
         if request.pin.as_ref().is_some_and(|pin| pin.wait_ms > 0) {

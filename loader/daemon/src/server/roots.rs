@@ -22,7 +22,7 @@ pub enum Peer {
 /// The directories that jobs may read beneath.
 #[derive(Clone, Debug)]
 pub struct Roots {
-    roots: Vec<RootConfig>,
+    allowed: Vec<RootConfig>,
     /// The table of the configuration, and what the daemon does beneath its paths.
     table: &'static str,
     does: &'static str,
@@ -31,12 +31,12 @@ pub struct Roots {
 impl Roots {
     /// The roots of a configuration.
     pub fn new(roots: Vec<RootConfig>) -> Self {
-        Self { roots, table: "root", does: "reads" }
+        Self { allowed: roots, table: "root", does: "reads" }
     }
 
     /// The folders where runs may keep records.
     pub fn of_states(roots: Vec<RootConfig>) -> Self {
-        Self { roots, table: "state_root", does: "keeps records" }
+        Self { allowed: roots, table: "state_root", does: "keeps records" }
     }
 
     /// Checks that `peer` may read `path`, and gives it without links, so that what is opened is what was checked.
@@ -53,14 +53,14 @@ impl Roots {
             return Ok(given.to_owned());
         }
         // Beneath no root: refused before the file system is touched, so that nothing outside can be probed for.
-        if !self.roots.iter().any(|root| given.starts_with(&root.path)) {
+        if !self.allowed.iter().any(|root| given.starts_with(&root.path)) {
             return Err(self.outside(path));
         }
         let real = std::fs::canonicalize(given).map_err(|error| {
             Fault::from_error(Kind::NotFound, &error).context(format!("open source {path}")).object(path)
         })?;
         let mut beneath = self
-            .roots
+            .allowed
             .iter()
             .filter(|root| root.real().is_some_and(|root| real.starts_with(root)))
             .peekable();
@@ -76,7 +76,7 @@ impl Roots {
     }
 
     fn outside(&self, path: &str) -> Fault {
-        let roots: Vec<_> = self.roots.iter().map(|root| root.path.display().to_string()).collect();
+        let roots: Vec<_> = self.allowed.iter().map(|root| root.path.display().to_string()).collect();
         let hint = if roots.is_empty() {
             format!("the daemon's configuration names no [[{}]]: add one", self.table)
         } else {
