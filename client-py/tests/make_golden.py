@@ -14,13 +14,23 @@ def tensor(offset: int, length: int, dims: list[int]) -> tuple[dict[str, Any], b
     return {"offset": offset, "len": length, "dims": dims}, data
 
 
-def ready(flags: int, sequence: int, tensors: list[tuple[dict[str, Any], bytes]], **fields: int) -> dict[str, Any]:
+def ready(
+    flags: int,
+    sequence: int,
+    tensors: list[tuple[dict[str, Any], bytes]],
+    *,
+    tally: list[int] | None = None,
+    **fields: int,
+) -> dict[str, Any]:
     names = ["arena", "slot", "rows", "generation", "epoch", "first_row", "position", "next_epoch"]
     names += ["next_position", "valid_rows", "slot_us", "storage_us", "compute_us", "queued_us"]
     assert list(fields) == names
     head = struct.pack("<BBHI", 0x11, flags, len(tensors), sequence)
     body = struct.pack("<QIIQQQQQQIIIIII", *fields.values(), 0)
     data = head + body + b"".join(part for _, part in tensors)
+    if tally is not None:
+        end_row, rows, order, content = tally
+        data += struct.pack("<QQ", end_row, rows) + order.to_bytes(32, "little") + content.to_bytes(32, "little")
     listed = [part for part, _ in tensors]
     return {
         "kind": "ready",
@@ -28,6 +38,7 @@ def ready(flags: int, sequence: int, tensors: list[tuple[dict[str, Any], bytes]]
         "sequence": sequence,
         **fields,
         "tensors": listed,
+        "tally": tally,
         "hex": data.hex(),
     }
 
@@ -76,6 +87,11 @@ GOLDEN = {
     "ready_empty": ready(
         2, 9, [], arena=0, slot=0, rows=0, generation=0, epoch=7, first_row=0, position=30, next_epoch=8,
         next_position=0, valid_rows=0, slot_us=0, storage_us=0, compute_us=0, queued_us=0,
+    ),
+    "ready_tally": ready(
+        5, 2, [tensor(0, 12, [3, 4])], tally=[30, 2, (7 << 248) + 5, (1 << 256) - 3], arena=3, slot=0, rows=3,
+        generation=1, epoch=7, first_row=27, position=24, next_epoch=8, next_position=0, valid_rows=2, slot_us=0,
+        storage_us=0, compute_us=0, queued_us=9,
     ),
     "fault": fault(0, 1, 2, 30, {
         "kind": "ERROR_KIND_CORRUPT", "message": "decode a/ü.jpg", "causes": ["truncated"], "hint": "mend it",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._digest import combine_digests
 from ._mixture import Mixture
 from ._spec import Column, Folder, Image, List, Records, Source, Value
 from .errors import ForebayError
@@ -17,7 +18,19 @@ from .errors import ForebayError
 if TYPE_CHECKING:
     __version__: str
 
-__all__ = ["Column", "Folder", "ForebayError", "Image", "List", "Mixture", "Records", "Source", "Value", "__version__"]
+__all__ = [
+    "Column",
+    "Folder",
+    "ForebayError",
+    "Image",
+    "List",
+    "Mixture",
+    "Records",
+    "Source",
+    "Value",
+    "__version__",
+    "combine_digests",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
 from ._daemon import Daemon
+from ._digest import Digests
 from ._fork import forget_in_child
 from ._job import Cursor
 from ._report import Delivered
@@ -93,7 +94,9 @@ class BatchIterator(Generic[B]):
         session: Session | None,
         convert: Callable[[Batch], tuple[B, Any]],
         progress: Progress,
+        digests: Digests,
     ) -> None:
+        self._digests = digests
         self._pool = pool
         self._session = session
         self._convert = convert
@@ -125,6 +128,8 @@ class BatchIterator(Generic[B]):
             made, valid = self._convert(batch) if batch.arrays else (None, None)
             session.worked()
             progress.valid = valid
+            if batch.ready.tally is not None:
+                self._digests.add(batch.ready)
             # The batch is delivered from here on. An interrupt before this line asks for it again.
             progress.cursor = Cursor(batch.ready.next_epoch, batch.ready.next_position)
             if batch.is_last:

@@ -16,6 +16,7 @@ import numpy as np
 from ._batch import Array, texts
 from ._checks import tail_of, whole, whole_or_least
 from ._daemon import get_daemon
+from ._digest import Digests, EpochDigest
 from ._explain import Explanation
 from ._fork import forget_in_child
 from ._iterator import BatchIterator, Progress, SessionPool
@@ -78,6 +79,7 @@ class Loader(Reporting, Viewed, Generic[B]):
         device_mesh: a torch DeviceMesh with the data-parallel dims.
         with_valid: add `valid` to tuple batches as the third element.
         rolling: prepare the next epoch's first batches while the last ones are in use.
+        digest: have the daemon add up what this loader delivers, for `digest()`.
         start_epoch, start_step: where the first `iter()` begins, in this loader's batches, if no state was saved.
         daemon: the socket of the node's daemon (default: FOREBAY_SOCKET, else a private one).
         job_id: unique a run; kept in the state.
@@ -123,6 +125,7 @@ class Loader(Reporting, Viewed, Generic[B]):
         device_mesh: Any = None,
         with_valid: bool = False,
         rolling: bool = True,
+        digest: bool = False,
         start_epoch: int = 0,
         start_step: int = 0,
         daemon: str | None = None,
@@ -174,6 +177,8 @@ class Loader(Reporting, Viewed, Generic[B]):
         self._batch_transform = batch_transform
         self._with_valid = with_valid
         self._rolling = rolling
+        self._digest = digest
+        self._digests = Digests()
         self._job_id = job_id
         self._consumer: Consumer | None = None
         self._progress: Progress | None = None
@@ -205,7 +210,7 @@ class Loader(Reporting, Viewed, Generic[B]):
             self._epoch, self._step = start.epoch + 1, 0
             self._loaded = None
             self._progress = progress
-            return BatchIterator(self._pool, session, self._made, progress)
+            return BatchIterator(self._pool, session, self._made, progress, self._digests)
 
     def __len__(self) -> int:
         """Count each rank's batches of a whole epoch: of the next one, where a sampler's lists differ in length."""
@@ -331,6 +336,17 @@ class Loader(Reporting, Viewed, Generic[B]):
         key = look.key(cursor, rows, epoch, step, rank)
         return ask(self._daemon, look, {"key": key, "original": original, "field": field, "tile_px": tile})
 
+    def digest(self) -> dict[int, EpochDigest]:
+        """Give what this rank was delivered of each epoch: two sums that every cut of the epoch comes to.
+
+        `forebay.combine_digests` adds those of all ranks, and of the parts of a run that was resumed: runs whose sums
+        are equal saw the same rows. Of an epoch that was begun anew, or left and entered elsewhere, the newest
+        unbroken part counts. Raises `InvalidError` where the loader was made without `digest=True`.
+        """
+        if not self._digest:
+            raise InvalidError("this loader adds up no digests", hint="make it with digest=True")
+        return self._digests.by_epoch()
+
     def stats(self) -> StatsReport:
         """Give where the time went, summed over all iterators; `print` it, or read its keys."""
         report = StatsReport(self._stats.as_dict())
@@ -440,6 +456,7 @@ class Loader(Reporting, Viewed, Generic[B]):
                 max_leases=self._max_leases,
                 # Nobody has decided on the epoch that comes.
                 rolling=self._rolling and not self._resolver.by_epoch,
+                digest=self._digest,
             )
             if str(partition) not in _announced:
                 _announced.add(str(partition))

@@ -30,6 +30,7 @@ from .errors import (
     NotFoundError,
     ProtocolError,
     UnavailableError,
+    UnimplementedError,
     from_wire,
 )
 
@@ -48,6 +49,7 @@ class Consumer:
     depth: int
     max_leases: int
     rolling: bool
+    digest: bool
 
 
 class Batch(NamedTuple):
@@ -294,6 +296,10 @@ class Session:
             "max_leases": consumer.max_leases,
             "rolling": consumer.rolling,
         }
+        if consumer.digest:
+            if "digest" not in connection.features:
+                raise UnimplementedError("this daemon cannot digest batches", hint="upgrade it, or leave digest= out")
+            body["digest"] = True
         try:
             return connection.request("open", body)
         except NotFoundError:

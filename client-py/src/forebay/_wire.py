@@ -25,11 +25,12 @@ CREDIT = 0x20
 RELEASE = 0x21
 SEEK = 0x22
 
-# CONTROL's flag, ARENA's, READY's two, FAULT's, CREDIT's.
+# CONTROL's flag, ARENA's, READY's three, FAULT's, CREDIT's.
 MORE = 1
 ONE_OFF = 1
 LAST = 1
 EMPTY = 2
+TALLY = 4
 FATAL = 1
 SPENT = 1
 
@@ -47,6 +48,7 @@ _ATTACH = struct.Struct("<BBHIQ")
 _ARENA = struct.Struct("<BBHIQQII")
 _READY = struct.Struct("<BBHIQIIQQQQQQIIIIII")
 _TENSOR = struct.Struct("<QQII8I")
+_TALLY = struct.Struct("<QQ32s32s")
 _FAULT = struct.Struct("<BBHIQQ")
 _CREDIT = struct.Struct("<BBHIII")
 _CREDIT_SPENT = struct.Struct("<BBHIIIIIII")
@@ -84,6 +86,15 @@ class Tensor(NamedTuple):
     dims: tuple[int, ...]
 
 
+class Tally(NamedTuple):
+    """What a batch's `rows` add to the digests of the epoch; all ranks together took the rows up to `end_row`."""
+
+    end_row: int
+    rows: int
+    order: int
+    content: int
+
+
 class Ready(NamedTuple):
     """One batch, which is the client's until it sends RELEASE; or, with `EMPTY`, none."""
 
@@ -104,6 +115,7 @@ class Ready(NamedTuple):
     compute_us: int
     queued_us: int
     tensors: tuple[Tensor, ...]
+    tally: Tally | None = None
 
 
 class Fault(NamedTuple):
@@ -182,12 +194,15 @@ def encode_arena(flags: int, sequence: int, arena: int, slot_bytes: int, slots: 
 
 def encode_ready(ready: Ready) -> bytes:
     """Daemon's side, for tests: announce a batch."""
-    (flags, sequence, arena, slot, rows, generation, *rest, tensors) = ready
+    (flags, sequence, arena, slot, rows, generation, *rest, tensors, tally) = ready
     head = _READY.pack(READY, flags, len(tensors), sequence, arena, slot, rows, generation, *rest, 0)
     entries = (
         _TENSOR.pack(offset, size, len(dims), 0, *dims, *(0,) * (8 - len(dims))) for offset, size, dims in tensors
     )
-    return head + b"".join(entries)
+    if tally is None:
+        return head + b"".join(entries)
+    end_row, count, *sums = tally
+    return head + b"".join(entries) + _TALLY.pack(end_row, count, *(number.to_bytes(32, "little") for number in sums))
 
 
 def encode_fault(fault: Fault) -> bytes:
@@ -219,9 +234,16 @@ def decode_ready(data: Buffer) -> Ready:
     if len(data) < _READY.size:
         raise ProtocolError(f"a READY of {len(data)} bytes is shorter than 96")
     (_, flags, count, *fields, _) = _READY.unpack_from(data)
-    if len(data) != _READY.size + count * _TENSOR.size:
+    end = _READY.size + count * _TENSOR.size
+    if len(data) != end + (_TALLY.size if flags & TALLY else 0):
         raise ProtocolError(f"a READY of {count} tensors has {len(data)} bytes")
-    return Ready._make((flags, *fields, _tensors(bytes(data[_READY.size :]))))
+    tally = _tally(data[end:]) if flags & TALLY else None
+    return Ready._make((flags, *fields, _tensors(bytes(data[_READY.size : end])), tally))
+
+
+def _tally(data: Buffer) -> Tally:
+    end_row, rows, order, content = _TALLY.unpack(data)
+    return Tally(end_row, rows, int.from_bytes(order, "little"), int.from_bytes(content, "little"))
 
 
 @lru_cache(maxsize=64)

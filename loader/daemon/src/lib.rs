@@ -37,6 +37,7 @@ pub mod state;
 pub mod storage;
 pub mod synth;
 pub mod sys;
+pub mod tally;
 pub mod terminal;
 pub mod top;
 pub mod trace;

@@ -17,6 +17,7 @@ use crate::error::Fault;
 use crate::job::{BatchRows, EpochRows, Job, PartPlan, RowPlan};
 use crate::meter::Worked;
 use crate::session::Counters;
+use crate::tally::BatchTally;
 use crate::trace::Trace;
 
 /// What the tasks of one batch share.
@@ -51,6 +52,8 @@ pub struct BatchWork {
     pub outcome: Mutex<Outcome>,
     /// What became of its rows, where somebody looks. A corrupt sample then never fails the batch.
     pub trace: Option<Trace>,
+    /// What its rows add to their epoch's digests, where somebody asked for them.
+    pub tally: Option<BatchTally>,
 }
 
 /// What went wrong in one batch.

@@ -169,6 +169,7 @@ fn session_spec(config: &Config, job: &Arc<Job>, args: &BenchArgs) -> Result<Ses
         max_leases: config.max_leases,
         weight: 1,
         rolling: true,
+        digest: false,
         client: "forebay-bench".to_owned(),
         partition: forebay_proto::v1::Partition::default(),
     })

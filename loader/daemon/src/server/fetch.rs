@@ -17,6 +17,7 @@ use crate::job::{Job, RowWalker};
 use crate::meter::Worked;
 use crate::prefetch::{BatchWork, Outcome};
 use crate::session::Counters;
+use crate::tally::BatchTally;
 use crate::trace::Trace;
 use crate::workers::Pool;
 
@@ -39,7 +40,7 @@ impl Service {
         let job = self.job(peer, &key.order_digest, &key.content_digest)?;
         let rows = bounded("rows", key.rows, 1, ROWS_MAX)?;
         let range = BatchRange { epoch: key.epoch, first_row: key.first_row, rows };
-        let made = self.make(&job, range, None).await?;
+        let made = self.make(&job, range, None, None).await?;
         let (layout, rows) = (&made.layout, made.work.rows.len());
         let valid_rows = rows - made.work.invalid_rows.load(Ordering::Relaxed);
         let (mut parts, mut bytes) = (Vec::new(), 0);
@@ -75,6 +76,7 @@ impl Service {
         job: &Arc<Job>,
         range: BatchRange,
         trace: Option<Trace>,
+        tally: Option<BatchTally>,
     ) -> Result<Made, Fault> {
         let epoch = job.epoch_now(range.epoch)?;
         check_rows_a_batch(job, range.rows)?;
@@ -107,6 +109,7 @@ impl Service {
             invalid_rows: 0.into(),
             outcome: Mutex::new(Outcome::default()),
             trace,
+            tally,
         });
         self.pool.admit(arena.id(), 1, &work, samples);
         let sealed = sealed(filling, &done, &work).await?;

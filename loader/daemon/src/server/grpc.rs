@@ -93,6 +93,10 @@ impl Forebay for Grpc {
         answer(self.0.losses(peer, request.into_inner()).await)
     }
 
+    async fn digest(&self, request: Request<v1::DigestRequest>) -> Result<Response<v1::DigestReply>, Status> {
+        answer(self.0.digest(peer(&request)?, request.get_ref()).await)
+    }
+
     async fn stats(&self, request: Request<v1::StatsRequest>) -> Result<Response<v1::StatsReply>, Status> {
         answer(self.0.stats(peer(&request)?))
     }

@@ -1,9 +1,11 @@
 //! Wire <-> domain, in one place: every call of the service, whichever front it came through.
 
+mod digest;
 mod explain;
 mod fetch;
 pub mod grpc;
 mod losses;
+mod named;
 mod operators;
 mod pins;
 mod resolve;
@@ -33,7 +35,7 @@ use crate::workers::Pool;
 /// The wire's version that this daemon speaks.
 pub const WIRE_VERSION: u32 = 1;
 /// What this version serves beyond the calls every version has.
-pub const FEATURES: [&str; 11] = [
+pub const FEATURES: [&str; 12] = [
     "folder",
     "list",
     "records",
@@ -45,6 +47,7 @@ pub const FEATURES: [&str; 11] = [
     "spent",
     "losses",
     "pins",
+    "digest",
 ];
 const CONTROL_BYTES_MAX: u64 = 64 << 20;
 const JOBS_KEPT: usize = 16;
@@ -332,6 +335,7 @@ impl Service {
             max_leases,
             weight,
             rolling,
+            digest: request.digest,
             client,
             partition,
         };

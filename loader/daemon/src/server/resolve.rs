@@ -40,6 +40,10 @@ impl Service {
             let snapshots = if wanted { blocking(move || tell(&told)).await? } else { Vec::new() };
             return Ok(v1::ResolveReply { job: Some(job.to_proto()), snapshots });
         }
+        if request.spec.is_none() && !request.job_id.is_empty() {
+            let job = self.named(peer, &request.job_id, request.epoch)?;
+            return Ok(v1::ResolveReply { job: Some(job.to_proto()), snapshots: Vec::new() });
+        }
         let request = Arc::new(request);
         if request.pin.as_ref().is_some_and(|pin| pin.wait_ms > 0) {
             // Before its turn: whoever decides may be waiting for one.

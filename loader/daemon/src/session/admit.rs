@@ -15,6 +15,7 @@ use crate::meter::Worked;
 use crate::meter::throttle::Throttle;
 use crate::metrics;
 use crate::prefetch::{BatchWork, Outcome};
+use crate::tally::BatchTally;
 
 impl Session {
     /// Starts what there are slots for.
@@ -80,6 +81,7 @@ impl Session {
             invalid_rows: 0.into(),
             outcome: Mutex::new(Outcome::default()),
             trace: None,
+            tally: self.spec.digest.then(BatchTally::default),
         });
         let is_held = slot_us > 0 && self.counters.history.has_all();
         let batch = Batch {

@@ -28,11 +28,12 @@ use counters::add;
 use flow::{Flow, SequenceError, Step};
 use history::PastStep;
 
-use crate::delivery::local::record::{FLAG_EMPTY, FLAG_LAST, Ready, ReadyTensor, Release, Spent};
+use crate::delivery::local::record::{FLAG_EMPTY, FLAG_LAST, Ready, ReadyTensor, Release, Spent, StepTally};
 use crate::error::{Fault, Kind};
 use crate::job::{Job, RowWalker};
 use crate::metrics;
 use crate::prefetch::Outcome;
+use crate::tally::BatchTally;
 use crate::workers::Pool;
 
 /// The last epoch that may be asked for: as far as JSON numbers go, and no sum of it overflows.
@@ -61,6 +62,8 @@ pub struct SessionSpec {
     pub weight: u32,
     /// Whether it goes on into the next epoch unasked.
     pub rolling: bool,
+    /// Whether each batch says what its rows add to the digests of the epoch.
+    pub digest: bool,
     /// Who it is, for people.
     pub client: String,
     /// For people.
@@ -319,7 +322,14 @@ impl Session {
             compute_us: clamp_us(compute_us),
             queued_us: clamp_us(us(queued)),
             tensors,
+            tally: work.tally.as_ref().map(|tally| self.step_tally(plan, tally)),
         })
+    }
+
+    fn step_tally(&self, plan: &BatchPlan, tally: &BatchTally) -> StepTally {
+        let step_rows = u64::from(plan.rows) * u64::from(self.spec.cut.partition().size());
+        let end_row = plan.cursor.position.saturating_add(step_rows).min(plan.epoch_rows);
+        StepTally { end_row, tally: tally.sums() }
     }
 
     fn empty(&self, cursor: Cursor) -> Ready {

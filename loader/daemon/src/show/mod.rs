@@ -1,23 +1,20 @@
 //! `forebay show`: any batch as a contact sheet and a table, from a running daemon or from a service of its own.
 
+mod digest;
 pub mod options;
+mod side;
 
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use forebay_plan::{Cursor, Cut, Partition, Tail};
-use forebay_proto::v1::{self, reply, request::Call};
+use forebay_proto::v1;
 
 use crate::bench::source;
-use crate::config::Config;
-use crate::delivery::local::client::Client;
 use crate::error::{Fault, Kind};
-use crate::operate;
-use crate::run::Daemon;
-use crate::server::{Peer, Service};
 use options::{ShowArgs, Which};
+use side::Side;
 
 /// Shows. Must be called inside of a multi-threaded tokio runtime's context, and on none of its threads.
 ///
@@ -26,6 +23,9 @@ use options::{ShowArgs, Which};
 pub fn run(args: &ShowArgs) -> Result<(), Fault> {
     let mut side = Side::of(args)?;
     let job = side.job(args)?;
+    if args.digest.digest {
+        return digest::run(&mut side, args, &job);
+    }
     let key = key(&job, args.which)?;
     let request = v1::ShowRequest {
         key: Some(key),
@@ -35,54 +35,6 @@ pub fn run(args: &ShowArgs) -> Result<(), Fault> {
     };
     let shown = side.show(request)?;
     tell(args, &shown)
-}
-
-/// Who is asked.
-enum Side {
-    Daemon(Client),
-    Own(Arc<Service>),
-}
-
-impl Side {
-    fn of(args: &ShowArgs) -> Result<Self, Fault> {
-        match &args.what.socket {
-            Some(socket) => operate::connect(socket).map(Self::Daemon),
-            None => Ok(Self::Own(Daemon::start(Config::default())?.service)),
-        }
-    }
-
-    fn job(&mut self, args: &ShowArgs) -> Result<v1::Job, Fault> {
-        let what = &args.what;
-        let request = match (&what.order_digest, &what.content_digest) {
-            (Some(order), Some(content)) => {
-                let job = v1::JobRef { order_digest: order.clone(), content_digest: content.clone() };
-                v1::ResolveRequest { job: Some(job), ..Default::default() }
-            }
-            _ => v1::ResolveRequest { spec: Some(spec(args)?), ..Default::default() },
-        };
-        let reply = match self {
-            Self::Own(service) => on_runtime(service.resolve(Peer::Parent, request))?,
-            Self::Daemon(client) => match client.call(Call::Resolve(request))? {
-                reply::Result::Resolve(reply) => reply,
-                other => return Err(Fault::internal(format!("resolve was answered with {other:?}"))),
-            },
-        };
-        reply.job.ok_or_else(|| Fault::internal("resolve was answered without a job"))
-    }
-
-    fn show(&mut self, request: v1::ShowRequest) -> Result<v1::ShowReply, Fault> {
-        match self {
-            Self::Own(service) => on_runtime(service.show(Peer::Parent, request)),
-            Self::Daemon(client) => match client.call(Call::Show(request))? {
-                reply::Result::Show(reply) => Ok(reply),
-                other => Err(Fault::internal(format!("show was answered with {other:?}"))),
-            },
-        }
-    }
-}
-
-fn on_runtime<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Handle::current().block_on(work)
 }
 
 fn spec(args: &ShowArgs) -> Result<v1::JobSpec, Fault> {

@@ -12,6 +12,8 @@ pub struct ShowArgs {
     pub(super) what: What,
     #[command(flatten)]
     pub(super) which: Which,
+    #[command(flatten)]
+    pub(super) digest: Digested,
     /// What happens to the images of PATH: RandomResizedCrop(224) and flip, or Resize(256) and CenterCrop(224).
     #[arg(long, value_enum, default_value_t = Transform::Train)]
     pub(super) transform: Transform,
@@ -52,6 +54,9 @@ pub(super) struct What {
     /// Ask the daemon that listens here, not one of this command's own.
     #[arg(long, value_name = "PATH", env = "FOREBAY_SOCKET")]
     pub socket: Option<PathBuf>,
+    /// A job that the daemon knows, by its job_id.
+    #[arg(long, value_name = "ID", requires = "socket", conflicts_with_all = ["path", "spec", "order_digest", "transform", "dtype", "seed"])]
+    pub job: Option<String>,
     /// A job that the daemon knows, by its two digests.
     #[arg(long, value_name = "HEX", requires_all = ["content_digest", "socket"], conflicts_with_all = ["path", "spec", "transform", "dtype", "views", "seed"])]
     pub order_digest: Option<String>,
@@ -83,6 +88,24 @@ pub(super) struct Which {
     pub rows: u32,
 }
 
+/// The sums of an epoch in place of a batch.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(super) struct Digested {
+    /// Print the order digest of the epoch instead of a batch: what the sums of `loader.digest()` come to over all ranks.
+    /// Nothing is read but the plan.
+    #[arg(long)]
+    pub digest: bool,
+    /// The content digest, too: makes every row of the epoch, which takes as long as training's loading of it.
+    #[arg(long, requires = "digest")]
+    pub content: bool,
+    /// From this row of the epoch on.
+    #[arg(long, value_name = "ROW", requires = "digest", default_value_t = 0)]
+    pub from_row: u64,
+    /// Up to this row and without it, as where `drop_last` ended the epoch; default: the end.
+    #[arg(long, value_name = "ROW", requires = "digest", value_parser = clap::value_parser!(u64).range(1..))]
+    pub to_row: Option<u64>,
+}
+
 /// What `forebay show --help` ends with.
 pub const SHOW_HELP: &str = "\
 A row is a function of the data, the job, the epoch and its place, so this shows what a training run gets, before,
@@ -94,4 +117,6 @@ Examples:
   forebay show /data/train.csv --transform eval --rows 32 -o sheet.png
   forebay show /data/photos --views 2 --original
   forebay show --spec job.json --rows 16 --json
+  forebay show --job run-7 --socket /run/forebay/forebay.sock --epoch 3 --step 1200
+  forebay show --spec job.json --epoch 3 --digest --content
   forebay show /data/photos -o - | display -";

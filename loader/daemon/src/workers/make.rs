@@ -6,10 +6,11 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use forebay_arena::SampleMut;
-use forebay_plan::RowRng;
 use forebay_plan::orders::Pick;
+use forebay_plan::{ContentRow, RowRng};
 
 use super::{Pool, PoolOptions, Task};
+use crate::buffer::grown;
 use crate::decode::ImageDecoder;
 use crate::error::{Fault, Kind, with_causes};
 use crate::job::{FieldMaker, Policy, StoredBytes};
@@ -18,6 +19,7 @@ use crate::metrics::{self, Fate, Queue};
 use crate::prefetch::{BadRow, BatchWork};
 use crate::session::counters::add;
 use crate::storage::{Done, Read, ReadBuf, StorageError, StorageErrorKind};
+use crate::tally::place;
 use crate::trace::{TracedImage, TracedRow, Verdict};
 use crate::transform::{RowDraws, SampleError, Scratch};
 
@@ -32,6 +34,7 @@ pub(super) fn decode_loop(pool: &Weak<Pool>, completed: &flume::Receiver<Done<Ta
         decoder: ImageDecoder::new(options.image_limits),
         scratch: Scratch::default(),
         meter: ThreadMeter::of_this_thread(),
+        own: Vec::new(),
         decode: Duration::ZERO,
     };
     while let Ok(done) = completed.recv() {
@@ -45,6 +48,8 @@ struct Bench {
     decoder: ImageDecoder,
     scratch: Scratch,
     meter: ThreadMeter,
+    /// A tensor of a row that is hashed: made here and copied to the slot, which is never read back.
+    own: Vec<u8>,
     /// Of the sample in hand: until its pixels were there.
     decode: Duration,
 }
@@ -163,9 +168,11 @@ impl Bench {
         // One draw a view for all spatial fields: each starts from the same generator.
         let draws = |view| Draws(work.epoch.draws(part.position, view, task.attempt));
         let Pick { source, sample, .. } = task.pick;
-        let (mut file, mut traced) = (0, Vec::new());
+        let (mut file, mut traced, mut hash) = (0, Vec::new(), hashed(work, task.sample.index(), true));
         for (index, field) in work.job.fields.iter().enumerate() {
-            let target = task.sample.part_mut(index);
+            let slot = task.sample.part_mut(index);
+            let len_bytes = slot.len();
+            let target = if hash.is_some() { grown(&mut self.own, len_bytes) } else { slot };
             match field.maker(source) {
                 FieldMaker::Value(value) => value.write(work.job.snapshot(source), sample.0, target),
                 FieldMaker::Source => write_source(source, target),
@@ -187,7 +194,12 @@ impl Bench {
                     }
                 }
             }
+            if let Some(hash) = &mut hash {
+                hash.tensor(&self.own[..len_bytes]);
+                task.sample.part_mut(index).copy_from_slice(&self.own[..len_bytes]);
+            }
         }
+        tally(work, task.sample.index(), hash);
         note(work, task.sample.index(), task.pick, task.attempt, Verdict::Made, traced);
         Ok(())
     }
@@ -196,7 +208,13 @@ impl Bench {
     fn mask(pool: &Arc<Pool>, task: Task, buf: ReadBuf, verdict: Verdict) {
         let Task { work, mut sample, reserved, pick, attempt, earlier, .. } = task;
         add(&work.counters.masked, 1);
-        (0..work.job.fields.len()).for_each(|part| sample.part_mut(part).fill(0));
+        let mut hash = hashed(&work, sample.index(), false);
+        for index in 0..work.job.fields.len() {
+            let part = sample.part_mut(index);
+            part.fill(0);
+            hash.iter_mut().for_each(|hash| hash.zeros(part.len()));
+        }
+        tally(&work, sample.index(), hash);
         note(&work, sample.index(), pick, attempt, verdict, Vec::new());
         finish_sample(&work, sample, false);
         pool.end(reserved, buf, earlier);
@@ -255,6 +273,19 @@ impl Bench {
     }
 }
 
+/// What hashes a row's bytes while they are made, where the batch is tallied and the row is one of its epoch.
+fn hashed(work: &BatchWork, row: u32, valid: bool) -> Option<ContentRow> {
+    let counts = work.tally.is_some() && work.planned(row).valid;
+    counts.then(|| ContentRow::new(place(&work.rows, row), valid))
+}
+
+/// Adds a row whose bytes are all hashed.
+fn tally(work: &BatchWork, row: u32, hash: Option<ContentRow>) {
+    if let (Some(tally), Some(hash)) = (&work.tally, hash) {
+        tally.add(&work.job, &work.rows, row, &hash);
+    }
+}
+
 /// Tells whoever looks at the batch what became of a row.
 fn note(work: &BatchWork, row: u32, pick: Pick, attempt: u32, verdict: Verdict, images: Vec<TracedImage>) {
     if let Some(trace) = &work.trace {
@@ -266,14 +297,22 @@ fn note(work: &BatchWork, row: u32, pick: Pick, attempt: u32, verdict: Verdict, 
 pub(super) fn make_without_reading(work: &Arc<BatchWork>, mut sample: SampleMut) {
     let planned = work.planned(sample.index());
     let pick = work.part(sample.index()).pick;
+    let (mut hash, mut own) = (hashed(work, sample.index(), true), Vec::new());
     for (index, field) in work.job.fields.iter().enumerate() {
-        let target = sample.part_mut(index);
+        let slot = sample.part_mut(index);
+        let len_bytes = slot.len();
+        let target = if hash.is_some() { grown(&mut own, len_bytes) } else { slot };
         match field.maker(pick.source) {
             FieldMaker::Value(value) => value.write(work.job.snapshot(pick.source), pick.sample.0, target),
             FieldMaker::Source => write_source(pick.source, target),
             FieldMaker::Image { .. } | FieldMaker::Stored(_) => unreachable!("it reads a file"),
         }
+        if let Some(hash) = &mut hash {
+            hash.tensor(&own[..len_bytes]);
+            sample.part_mut(index).copy_from_slice(&own[..len_bytes]);
+        }
     }
+    tally(work, sample.index(), hash);
     note(work, sample.index(), pick, 0, Verdict::Made, Vec::new());
     finish_sample(work, sample, planned.valid);
 }

@@ -44,6 +44,7 @@ pub struct OpenAs {
     pub depth: u32,
     pub max_leases: u32,
     pub rolling: bool,
+    pub digest: bool,
 }
 
 impl Default for OpenAs {
@@ -57,6 +58,7 @@ impl Default for OpenAs {
             depth: 2,
             max_leases: 2,
             rolling: false,
+            digest: false,
         }
     }
 }
@@ -132,6 +134,7 @@ impl Node {
             max_leases: open.max_leases,
             weight: 1,
             rolling: open.rolling,
+            digest: open.digest,
             client: String::new(),
             partition: v1::Partition::default(),
         };

@@ -157,6 +157,7 @@ impl Control {
             Call::Show(request) => reply::Result::Show(self.service.show(self.peer, request).await?),
             Call::Report(request) => reply::Result::Report(self.service.report(self.peer, request).await?),
             Call::Losses(request) => reply::Result::Losses(self.service.losses(self.peer, request).await?),
+            Call::Digest(request) => reply::Result::Digest(self.service.digest(self.peer, &request).await?),
             Call::Explain(request) => reply::Result::Explain(self.service.explain(self.peer, &request)?),
             Call::Stats(_) => reply::Result::Stats(self.service.stats(self.peer)?),
             Call::Drain(request) => reply::Result::Drain(self.service.drain(self.peer, &request)?),

@@ -1,5 +1,6 @@
 //! The fixed binary records of `docs/wire.md`, to and from bytes. Pure.
 
+use forebay_plan::{RowSum, Tally};
 use thiserror::Error;
 
 /// Bytes of the header that every record starts with.
@@ -12,6 +13,8 @@ pub const FLAG_MORE: u8 = 1;
 pub const FLAG_LAST: u8 = 1;
 /// READY's flag: no batch, the epoch has no step left.
 pub const FLAG_EMPTY: u8 = 2;
+/// READY's flag: what its rows add to the digests of the epoch follows the tensors.
+pub const FLAG_TALLY: u8 = 4;
 /// CREDIT's flag: what the batches taken since the last one cost the consumer follows.
 pub const FLAG_SPENT: u8 = 1;
 /// FAULT's flag: the daemon closes the session.
@@ -19,6 +22,7 @@ pub const FLAG_FATAL: u8 = 1;
 
 const READY_BYTES: usize = 96;
 const TENSOR_BYTES: usize = 56;
+const TALLY_BYTES: usize = 80;
 const RELEASE_ENTRY_BYTES: usize = 24;
 const RELEASES_MAX: usize = 64;
 const SPENT_BYTES: usize = 16;
@@ -130,14 +134,24 @@ pub struct Ready {
     pub compute_us: u32,
     pub queued_us: u32,
     pub tensors: Vec<ReadyTensor>,
+    pub tally: Option<StepTally>,
+}
+
+/// What a batch adds to the digests of its epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepTally {
+    /// The row behind the last one of the whole step: all ranks together take `position` to here.
+    pub end_row: u64,
+    /// This rank's rows.
+    pub tally: Tally,
 }
 
 impl Ready {
     /// Writes the record over `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
         let count = self.tensors.len() as u16;
-        Header { kind: RecordKind::Ready as u8, flags: self.flags, count, sequence: self.sequence }
-            .write(out);
+        let flags = self.flags | if self.tally.is_some() { FLAG_TALLY } else { 0 };
+        Header { kind: RecordKind::Ready as u8, flags, count, sequence: self.sequence }.write(out);
         put_u64(out, self.arena);
         put_u32(out, self.slot);
         put_u32(out, self.rows);
@@ -150,6 +164,12 @@ impl Ready {
             put_u32(out, value);
         }
         self.tensors.iter().for_each(|tensor| tensor.write(out));
+        if let Some(StepTally { end_row, tally }) = &self.tally {
+            put_u64(out, *end_row);
+            put_u64(out, tally.rows);
+            out.extend_from_slice(&tally.order.to_bytes());
+            out.extend_from_slice(&tally.content.to_bytes());
+        }
     }
 
     /// Reads a READY.
@@ -157,10 +177,14 @@ impl Ready {
     /// # Errors
     /// [`RecordError`] where it is none.
     pub fn read(record: &[u8]) -> Result<Self, RecordError> {
-        let header = expect(record, RecordKind::Ready, |count| READY_BYTES + count * TENSOR_BYTES)?;
-        let tensors = record[READY_BYTES..].chunks_exact(TENSOR_BYTES).map(ReadyTensor::read).collect();
+        let has_tally = Header::read(record)?.flags & FLAG_TALLY != 0;
+        let tally_bytes = if has_tally { TALLY_BYTES } else { 0 };
+        let header =
+            expect(record, RecordKind::Ready, |count| READY_BYTES + count * TENSOR_BYTES + tally_bytes)?;
+        let (tensors, tally) = record[READY_BYTES..].split_at(record.len() - READY_BYTES - tally_bytes);
+        let tensors = tensors.chunks_exact(TENSOR_BYTES).map(ReadyTensor::read).collect();
         Ok(Self {
-            flags: header.flags,
+            flags: header.flags & !FLAG_TALLY,
             sequence: header.sequence,
             arena: u64_at(record, 8),
             slot: u32_at(record, 16),
@@ -177,7 +201,16 @@ impl Ready {
             compute_us: u32_at(record, 84),
             queued_us: u32_at(record, 88),
             tensors,
+            tally: has_tally.then(|| StepTally::read(tally)),
         })
+    }
+}
+
+impl StepTally {
+    fn read(bytes: &[u8]) -> Self {
+        let sum = |at: usize| RowSum::from_bytes(bytes[at..at + 32].try_into().expect("32 bytes"));
+        let tally = Tally { rows: u64_at(bytes, 8), order: sum(16), content: sum(48) };
+        Self { end_row: u64_at(bytes, 0), tally }
     }
 }
 

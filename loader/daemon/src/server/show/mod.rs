@@ -47,7 +47,7 @@ impl Service {
             Original { field: looks.field, width_max, height_max }
         });
         let range = BatchRange { epoch: key.epoch, first_row: key.first_row, rows };
-        let made = self.make(&job, range, Some(Trace::new(original))).await?;
+        let made = self.make(&job, range, Some(Trace::new(original)), None).await?;
         // Drawing and packing a sheet takes tens of milliseconds: off the runtime's threads.
         tokio::task::spawn_blocking(move || reply(&made, looks))
             .await
