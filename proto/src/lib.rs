@@ -60,9 +60,14 @@ mod tests {
             values: vec![v1::ValueReport { name: "label".into(), text: "0".into() }],
             bad: vec![bad],
             tile: Some(v1::Rect { left: 14, top: 74, width: 224, height: 224 }),
+            ..Default::default()
         };
-        let reply =
-            v1::ShowReply { png: vec![0x89, b'P', b'N', b'G'], rows: vec![row], text: "row\n".into() };
+        let reply = v1::ShowReply {
+            png: vec![0x89, b'P', b'N', b'G'],
+            rows: vec![row],
+            text: "row\n".into(),
+            ..Default::default()
+        };
         let reply = v1::Reply { id: 7, result: Some(v1::reply::Result::Show(reply)) };
         let golden = concat!(
             r#"{"id":"7","show":{"png":"iVBORw==","rows":[{"epoch":"3","position":"9","state":"ROW_STATE_SUBSTITUTED","#,

@@ -18,6 +18,7 @@ use crate::metrics::{self, Queue};
 use crate::prefetch::{Admitted, BatchWork, Gate, ReadBudget, Reserved};
 use crate::session::slowest::Slow;
 use crate::storage::{Done, Engine, Read, ReadBuf, RetryPolicy, Root, SpareBuffers};
+pub use make::Draws;
 use make::{decode_loop, make_without_reading};
 
 /// One sample on its way: it has its range and its read bytes, and waits for no resource any more.
@@ -114,6 +115,16 @@ impl Pool {
     /// Decode threads.
     pub fn cpu_threads(&self) -> usize {
         self.options.cpu_threads.max(1)
+    }
+
+    /// What an image may ask of its threads.
+    pub fn image_limits(&self) -> ImageLimits {
+        self.options.image_limits
+    }
+
+    /// A larger file is a corrupt sample.
+    pub fn sample_bytes_max(&self) -> u64 {
+        self.options.sample_bytes_max
     }
 
     /// What its threads have done since the start.

@@ -232,6 +232,7 @@ async fn what_is_asked_for_is_bounded_and_only_for_those_who_may_read_it() {
         field: field.to_owned(),
         tile_px,
         original: false,
+        ..Default::default()
     };
     for (wrong, said) in [
         (request(0, 0, "", 0), "rows 0"),
@@ -259,4 +260,59 @@ async fn what_is_asked_for_is_bounded_and_only_for_those_who_may_read_it() {
     let told = daemon.service.resolve(Peer::Parent, again.clone()).await.expect("it is known").job;
     assert_eq!(told, Some(job.clone()));
     assert_eq!(daemon.service.resolve(other, again).await.expect_err("not theirs").kind, Kind::Denied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_names_what_the_sheet_shows_without_decoding_and_is_bounded_too() {
+    let dir = tempfile::tempdir().expect("a folder");
+    photos(dir.path());
+    let daemon = Daemon::start(Config::default()).expect("a daemon");
+    let job =
+        resolved(&daemon, dir.path(), r#""transforms":[{"randomResizedCrop":{"size":[9]}}]"#, "SUBSTITUTE")
+            .await;
+    let ask = async |rows, detail: v1::ShowDetail| {
+        let key = Some(key(&job, 2, 25, rows));
+        show(&daemon, v1::ShowRequest { key, detail: detail.into(), ..Default::default() }).await
+    };
+    let made = ask(8, v1::ShowDetail::Rows).await.expect("rows");
+    let planned = ask(8, v1::ShowDetail::Plan).await.expect("rows");
+    assert!(made.png.is_empty() && planned.png.is_empty());
+    let facts = |reply: &v1::ShowReply| -> Vec<_> {
+        let of = |row: &v1::RowReport| {
+            (row.position, row.key.clone(), row.valid, row.images.clone(), row.values.clone())
+        };
+        reply.rows.iter().map(of).collect()
+    };
+    assert_eq!(facts(&made), facts(&planned));
+    let states = |reply: &v1::ShowReply| reply.rows.iter().map(v1::RowReport::state).collect::<Vec<_>>();
+    let (sure, unsure, filler) = (RowState::Ok, RowState::Planned, RowState::Repeated);
+    assert_eq!(states(&made), [sure, sure, sure, sure, sure, filler, filler, filler]);
+    assert_eq!(states(&planned), [unsure, unsure, unsure, unsure, unsure, filler, filler, filler]);
+
+    // What a ledger says of a row is followed, and its last substitute is the end.
+    let own = planned.rows[0].key.clone();
+    let line = |attempt| v1::BadSample {
+        epoch: 2,
+        position: 25,
+        attempt,
+        key: own.clone(),
+        reason: "cut".to_owned(),
+    };
+    for (attempts, state, attempt) in
+        [(1, RowState::Substituted, 1), (3, RowState::Substituted, 3), (9, RowState::Failed, 8)]
+    {
+        let bad = (0..attempts).rev().map(line).collect();
+        let request = v1::ShowRequest {
+            key: Some(key(&job, 2, 25, 1)),
+            detail: v1::ShowDetail::Plan.into(),
+            bad,
+            ..Default::default()
+        };
+        let row = show(&daemon, request).await.expect("a row").rows.remove(0);
+        assert_eq!((row.state(), row.attempt, row.bad.len()), (state, attempt, attempts as usize));
+        assert_ne!(row.key, own, "another sample stands there");
+    }
+    assert_eq!(ask(4097, v1::ShowDetail::Plan).await.expect_err("too many").kind, Kind::Invalid);
+    assert_eq!(ask(257, v1::ShowDetail::Rows).await.expect_err("too many").kind, Kind::Invalid);
+    assert_eq!(ask(4096, v1::ShowDetail::Plan).await.expect("rows").rows.len(), 4096);
 }

@@ -38,7 +38,7 @@ impl Service {
         })
     }
 
-    fn may_see(&self, peer: Peer, listed: &Listed) -> bool {
+    pub(super) fn may_see(&self, peer: Peer, listed: &Listed) -> bool {
         match peer {
             Peer::Process { uid, .. } if listed.owner_uid == Some(uid) => true,
             peer => self.operator(peer, "explain").is_ok(),

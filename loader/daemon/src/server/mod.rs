@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, watch};
 
 use pins::StateRoots;
 pub use roots::{Peer, Roots};
+pub use show::table;
 
 use crate::config::Config;
 use crate::error::{Fault, Kind};

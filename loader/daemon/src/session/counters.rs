@@ -59,6 +59,11 @@ impl Counters {
         ledger.push_back(line);
     }
 
+    /// The newest lines of the ledger, oldest first.
+    pub fn bad_samples(&self) -> Vec<v1::BadSample> {
+        self.ledger.lock().expect("no thread panics with the lock").iter().cloned().collect()
+    }
+
     /// Adds what the consumer waited for a batch, and what for.
     pub fn add_wait(&self, wait: &FeedWait) {
         let micros = |time: Duration| time.as_micros() as u64;
@@ -89,13 +94,7 @@ impl Counters {
             feed_wait_storage_us: get(&self.feed_wait_storage_us),
             feed_wait_compute_us: get(&self.feed_wait_compute_us),
             feed_wait_slot_us: get(&self.feed_wait_slot_us),
-            bad_samples: self
-                .ledger
-                .lock()
-                .expect("no thread panics with the lock")
-                .iter()
-                .cloned()
-                .collect(),
+            bad_samples: self.bad_samples(),
             ..Default::default()
         }
     }

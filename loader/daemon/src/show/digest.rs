@@ -1,14 +1,13 @@
 //! `forebay show --digest`: what the rows of an epoch add up to, computed anew.
 
-use std::io::Write as _;
-
 use forebay_plan::RowSum;
 use forebay_proto::v1;
 use serde::Serialize;
 
 use super::options::ShowArgs;
 use super::side::Side;
-use crate::error::{Fault, Kind};
+use super::{json, print};
+use crate::error::Fault;
 use crate::progress::Bar;
 
 /// As `loader.digest()` has it, and what it is of.
@@ -53,16 +52,12 @@ pub(super) fn run(side: &mut Side, args: &ShowArgs, job: &v1::Job) -> Result<(),
     let (order, content) = (order.to_string(), content.then(|| sum.to_string()));
     let job_id = &job.job_id;
     let report = Report { job_id, epoch, epoch_rows, from_row: first_row, to_row, rows, order, content };
-    print(&if args.json { json(&report) } else { text(&report) })
+    print(&if args.json { json(&report) } else { text(&report) }, "the digests")
 }
 
 fn parsed(digits: &str) -> Result<[u8; 32], Fault> {
     let sum = digits.parse::<RowSum>();
     sum.map(RowSum::to_bytes).map_err(|error| Fault::internal(format!("a digest of the daemon: {error}")))
-}
-
-fn json(report: &Report<'_>) -> String {
-    serde_json::to_string_pretty(report).expect("numbers and texts have a JSON mapping") + "\n"
 }
 
 fn text(report: &Report<'_>) -> String {
@@ -73,11 +68,4 @@ fn text(report: &Report<'_>) -> String {
     };
     let content = content.as_ref().map_or_else(String::new, |content| format!("content  {content}\n"));
     format!("job {job_id} · epoch {epoch} · {which}\norder    {order}\n{content}")
-}
-
-fn print(text: &str) -> Result<(), Fault> {
-    std::io::stdout()
-        .lock()
-        .write_all(text.as_bytes())
-        .map_err(|error| Fault::from_error(Kind::Unavailable, &error).context("write the digests"))
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use forebay_plan::Tail;
+
 use crate::bench::options::{Dtype, Transform};
 use crate::transform::VIEWS_MAX;
 
@@ -12,6 +14,8 @@ pub struct ShowArgs {
     pub(super) what: What,
     #[command(flatten)]
     pub(super) which: Which,
+    #[command(flatten)]
+    pub(super) samples: Samples,
     #[command(flatten)]
     pub(super) digest: Digested,
     /// What happens to the images of PATH: RandomResizedCrop(224) and flip, or Resize(256) and CenterCrop(224).
@@ -74,18 +78,36 @@ pub(super) struct Which {
     /// The step of the epoch, from 0.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub step: u64,
+    /// The step that begins at this row of the epoch, as a saved state has it.
+    #[arg(long, value_name = "ROW", conflicts_with = "step")]
+    pub position: Option<u64>,
     /// Whose batch, of --world.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub rank: u32,
-    /// Data-parallel ranks.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub world: u32,
-    /// Rows of one rank's batch.
-    #[arg(long, value_name = "ROWS", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
-    pub batch: u32,
-    /// The first so many of its rows.
-    #[arg(long, value_name = "ROWS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
-    pub rows: u32,
+    /// Data-parallel ranks; default: 1.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub world: Option<u32>,
+    /// Rows of one rank's batch; default: 256.
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub batch: Option<u32>,
+    /// What becomes of the rows at the end of an epoch: drop, partial or pad; default: partial.
+    #[arg(long, value_name = "TAIL")]
+    pub tail: Option<Tail>,
+    /// The first so many of its rows; default: 8 of a sheet, all with --samples.
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub rows: Option<u32>,
+}
+
+/// Names in place of pictures.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(super) struct Samples {
+    /// Name the samples of the whole batch, with crops, flips, views and substitutes, and draw nothing. Nothing is
+    /// decoded: crops follow from the sizes in the images' headers.
+    #[arg(long)]
+    pub samples: bool,
+    /// Decode them all the same, to see which were corrupt and what took their place.
+    #[arg(long, requires = "samples")]
+    pub recompute: bool,
 }
 
 /// The sums of an epoch in place of a batch.
@@ -93,7 +115,7 @@ pub(super) struct Which {
 pub(super) struct Digested {
     /// Print the order digest of the epoch instead of a batch: what the sums of `loader.digest()` come to over all ranks.
     /// Nothing is read but the plan.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "samples")]
     pub digest: bool,
     /// The content digest, too: makes every row of the epoch, which takes as long as training's loading of it.
     #[arg(long, requires = "digest")]
@@ -117,6 +139,6 @@ Examples:
   forebay show /data/train.csv --transform eval --rows 32 -o sheet.png
   forebay show /data/photos --views 2 --original
   forebay show --spec job.json --rows 16 --json
-  forebay show --job run-7 --socket /run/forebay/forebay.sock --epoch 3 --step 1200
+  forebay show --job run-7 --socket /run/forebay/forebay.sock --epoch 3 --step 1200 --rank 5 --world 8 --samples
   forebay show --spec job.json --epoch 3 --digest --content
   forebay show /data/photos -o - | display -";

@@ -63,6 +63,14 @@ impl Side {
         }
     }
 
+    /// Rows of an epoch, which may differ from the first one's.
+    pub(super) fn epoch_rows(&mut self, job: &v1::Job, epoch: u64) -> Result<u64, Fault> {
+        let (order_digest, content_digest) = (job.order_digest.clone(), job.content_digest.clone());
+        let job_ref = Some(v1::JobRef { order_digest, content_digest });
+        self.digest(v1::DigestRequest { job: job_ref, epoch, to_row: 1, ..Default::default() })
+            .map(|reply| reply.epoch_rows)
+    }
+
     /// What some rows of an epoch add up to.
     pub(super) fn digest(&mut self, request: v1::DigestRequest) -> Result<v1::DigestReply, Fault> {
         match self {

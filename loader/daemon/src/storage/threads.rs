@@ -10,7 +10,9 @@ use std::time::Instant;
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
+use super::buf::ReadBuf;
 use super::error::StorageError;
+use super::root::Root;
 use super::whole::{self, Source, Stamp};
 use super::{Done, Engine, Read};
 
@@ -95,11 +97,23 @@ fn serve<T>(reads: &flume::Receiver<Queued<T>>, done: &flume::Sender<Done<T>>, s
 fn read_file<T>(read: &mut Read<T>) -> Result<(), StorageError> {
     let Read { root, buf, extent, limit_bytes, .. } = read;
     buf.bytes.clear();
+    whole::read(&open(root, buf)?, root, buf, *extent, *limit_bytes)
+}
+
+/// Fills `buf` with the beginning of its file; gives the bytes of all of it.
+pub(super) fn read_head(root: &Root, buf: &mut ReadBuf, len_max: u64) -> Result<u64, StorageError> {
+    let file = open(root, buf)?;
+    let size_bytes = file.opened.get().map_or(0, |stamp| stamp.size_bytes);
+    whole::read(&file, root, buf, Some((0, len_max.min(size_bytes))), len_max)?;
+    Ok(size_bytes)
+}
+
+fn open(root: &Root, buf: &ReadBuf) -> Result<OpenFile, StorageError> {
     // NONBLOCK, so that a pipe that someone put among the samples can't hold a thread for ever.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
     let opened = root.open_beneath(&buf.path, flags).and_then(OpenFile::check);
     match opened.map_err(|errno| StorageError::open(root.display(&buf.path), errno))? {
-        Some(file) => whole::read(&file, root, buf, *extent, *limit_bytes),
+        Some(file) => Ok(file),
         None => Err(StorageError::NotAFile { path: root.display(&buf.path) }),
     }
 }

@@ -336,7 +336,7 @@ fn finish_sample(work: &BatchWork, mut sample: SampleMut, valid: bool) {
 }
 
 /// The plan's generator as the transforms' source of draws.
-struct Draws(RowRng);
+pub struct Draws(pub RowRng);
 
 impl RowDraws for Draws {
     fn unit_f64(&mut self) -> f64 {

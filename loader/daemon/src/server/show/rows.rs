@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use forebay_plan::DType;
+use forebay_plan::orders::Pick;
+use forebay_plan::{DType, TensorSpec};
 use forebay_proto::v1::{self, RowState};
 
 use crate::decode::Rect;
@@ -11,7 +12,8 @@ use crate::error::{Fault, Kind};
 use crate::job::{CLASS_COLUMN, FieldMaker, Job};
 use crate::prefetch::BadRow;
 use crate::server::fetch::Made;
-use crate::trace::{TracedImage, TracedRow, Verdict};
+use crate::trace::{TracedRow, Verdict};
+use crate::transform::Drawn;
 
 /// Numbers of a vector, and characters of a text, that are told.
 const NUMBERS_TOLD: usize = 8;
@@ -47,11 +49,12 @@ fn report(made: &Made, file: &File, row: &TracedRow, ledger: &[BadRow]) -> Resul
         valid: planned.valid && stands,
         key: job.key(row.pick),
         attempt: row.attempt,
-        images: row.images.iter().flat_map(|image| image_reports(job, image)).collect(),
-        class_name: if stands { class_name(job, row).unwrap_or_default() } else { String::new() },
+        images: row.images.iter().flat_map(|image| image_reports(job, image.field, &image.drawn)).collect(),
+        class_name: if stands { class_name(job, row.pick).unwrap_or_default() } else { String::new() },
         values,
         bad: bad(work.range.epoch, planned.position, ledger),
-        tile: None,
+        source: source_name(job, row.pick),
+        ..Default::default()
     })
 }
 
@@ -71,11 +74,10 @@ fn bad(epoch: u64, position: u64, ledger: &[BadRow]) -> Vec<v1::BadSample> {
 }
 
 /// One report a view.
-fn image_reports(job: &Job, image: &TracedImage) -> impl Iterator<Item = v1::ImageReport> {
-    let field = &job.fields[image.field];
-    let pipeline = super::pipeline(job, image.field).expect("only image fields are traced");
-    let stored = image.drawn.image;
-    image.drawn.views.iter().zip(0..).map(move |(draw, view)| v1::ImageReport {
+pub fn image_reports(job: &Job, field: usize, drawn: &Drawn) -> impl Iterator<Item = v1::ImageReport> {
+    let pipeline = super::pipeline(job, field).expect("only image fields are drawn");
+    let (field, stored) = (&job.fields[field], drawn.image);
+    drawn.views.iter().zip(0..).map(move |(draw, view)| v1::ImageReport {
         field: field.spec.name.clone(),
         width: stored.width,
         height: stored.height,
@@ -95,14 +97,20 @@ pub fn rect(rect: Rect) -> v1::Rect {
     v1::Rect { left: rect.left, top: rect.top, width: rect.width, height: rect.height }
 }
 
-fn class_name(job: &Job, row: &TracedRow) -> Option<String> {
-    let source = row.pick.source;
+/// The name of a sample's source, where it says something.
+pub fn source_name(job: &Job, pick: Pick) -> String {
+    if job.sources.len() > 1 { job.sources[pick.source as usize].name.clone() } else { String::new() }
+}
+
+/// The class of a sample of a folder.
+pub fn class_name(job: &Job, pick: Pick) -> Option<String> {
+    let source = pick.source;
     let snapshot = job.snapshot(source);
     snapshot.class_map()?;
     let columns = snapshot.columns();
     let label = |maker: &FieldMaker| match maker {
         FieldMaker::Value(value) if columns[value.column()].name() == CLASS_COLUMN => {
-            Some(value.label(columns[value.column()].int(row.pick.sample.0)))
+            Some(value.label(columns[value.column()].int(pick.sample.0)))
         }
         _ => None,
     };
@@ -125,11 +133,16 @@ fn values(made: &Made, file: &File, row: u32) -> Result<Vec<v1::ValueReport>, Fa
             let mut bytes = vec![0; place.stride_bytes as usize];
             file.read_exact_at(&mut bytes, place.sample_offset_bytes(row))
                 .map_err(|error| Fault::from_error(Kind::Internal, &error))?;
-            let text = if is_text { text(&bytes) } else { numbers(field.spec.dtype, &bytes) };
-            told.push(v1::ValueReport { name: field.spec.name.clone(), text });
+            told.push(value(&field.spec, is_text, &bytes));
         }
     }
     Ok(told)
+}
+
+/// One value from its bytes in a tensor.
+pub fn value(spec: &TensorSpec, is_text: bool, bytes: &[u8]) -> v1::ValueReport {
+    let text = if is_text { text(bytes) } else { numbers(spec.dtype, bytes) };
+    v1::ValueReport { name: spec.name.clone(), text }
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -1,10 +1,10 @@
 //! A batch in words: what all of it is, what stands below a sample, and the table of its rows.
 
+use forebay_plan::BatchRange;
 use forebay_proto::v1::{self, RowState};
 
 use super::picture::Looks;
-use crate::job::Job;
-use crate::server::fetch::Made;
+use crate::job::{FieldMaker, Job};
 use crate::sheet::{Ink, shortened};
 use crate::transform::ImageOp;
 
@@ -16,24 +16,26 @@ const VALUES_BELOW: usize = 3;
 /// Views of which the crop is told below a sample.
 const VIEWS_BELOW: usize = 3;
 
-/// The lines that head a sheet and its table.
-pub fn head(made: &Made, looks: Option<&Looks>) -> Vec<String> {
-    let (job, range) = (&made.work.job, made.work.range);
+/// Which rows of what they are.
+pub fn head(job: &Job, range: BatchRange, epoch_rows: u64) -> Vec<String> {
     let last = range.first_row.saturating_add(u64::from(range.rows) - 1);
     let order = match job.order.name() {
         "sequential" => "in order".to_owned(),
         name => format!("{name} by seed {}", job.order.seed()),
     };
-    let rows = made.epoch_rows;
-    let mut lines = vec![format!(
-        "job {} · epoch {} · rows {} to {last} of {rows}, {order}",
-        job.id, range.epoch, range.first_row
-    )];
+    let (id, epoch, first) = (&job.id, range.epoch, range.first_row);
+    vec![format!("job {id} · epoch {epoch} · rows {first} to {last} of {epoch_rows}, {order}")]
+}
+
+/// What stands on the sheet, or why there is none.
+pub fn pictured(job: &Job, looks: Option<&Looks>) -> Vec<String> {
     match looks {
-        Some(looks) => lines.extend(pipeline(job, looks)),
-        None => lines.push("no field of this job is an image: there is nothing to draw".to_owned()),
+        Some(looks) => pipeline(job, looks).into(),
+        None if job.fields.iter().any(|field| matches!(field.makers[0], FieldMaker::Image { .. })) => {
+            Vec::new()
+        }
+        None => vec!["no field of this job is an image: there is nothing to draw".to_owned()],
     }
-    lines
 }
 
 /// What is done to the images, and what they are.
@@ -72,7 +74,7 @@ pub fn below(row: &v1::RowReport, field: &str) -> Vec<(String, Ink)> {
 /// The colour of what is not as it should be.
 pub fn ink(state: RowState) -> Option<Ink> {
     match state {
-        RowState::Unspecified | RowState::Ok => None,
+        RowState::Unspecified | RowState::Ok | RowState::Planned => None,
         RowState::Substituted => Some(Ink::Amber),
         RowState::Masked | RowState::Failed => Some(Ink::Red),
         RowState::Repeated => Some(Ink::Blue),
@@ -111,7 +113,7 @@ fn note(row: &v1::RowReport) -> Option<String> {
     let reason = || row.bad.last().map(|bad| bad.reason.as_str()).unwrap_or_default();
     let own = || first.map(|bad| format!("{}: {}", bad.key, bad.reason)).unwrap_or_default();
     match row.state() {
-        RowState::Unspecified | RowState::Ok => None,
+        RowState::Unspecified | RowState::Ok | RowState::Planned => None,
         RowState::Substituted => Some(format!("substitute {} for {}", row.attempt, own())),
         RowState::Masked => Some(format!("masked, valid 0: {}", reason())),
         RowState::Failed => Some(format!("a session ends here: {}", reason())),
@@ -148,7 +150,9 @@ pub fn table(head: &[String], rows: &[v1::RowReport]) -> String {
                 String::new()
             });
         }
-        cells.extend(note(row).map(|note| shortened(&note, NOTE_CHARS)));
+        let notes: Vec<_> =
+            note(row).into_iter().chain(Some(row.note.clone()).filter(|note| !note.is_empty())).collect();
+        cells.extend((!notes.is_empty()).then(|| shortened(&notes.join("; "), NOTE_CHARS)));
         lines.push(cells);
     }
     let mut text: String = head.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
