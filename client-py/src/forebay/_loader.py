@@ -175,10 +175,8 @@ class Loader(Reporting, Viewed, Generic[B]):
         if batch_transform is not None and not callable(batch_transform):
             raise InvalidError(f"batch_transform={batch_transform!r} is not callable")
         self._batch_transform = batch_transform
-        self._with_valid = with_valid
-        self._rolling = rolling
-        self._digest = digest
-        self._digests = Digests()
+        self._with_valid, self._rolling = with_valid, rolling
+        self._digest, self._digests = digest, Digests()
         self._job_id = job_id
         self._consumer: Consumer | None = None
         self._progress: Progress | None = None

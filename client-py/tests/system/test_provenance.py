@@ -1,4 +1,4 @@
-"""`forebay show --samples` names what a rank's step really was: keys, crops, flips, views, substitutes, after every change."""
+"""`forebay show --samples` names what a step really was: keys, crops, flips, views, substitutes, after every change."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def facts(row: Row) -> tuple[Any, ...]:
          image.get("flip", False))
         for image in row.get("images", ())
     ]  # fmt: skip
-    return int(row.get("position", 0)), row["key"], row["valid"] if "valid" in row else False, tuple(cuts)
+    return int(row.get("position", 0)), row["key"], row.get("valid", False), tuple(cuts)
 
 
 SIDES = ("left", "top", "width", "height")

@@ -123,6 +123,7 @@ impl Client<'_> {
             Call::Open(request) => self.open(&request).await,
             Call::Show(request) => service.show(PEER, request).await.map(drop),
             Call::Explain(request) => service.explain(PEER, &request).map(drop),
+            Call::Digest(request) => service.digest(PEER, &request).await.map(drop),
             Call::Report(request) => service.report(PEER, request).await.map(drop),
             Call::Losses(request) => service.losses(PEER, request).await.map(drop),
             Call::Stats(_) => service.stats(PEER).map(drop),

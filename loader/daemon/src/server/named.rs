@@ -17,12 +17,14 @@ impl Service {
     pub(super) fn named(&self, peer: Peer, id: &str, epoch: u64) -> Result<Arc<Job>, Fault> {
         let known = self.readable(peer);
         let named: Vec<_> = known.iter().filter(|(job, _)| job.id == id).collect();
-        let found: Vec<_> = named.iter().filter(|(_, pinned)| pinned.is_none_or(|one| one == epoch)).collect();
+        let found: Vec<_> =
+            named.iter().filter(|(_, pinned)| pinned.is_none_or(|one| one == epoch)).collect();
         match (found.as_slice(), named.is_empty()) {
             ([(job, _)], _) => Ok(Arc::clone(job)),
             ([], true) => Err(unknown(id, &known)),
             ([], false) => {
-                let epochs: Vec<_> = named.iter().filter_map(|(_, one)| Some(one.as_ref()?.to_string())).collect();
+                let epochs: Vec<_> =
+                    named.iter().filter_map(|(_, one)| Some(one.as_ref()?.to_string())).collect();
                 let message = format!("job {id} is known here for epoch {} alone", epochs.join(", "));
                 Err(Fault::new(Kind::NotFound, message).hint("--state-root leads to the others"))
             }
