@@ -231,7 +231,6 @@ class Loader(Reporting, Viewed, Generic[B]):
     def job(self) -> Job:
         """The data set as the daemon found it; asking for it starts the daemon."""
         with self._lock:
-            self._check_open()
             return (self._resolver.current or self._enter(self._epoch)).job
 
     @property
@@ -295,7 +294,6 @@ class Loader(Reporting, Viewed, Generic[B]):
         """
         loaded = State.from_dict(state)
         with self._lock:
-            self._check_open()
             if self._resolver.by_epoch:
                 self._resolver.stand_on_state(loaded)
             loaded.check(self.job, allow_changed, self._job_id)
@@ -438,6 +436,8 @@ class Loader(Reporting, Viewed, Generic[B]):
 
     def _enter(self, epoch: int) -> Resolved:
         """Stand on the data of `epoch`: decide it where nobody has, and each epoch has its own."""
+        if self._resolver.current is None:
+            self._check_open()
         return self._resolver.enter(epoch, lambda: self._partition().rank)
 
     def _resolved_consumer(self) -> Consumer:

@@ -15,7 +15,7 @@ use super::object::Bucket;
 use super::posix::Posix;
 use super::records::{Put, Records, TooLarge, Trouble};
 use crate::error::Fault;
-use crate::storage::RetryPolicy;
+use crate::storage::{RetryPolicy, StorageError};
 
 /// Bytes of a record that is made by [`StateRoot::create`]: a job with a list of samples is as long as a message.
 pub const RECORD_BYTES_MAX: u64 = 128 << 20;
@@ -292,6 +292,9 @@ fn open_folder(place: &str, text: &str, limit: Duration) -> Result<Posix, PinErr
     let opened = Lanes::new().map(|lanes| lanes.run(limit, move || Posix::open(&path)));
     match opened {
         Ok(Some(Ok(folder))) => Ok(folder),
+        Ok(Some(Err(StorageError::Root { source, .. }))) => {
+            Err(PinError::Open { place, source: source.into() })
+        }
         Ok(Some(Err(source))) => Err(PinError::Open { place, source: source.into() }),
         Ok(None) => {
             let source = "it does not answer".into();

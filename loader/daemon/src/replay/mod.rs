@@ -25,7 +25,8 @@ const ROWS: u64 = 4096;
 /// NotFound: no such run, or no pin of the epoch. What the state root says. What `out` says, but for a closed pipe.
 pub fn run(args: &ReplayArgs, out: &mut dyn Write) -> Result<(), Fault> {
     let fault = PinError::into_fault;
-    let root = StateRoot::open(&args.state_root, std::env::vars(), Patience::default()).map_err(fault)?;
+    let root = StateRoot::open(&place(&args.state_root), std::env::vars(), Patience::default());
+    let root = root.map_err(fault)?;
     let job_id = JobId::new(args.job.as_str()).map_err(fault)?;
     let run = begun(&root, &job_id)?;
     let told = match args.epoch {
@@ -36,6 +37,12 @@ pub fn run(args: &ReplayArgs, out: &mut dyn Write) -> Result<(), Fault> {
         Err(Told::Closed) | Ok(()) => Ok(()),
         Err(Told::Fault(fault)) => Err(fault),
     }
+}
+
+/// A folder may be given as seen from here.
+fn place(text: &str) -> String {
+    let from_here = std::path::absolute(text).ok().filter(|_| !text.starts_with("s3://"));
+    from_here.map_or_else(|| text.to_owned(), |path| path.display().to_string())
 }
 
 /// What a run was asked for.

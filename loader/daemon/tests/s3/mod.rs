@@ -102,7 +102,7 @@ impl S3 for Store {
         let written = self.files.put_object(request).await;
         let number = self.puts.fetch_add(1, Ordering::Relaxed);
         if self.fault_every > 0 && number.is_multiple_of(self.fault_every) {
-            return Err(match number % 3 {
+            return Err(match number / self.fault_every % 3 {
                 0 => s3_error!(InternalError),
                 1 => s3_error!(SlowDown),
                 _ => s3_error!(OperationAborted),
