@@ -122,6 +122,7 @@ impl Client<'_> {
             }
             Call::Open(request) => self.open(&request).await,
             Call::Show(request) => service.show(PEER, request).await.map(drop),
+            Call::Digest(request) => service.digest(PEER, &request).await.map(drop),
             Call::Explain(request) => service.explain(PEER, &request).map(drop),
             Call::Digest(request) => service.digest(PEER, &request).await.map(drop),
             Call::Report(request) => service.report(PEER, request).await.map(drop),

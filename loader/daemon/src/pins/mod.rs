@@ -5,9 +5,12 @@
 //! timeout, a dropped connection, EIO behind the link), the record is read back: it holds a nonce of its writer. A
 //! [`Pin`] says which snapshot a run, or an epoch of it, is made from. `docs/state-root.md` has the layout.
 
+mod bad;
 mod classes;
+mod cuts;
 mod error;
 mod faulty;
+mod journal;
 mod lanes;
 mod name;
 mod object;
@@ -20,9 +23,12 @@ mod state_root;
 #[cfg(test)]
 mod tests;
 
+pub use bad::bad_samples;
 pub use classes::{load_classes, store_classes};
+pub use cuts::{Begun, cuts};
 pub use error::PinError;
 pub use faulty::Faults;
+pub use journal::Journal;
 pub use name::{JobId, RecordName};
 pub use pin::{Draft, Pin, Pinned, Stamp, When, decide, epochs, find, latest_before};
 pub use run::{Follow, Run};

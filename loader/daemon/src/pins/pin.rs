@@ -1,6 +1,7 @@
 //! Which data a run, or an epoch of it, is made from: decided by the first to need it, read by all.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use forebay_plan::Digest;
 use forebay_plan::orders::joint_snapshot;
@@ -58,6 +59,15 @@ pub struct Stamp {
     pub unix_ms: u64,
     /// Host and process.
     pub by: String,
+}
+
+impl Stamp {
+    /// This process, now.
+    pub fn now() -> Self {
+        let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        Self { unix_ms: since.as_millis() as u64, by: format!("{} pid {}", host.trim(), std::process::id()) }
+    }
 }
 
 /// A decision that holds: `jobs/<job_id>/epochs/<epoch>.json`, or `run.json` there for the whole run.

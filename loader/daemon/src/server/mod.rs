@@ -4,6 +4,7 @@ mod digest;
 mod explain;
 mod fetch;
 pub mod grpc;
+mod journal;
 mod losses;
 mod named;
 mod operators;
@@ -13,6 +14,7 @@ mod roots;
 mod show;
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -29,6 +31,7 @@ use crate::error::{Fault, Kind};
 use crate::job::{self, Job, Policy, tensor_to_proto};
 use crate::losses::{LedgerOptions, LedgerStore, Ledgers};
 use crate::metrics;
+use crate::pins::StateRoot;
 use crate::session::table::{Entry, Listed, SessionTable};
 use crate::session::{Counters, EPOCH_MAX, Session, SessionSpec};
 use crate::workers::Pool;
@@ -63,6 +66,8 @@ struct Kept {
     paths: Vec<String>,
     /// The only epoch that it is pinned for.
     epoch: Option<u64>,
+    /// Where its run keeps records.
+    root: Option<Arc<StateRoot>>,
 }
 
 /// The daemon's state behind both fronts.
@@ -73,6 +78,8 @@ pub struct Service {
     sessions: Arc<SessionTable>,
     jobs: Mutex<VecDeque<Kept>>,
     ledgers: Ledgers,
+    /// Records that this daemon has written to state roots.
+    recorded: Arc<AtomicU64>,
     instance: String,
     started: Instant,
     draining: watch::Sender<bool>,
@@ -102,6 +109,7 @@ impl Service {
             sessions: Arc::new(SessionTable::default()),
             jobs: Mutex::new(VecDeque::new()),
             ledgers,
+            recorded: Arc::default(),
             instance,
             started: Instant::now(),
             draining: watch::Sender::new(false),
@@ -152,7 +160,7 @@ impl Service {
 
     /// Makes a job known that was made in this process: whoever may connect may open it.
     pub fn adopt(&self, job: Arc<Job>) {
-        self.keep(Kept { job, paths: Vec::new(), epoch: None });
+        self.keep(Kept { job, paths: Vec::new(), epoch: None, root: None });
     }
 
     /// Remembers a job; the oldest goes. Sessions keep their own hold on theirs.
@@ -256,7 +264,9 @@ impl Service {
             Peer::Process { uid, .. } => Some(uid),
         };
         let opened = Instant::now();
-        let entry = self.sessions.list(Listed { spec, opened, arena_bytes, counters, owner_uid });
+        let journal = self.journal(&spec);
+        journal.iter().for_each(|_| counters.keep_bad());
+        let entry = self.sessions.list(Listed { spec, opened, arena_bytes, counters, owner_uid, journal });
         self.sessions.park(session);
         Ok((reply, entry))
     }

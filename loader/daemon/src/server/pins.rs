@@ -1,7 +1,7 @@
 //! Resolving a run that agrees with other processes: its pin, the snapshots behind it, and who may write them where.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use forebay_plan::Digest;
 use forebay_proto::v1;
@@ -134,7 +134,7 @@ impl Service {
         if job.as_ref().is_err_and(|fault| fault.kind == Kind::Unavailable) {
             self.state_roots.forget(&asked.root);
         }
-        Ok(Resolved { job: job?, pin: Some(asked.when) })
+        Ok(Resolved { job: job?, pin: Some((asked.when, asked.root)) })
     }
 
     fn asked(&self, peer: Peer, spec: &v1::JobSpec, pin: &v1::Pin) -> Result<Asked, Fault> {
@@ -169,7 +169,7 @@ impl Service {
         }
         root.check_writable().map_err(PinError::into_fault)?;
         let mut drafted = None;
-        let decided = decide(root, job_id, *when, &stamp(), || {
+        let decided = decide(root, job_id, *when, &Stamp::now(), || {
             let job = self.draft(peer, spec, asked)?;
             let draft = stored(root, &job)?;
             drafted = Some(job);
@@ -185,7 +185,7 @@ impl Service {
     /// The job over the data as it is now, its labels going on from those of the epoch before.
     fn draft(&self, peer: Peer, spec: &v1::JobSpec, asked: &Asked) -> Result<Arc<Job>, Fault> {
         let job = job::resolve_all(spec, self.list(peer, spec)?)?;
-        Run::begin(&asked.root, spec, asked.follow, (job.order_digest, job.content_digest), &stamp())?;
+        Run::begin(&asked.root, spec, asked.follow, (job.order_digest, job.content_digest), &Stamp::now())?;
         let earlier = earlier_classes(asked).map_err(PinError::into_fault)?;
         if job.classes.starts_with(&earlier) {
             return Ok(Arc::new(job));
@@ -291,12 +291,6 @@ fn check_apart(spec: &v1::JobSpec, state_root: &str) -> Result<(), Fault> {
         }
     }
     Ok(())
-}
-
-fn stamp() -> Stamp {
-    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    Stamp { unix_ms: since.as_millis() as u64, by: format!("{} pid {}", host.trim(), std::process::id()) }
 }
 
 impl RootConfig {

@@ -12,7 +12,7 @@ use crate::catalog::{self, CatalogError, CatalogErrorKind, CatalogLimits, Snapsh
 use crate::error::{Fault, Kind};
 use crate::job::{self, Job};
 use crate::metrics;
-use crate::pins::When;
+use crate::pins::{StateRoot, When};
 use crate::storage::Root;
 
 /// What snapshots told to a client may have together: base64 and JSON make them a third larger.
@@ -21,7 +21,7 @@ const TOLD_BYTES_MAX: usize = 32 << 20;
 /// A job, and what it is pinned for, if it is.
 pub(super) struct Resolved {
     pub(super) job: Arc<Job>,
-    pub(super) pin: Option<When>,
+    pub(super) pin: Option<(When, Arc<StateRoot>)>,
 }
 
 impl Service {
@@ -65,10 +65,11 @@ impl Service {
         let took_ms = started.elapsed().as_millis() as u64;
         tracing::info!(job = %job.id, %peer, rows = job.rows, pinned = pin.is_some(), took_ms, "job opened");
         let mut told = job.to_proto();
-        let epoch = pin.and_then(When::epoch);
-        (told.pinned, told.epoch_pinned, told.epoch) = (pin.is_some(), epoch.is_some(), epoch.unwrap_or(0));
+        let (when, root) = pin.unzip();
+        let epoch = when.and_then(When::epoch);
+        (told.pinned, told.epoch_pinned, told.epoch) = (when.is_some(), epoch.is_some(), epoch.unwrap_or(0));
         let paths = request.spec.iter().flat_map(|spec| &spec.sources).flat_map(paths).collect();
-        self.keep(Kept { job, paths, epoch });
+        self.keep(Kept { job, paths, epoch, root });
         Ok(v1::ResolveReply { job: Some(told), snapshots })
     }
 

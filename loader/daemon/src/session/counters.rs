@@ -1,7 +1,7 @@
 //! The sums of one session, written by many threads.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use crate::metrics::FeedWait;
 
 /// Lines of the ledger that are kept for people; all are counted.
 const LEDGER_LINES: usize = 100;
+/// Lines that wait to be saved; more between two saves are a broken data set.
+const UNSAVED_LINES: usize = 10_000;
 
 /// The sums of one session. Microseconds are summed over reads and samples, so they may exceed the clock's.
 #[derive(Default)]
@@ -42,6 +44,8 @@ pub struct Counters {
     /// The rows of the job that met corrupt samples.
     pub replaced: Arc<Replaced>,
     ledger: Mutex<VecDeque<v1::BadSample>>,
+    keeps_bad: AtomicBool,
+    unsaved: Mutex<Vec<v1::BadSample>>,
 }
 
 impl Counters {
@@ -50,8 +54,24 @@ impl Counters {
         Self { replaced, ..Self::default() }
     }
 
+    /// Has lines of the ledger kept until [`Counters::take_unsaved`].
+    pub fn keep_bad(&self) {
+        self.keeps_bad.store(true, Ordering::Relaxed);
+    }
+
+    /// The lines that nobody has saved yet, oldest first.
+    pub fn take_unsaved(&self) -> Vec<v1::BadSample> {
+        std::mem::take(&mut *self.unsaved.lock().expect("no thread panics with the lock"))
+    }
+
     /// Adds a line to the ledger; the oldest goes when it is long.
     pub fn note_bad(&self, line: v1::BadSample) {
+        if self.keeps_bad.load(Ordering::Relaxed) {
+            let mut unsaved = self.unsaved.lock().expect("no thread panics with the lock");
+            if unsaved.len() < UNSAVED_LINES {
+                unsaved.push(line.clone());
+            }
+        }
         let mut ledger = self.ledger.lock().expect("no thread panics with the lock");
         if ledger.len() == LEDGER_LINES {
             ledger.pop_front();

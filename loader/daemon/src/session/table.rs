@@ -8,6 +8,7 @@ use std::time::Instant;
 use forebay_proto::v1;
 
 use super::{Counters, Session, SessionSpec};
+use crate::pins::Journal;
 
 /// Open sessions by number.
 #[derive(Default)]
@@ -29,6 +30,8 @@ pub struct Listed {
     pub counters: Arc<Counters>,
     /// The user who opened it; none on a private daemon, which has one.
     pub owner_uid: Option<u32>,
+    /// Where its run keeps records, if anywhere.
+    pub journal: Option<Arc<Journal>>,
 }
 
 /// Keeps a session listed; dropping it takes the session out.
@@ -122,6 +125,13 @@ impl SessionTable {
 }
 
 impl Listed {
+    /// Writes what its run keeps of it and nobody has written yet. Blocks.
+    pub fn save(&self) {
+        if let Some(journal) = &self.journal {
+            journal.bad(&self.counters.take_unsaved());
+        }
+    }
+
     /// Its sums as they are now.
     pub fn stats(&self) -> v1::SessionStats {
         v1::SessionStats {

@@ -2,6 +2,7 @@
 
 mod digest;
 pub mod options;
+mod recorded;
 mod samples;
 mod side;
 mod which;
@@ -15,7 +16,9 @@ use forebay_proto::v1;
 use crate::bench::source;
 use crate::error::{Fault, Kind};
 use options::ShowArgs;
+use recorded::Recorded;
 use side::Side;
+use which::Cuts;
 
 /// Rows of a sheet where nobody says how many.
 const SHEET_ROWS: u32 = 8;
@@ -25,16 +28,27 @@ const SHEET_ROWS: u32 = 8;
 /// # Errors
 /// What is wrong with the job, the batch asked for, or the place of the sheet.
 pub fn run(args: &ShowArgs) -> Result<(), Fault> {
-    let mut side = Side::of(args)?;
-    let job = side.job(args)?;
+    let recorded = Recorded::of(args)?;
+    let mut side = if recorded.is_some() { Side::own()? } else { Side::of(args)? };
+    let job = match &recorded {
+        Some(recorded) => recorded.job(&mut side, args)?,
+        None => side.job(args)?,
+    };
     if args.digest.digest {
         return digest::run(&mut side, args, &job);
     }
     // Lists and windows may have epochs of different lengths.
     let epoch_rows = side.epoch_rows(&job, args.which.epoch)?;
-    let key = which::key(&job, &args.which, epoch_rows)?;
+    let epoch = args.which.epoch;
+    let (begun, cuts) = match &recorded {
+        Some(recorded) => recorded.cuts(epoch)?,
+        None => (Vec::new(), Cuts::Unrecorded),
+    };
+    let key = which::key(&job, &args.which, epoch_rows, &cuts)?;
     if args.samples.samples {
-        return samples::run(&mut side, args, &job, &key, epoch_rows);
+        let bad = recorded.map_or(Ok(Vec::new()), |recorded| recorded.bad(epoch))?;
+        let known = samples::Known { epoch_rows, bad, caution: recorded::caution(&begun, &job) };
+        return samples::run(&mut side, args, &job, &key, known);
     }
     let request = v1::ShowRequest {
         key: Some(v1::BatchKey { rows: key.rows.min(args.which.rows.unwrap_or(SHEET_ROWS)), ..key }),

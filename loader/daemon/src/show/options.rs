@@ -58,9 +58,13 @@ pub(super) struct What {
     /// Ask the daemon that listens here, not one of this command's own.
     #[arg(long, value_name = "PATH", env = "FOREBAY_SOCKET")]
     pub socket: Option<PathBuf>,
-    /// A job that the daemon knows, by its job_id.
-    #[arg(long, value_name = "ID", requires = "socket", conflicts_with_all = ["path", "spec", "order_digest", "transform", "dtype", "seed"])]
+    /// A job that the daemon knows, or a run that keeps records, by its job_id.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["path", "spec", "order_digest", "transform", "dtype", "seed"])]
     pub job: Option<String>,
+    /// Where the run of --job kept its records (job_id= and state_root= of its loader): its data of that epoch, its ranks
+    /// and batch sizes, its corrupt samples. No daemon is asked.
+    #[arg(long, value_name = "PLACE", env = "FOREBAY_STATE_ROOT")]
+    pub state_root: Option<String>,
     /// A job that the daemon knows, by its two digests.
     #[arg(long, value_name = "HEX", requires_all = ["content_digest", "socket"], conflicts_with_all = ["path", "spec", "transform", "dtype", "views", "seed"])]
     pub order_digest: Option<String>,
@@ -139,6 +143,7 @@ Examples:
   forebay show /data/train.csv --transform eval --rows 32 -o sheet.png
   forebay show /data/photos --views 2 --original
   forebay show --spec job.json --rows 16 --json
+  forebay show --job run-7 --state-root /shared/forebay --epoch 3 --step 1200 --rank 5 --samples
   forebay show --job run-7 --socket /run/forebay/forebay.sock --epoch 3 --step 1200 --rank 5 --world 8 --samples
   forebay show --spec job.json --epoch 3 --digest --content
   forebay show /data/photos -o - | display -";

@@ -12,24 +12,35 @@ use crate::server::table;
 const MADE_ROWS: u32 = 256;
 const PLANNED_ROWS: u32 = 4096;
 
+/// What is known of the run beside its plan.
+pub(super) struct Known {
+    pub epoch_rows: u64,
+    /// The corrupt samples that its ledger has of the epoch.
+    pub bad: Vec<v1::BadSample>,
+    /// What to say above the rows.
+    pub caution: Option<String>,
+}
+
 /// Asks part by part, and prints them as one.
 pub(super) fn run(
     side: &mut Side,
     args: &ShowArgs,
     job: &v1::Job,
     key: &v1::BatchKey,
-    epoch_rows: u64,
+    known: Known,
 ) -> Result<(), Fault> {
+    let Known { epoch_rows, bad, caution } = known;
     let (detail, most) = if args.samples.recompute {
         (v1::ShowDetail::Rows, MADE_ROWS)
     } else {
         (v1::ShowDetail::Plan, PLANNED_ROWS)
     };
-    let (mut cautions, mut rows) = (Vec::new(), Vec::new());
+    let (mut cautions, mut rows): (Vec<_>, _) = (caution.into_iter().collect(), Vec::new());
     for done in (0..key.rows).step_by(most as usize) {
         let first_row = key.first_row + u64::from(done);
         let part = v1::BatchKey { first_row, rows: (key.rows - done).min(most), ..key.clone() };
-        let request = v1::ShowRequest { key: Some(part), detail: detail.into(), ..Default::default() };
+        let (detail, bad) = (detail.into(), bad.clone());
+        let request = v1::ShowRequest { key: Some(part), detail, bad, ..Default::default() };
         let shown = side.show(request)?;
         // The first line says which rows these are; what follows holds for all of them.
         cautions.extend(shown.head.into_iter().skip(1));

@@ -24,8 +24,15 @@ impl Side {
     pub(super) fn of(args: &ShowArgs) -> Result<Self, Fault> {
         match &args.what.socket {
             Some(socket) => operate::connect(socket).map(Self::Daemon),
-            None => Ok(Self::Own(Daemon::start(Config::default())?.service)),
+            None if args.what.job.is_some() => Err(Fault::invalid("--job without a place to look for it")
+                .hint("--state-root PLACE is where the run kept its records; --socket PATH asks a running daemon")),
+            None => Self::own(),
         }
+    }
+
+    /// A service of this process.
+    pub(super) fn own() -> Result<Self, Fault> {
+        Ok(Self::Own(Daemon::start(Config::default())?.service))
     }
 
     /// The job that the arguments name.
@@ -38,10 +45,15 @@ impl Side {
             }
             _ if what.job.is_some() => {
                 let job_id = what.job.clone().unwrap_or_default();
-                v1::ResolveRequest { job_id, ..Default::default() }
+                v1::ResolveRequest { job_id, epoch: args.which.epoch, ..Default::default() }
             }
             _ => v1::ResolveRequest { spec: Some(spec(args)?), ..Default::default() },
         };
+        self.resolve(request)
+    }
+
+    /// The job of a request.
+    pub(super) fn resolve(&mut self, request: v1::ResolveRequest) -> Result<v1::Job, Fault> {
         let reply = match self {
             Self::Own(service) => on_runtime(service.resolve(Peer::Parent, request))?,
             Self::Daemon(client) => match client.call(Call::Resolve(request))? {

@@ -4,15 +4,28 @@ use forebay_plan::{Cursor, Cut, Leg, Legs, Partition, PlanError, Tail};
 use forebay_proto::v1;
 
 use super::options::Which;
-use crate::error::Fault;
+use crate::error::{Fault, Kind};
 
 /// What `--world` and `--batch` are where nobody says so.
 const WORLD: u32 = 1;
 const BATCH_ROWS: u32 = 256;
 
+/// What is known of how a run cut an epoch.
+pub(super) enum Cuts {
+    /// It keeps no records: the arguments say it, or the defaults.
+    Unrecorded,
+    /// Its records have nothing of this epoch.
+    Missing,
+    /// As they say.
+    Known(Legs),
+}
+
 /// The rows of one rank's batch, or the first of them, in an epoch of so many rows.
-pub(super) fn key(job: &v1::Job, which: &Which, epoch_rows: u64) -> Result<v1::BatchKey, Fault> {
-    let batch = rows_of(epoch_rows, which, None)?;
+pub(super) fn key(job: &v1::Job, which: &Which, epoch_rows: u64, cuts: &Cuts) -> Result<v1::BatchKey, Fault> {
+    let batch = rows_of(epoch_rows, which, cuts).map_err(|fault| match cuts {
+        Cuts::Missing => fault.context(format!("job {}, epoch {}", job.job_id, which.epoch)),
+        Cuts::Unrecorded | Cuts::Known(_) => fault,
+    })?;
     Ok(v1::BatchKey {
         order_digest: job.order_digest.clone(),
         content_digest: job.content_digest.clone(),
@@ -23,12 +36,16 @@ pub(super) fn key(job: &v1::Job, which: &Which, epoch_rows: u64) -> Result<v1::B
     })
 }
 
-/// The first row and the number of rows. `recorded`: the cuts of the run, where they are known.
-fn rows_of(epoch_rows: u64, which: &Which, recorded: Option<&Legs>) -> Result<(u64, u32), Fault> {
+/// The first row and the number of rows.
+fn rows_of(epoch_rows: u64, which: &Which, cuts: &Cuts) -> Result<(u64, u32), Fault> {
     let given = which.world.is_some() || which.batch.is_some() || which.tail.is_some();
-    let (leg, cursor) = match recorded.filter(|_| !given) {
-        Some(legs) => recorded_step(epoch_rows, which, legs)?,
-        None => given_step(epoch_rows, which)?,
+    let (leg, cursor) = match cuts {
+        Cuts::Known(legs) if !given => recorded_step(epoch_rows, which, legs)?,
+        Cuts::Missing if !given => {
+            let fault = Fault::new(Kind::NotFound, "how it was cut into steps is not recorded");
+            return Err(fault.hint("say it by --world and --batch"));
+        }
+        Cuts::Unrecorded | Cuts::Missing | Cuts::Known(_) => given_step(epoch_rows, which)?,
     };
     let partition = Partition::new(which.rank, leg.size)
         .map_err(|error| invalid(&error).hint(format!("ranks go from 0 to {}", leg.size - 1)))?;
@@ -90,7 +107,6 @@ fn invalid(error: &PlanError) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
 
     fn which(step: u64, rank: u32, world: u32, batch: u32) -> Which {
         let (world, batch) = (Some(world), Some(batch));
@@ -98,7 +114,7 @@ mod tests {
     }
 
     fn first(which: Which) -> Result<(u64, u32), Fault> {
-        rows_of(100, &which, None)
+        rows_of(100, &which, &Cuts::Unrecorded)
     }
 
     #[test]
@@ -141,7 +157,8 @@ mod tests {
             tail: Tail::Partial,
         };
         let legs = Legs::of(2, [leg(0, 2), leg(40, 5)]).expect("legs");
-        let of = |which: Which| rows_of(100, &which, Some(&legs));
+        let cuts = Cuts::Known(legs);
+        let of = |which: Which| rows_of(100, &which, &cuts);
         let recorded = |step, rank| Which { world: None, batch: None, ..which(step, rank, 1, 1) };
         assert_eq!(of(recorded(4, 1)).expect("a step"), (36, 4));
         assert_eq!(of(recorded(5, 4)).expect("a step"), (56, 4));
@@ -150,5 +167,9 @@ mod tests {
         assert_eq!(fault.hint.as_deref(), Some("ranks go from 0 to 1"));
         assert!(of(recorded(8, 0)).expect_err("5 and 3 steps").message.ends_with("has 8, under 2 cuts"));
         assert_eq!(of(which(2, 1, 2, 16)).expect("a step"), (80, 8));
+
+        let missing = |which: Which| rows_of(100, &which, &Cuts::Missing);
+        assert_eq!(missing(recorded(0, 0)).expect_err("nobody knows").kind, Kind::NotFound);
+        assert_eq!(missing(which(2, 1, 2, 16)).expect("a step"), (80, 8));
     }
 }

@@ -1,6 +1,7 @@
 //! A session's socket: sends what the session has, takes what the client says, until either side goes.
 
 use std::io;
+use std::time::Duration;
 
 use forebay_plan::Cursor;
 use forebay_proto::v1;
@@ -14,6 +15,9 @@ use crate::metrics::{self, End};
 use crate::session::table::Entry;
 use crate::session::{EPOCH_MAX, Outgoing, Session};
 
+/// A daemon that is killed loses so much of the ledger.
+const SAVE_EVERY: Duration = Duration::from_secs(30);
+
 /// Runs a session on its socket until the client closes it, dies (`gone`) or breaks the protocol.
 pub async fn serve(session: Session, entry: Entry, socket: SeqPacket, gone: watch::Receiver<bool>) {
     let span = session.span();
@@ -24,6 +28,7 @@ async fn run(mut session: Session, entry: Entry, socket: SeqPacket, mut gone: wa
     let ended = tokio::select! {
         ended = exchange(&mut session, &socket) => ended,
         _ = gone.wait_for(|gone| *gone) => Ok(End::ClientDied),
+        ended = keep_saving(&entry) => ended,
     };
     let end = ended.unwrap_or_else(|error| {
         tracing::info!(%error, "the session's socket failed");
@@ -32,10 +37,21 @@ async fn run(mut session: Session, entry: Entry, socket: SeqPacket, mut gone: wa
     metrics::session_ended(end);
     if let Some(listed) = entry.listed() {
         tell_sums(end, &listed.stats());
+        tokio::task::spawn_blocking(move || listed.save());
     }
     // The arena's memory goes before the session is taken off the list that the budget is computed from.
     drop(session);
     drop(entry);
+}
+
+/// Saves now and then what the run keeps of its sessions; never ends.
+async fn keep_saving(entry: &Entry) -> io::Result<End> {
+    loop {
+        tokio::time::sleep(SAVE_EVERY).await;
+        if let Some(listed) = entry.listed().filter(|listed| listed.journal.is_some()) {
+            let _ = tokio::task::spawn_blocking(move || listed.save()).await;
+        }
+    }
 }
 
 fn tell_sums(end: End, sums: &v1::SessionStats) {
