@@ -53,8 +53,11 @@ fn main() -> Result<(), OrderError> {
     println!("\nnanoseconds a document, {DOCUMENTS} shuffled ones in windows of {WINDOW_ROWS}\n");
     println!("order                           table      window   row found     rows      full");
     let (packed, long) = (8192, Long::Split);
-    print_windows("packed into 8192", Grouping::Packed { capacity: packed, long })?;
-    print_windows("packed into 131072", Grouping::Packed { capacity: 131_072, long })?;
+    print_windows("packed into 8192", Grouping::Packed { capacity: packed, long, documents_max: u32::MAX })?;
+    print_windows(
+        "packed into 131072",
+        Grouping::Packed { capacity: 131_072, long, documents_max: u32::MAX },
+    )?;
     print_windows("budgeted, 65536 tokens", Grouping::Budgeted { tokens: 65_536, samples_max: 1024 })?;
     print_windows("bucketed, batches of 256", Grouping::Bucketed { batch_rows: 256 })?;
     Ok(())

@@ -12,7 +12,7 @@
 //! let lengths = |pick: Pick| 100 + pick.sample.0 as u32 % 900; // a column of the catalogue
 //! let column = Digest::from_bytes([7; 32]); // its digest
 //! let documents = Order::Single(OrderSpec::new(Sampler::Shuffled, 42, 10_000)?);
-//! let grouping = Grouping::Packed { capacity: 2048, long: Long::Split };
+//! let grouping = Grouping::Packed { capacity: 2048, long: Long::Split, documents_max: u32::MAX };
 //! let spec = WindowSpec { window_rows: 4096, grouping, compose: Compose::Once, shuffle: true };
 //! let packed = Windowed::new(documents, spec, column)?;
 //!
@@ -65,6 +65,8 @@ pub enum Grouping {
         capacity: u32,
         /// What becomes of a longer document.
         long: Long,
+        /// Documents, or pieces of them, in a row, however short; `u32::MAX` where nothing but tokens bounds them.
+        documents_max: u32,
     },
     /// A row is a whole batch of samples of similar length, which padded to the longest hold at most `tokens`.
     Budgeted {
@@ -147,7 +149,9 @@ impl Windowed {
             |what, value: u32| if value == 0 { Err(OrderError::Zero { what }) } else { Ok(value) };
         let multiple = match spec.grouping {
             Grouping::Bucketed { batch_rows } => at_least_1("batch_rows", batch_rows)?,
-            Grouping::Packed { capacity, .. } => at_least_1("capacity", capacity).map(|_| 1)?,
+            Grouping::Packed { capacity, documents_max, .. } => {
+                at_least_1("capacity", capacity).and(at_least_1("documents_max", documents_max)).map(|_| 1)?
+            }
             Grouping::Budgeted { tokens, samples_max } => {
                 at_least_1("tokens", tokens).and(at_least_1("samples_max", samples_max)).map(|_| 1)?
             }
@@ -260,8 +264,13 @@ impl Windowed {
             .u64("shuffle", self.spec.shuffle as u64);
         Ok(match self.spec.grouping {
             Grouping::Bucketed { batch_rows } => digest.u64("batch_rows", batch_rows as u64),
-            Grouping::Packed { capacity, long } => {
-                digest.u64("capacity", capacity as u64).u64("split", (long == Long::Split) as u64)
+            Grouping::Packed { capacity, long, documents_max } => {
+                let digest =
+                    digest.u64("capacity", capacity as u64).u64("split", (long == Long::Split) as u64);
+                match documents_max {
+                    u32::MAX => digest,
+                    most => digest.u64("documents_max", most as u64),
+                }
             }
             Grouping::Budgeted { tokens, samples_max } => {
                 digest.u64("tokens", tokens as u64).u64("samples_max", samples_max as u64)
@@ -284,7 +293,7 @@ impl Windowed {
     /// The most a sample's length may be.
     fn len_max(&self) -> u32 {
         match self.spec.grouping {
-            Grouping::Packed { capacity, long: Long::Fail } => capacity,
+            Grouping::Packed { capacity, long: Long::Fail, .. } => capacity,
             Grouping::Budgeted { tokens, .. } => tokens,
             Grouping::Packed { long: Long::Split, .. } | Grouping::Bucketed { .. } => u32::MAX,
         }
@@ -294,7 +303,9 @@ impl Windowed {
     fn group(&self, cut: &Cut, rng: Option<RowRng>) -> Result<Groups, OrderError> {
         match self.spec.grouping {
             Grouping::Bucketed { batch_rows } => Ok(Groups::bucketed(&cut.lengths, batch_rows, rng)),
-            Grouping::Packed { capacity, .. } => Groups::packed(&cut.lengths, capacity, rng),
+            Grouping::Packed { capacity, documents_max, .. } => {
+                Groups::packed(&cut.lengths, capacity, documents_max, rng)
+            }
             Grouping::Budgeted { tokens, samples_max } => {
                 Ok(Groups::budgeted(&cut.lengths, tokens, samples_max, rng))
             }

@@ -25,7 +25,7 @@ fn mixture() -> Order {
 
 fn packed() -> Windowed {
     let order = Order::Single(OrderSpec::new(Sampler::Shuffled, 42, 12).expect("rows in range"));
-    let grouping = Grouping::Packed { capacity: 16, long: Long::Split };
+    let grouping = Grouping::Packed { capacity: 16, long: Long::Split, documents_max: u32::MAX };
     let spec = WindowSpec { window_rows: 6, grouping, compose: Compose::Once, shuffle: true };
     Windowed::new(order, spec, Digest::from_bytes([7; 32])).expect("windows in range")
 }

@@ -78,7 +78,7 @@ fn jobs() -> Vec<(&'static str, Job)> {
     let balanced = Balanced::new(4, &classes, EpochLength::Sum).expect("some samples");
     let explicit =
         Explicit::new(4, 90, vec![List::new(&list), List::new(&list[..70])]).expect("indices in range");
-    let packed = Grouping::Packed { capacity: 100, long: Long::Split };
+    let packed = Grouping::Packed { capacity: 100, long: Long::Split, documents_max: u32::MAX };
     let budgeted = Grouping::Budgeted { tokens: 240, samples_max: 9 };
     vec![
         ("shuffled", Job::Rows(shuffled(333))),
@@ -175,7 +175,7 @@ proptest! {
     fn evaluation_of_packed_rows_counts_every_token_once_over_all_ranks(
         samples in 1_u64..200, size in 1_u32..6, rows_per_rank in 1_u32..5,
     ) {
-        let grouping = Grouping::Packed { capacity: 64, long: Long::Split };
+        let grouping = Grouping::Packed { capacity: 64, long: Long::Split, documents_max: u32::MAX };
         let job = windowed(shuffled(samples), 32, grouping, Compose::Once);
         let mut tokens = vec![0; samples as usize];
         for cut in cuts(job.epoch_rows(0), size, rows_per_rank, Tail::Pad) {

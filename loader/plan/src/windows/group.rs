@@ -59,11 +59,16 @@ impl Groups {
         Self { ends: (1..=pieces.len() as u32).collect(), pieces }
     }
 
-    /// Rows of at most `capacity` tokens, longer samples split, those of length 0 nowhere.
+    /// Rows of at most `capacity` tokens and `documents_max` pieces, longer samples split, those of length 0 nowhere.
     ///
     /// # Errors
     /// [`OrderError::TooManyPieces`].
-    pub(super) fn packed(lengths: &[u32], capacity: u32, rng: Option<RowRng>) -> Result<Self, OrderError> {
+    pub(super) fn packed(
+        lengths: &[u32],
+        capacity: u32,
+        documents_max: u32,
+        rng: Option<RowRng>,
+    ) -> Result<Self, OrderError> {
         let pieces: u64 = lengths.iter().map(|len| len.div_ceil(capacity) as u64).sum();
         if pieces > PIECES_MAX {
             return Err(OrderError::TooManyPieces { pieces, pieces_max: PIECES_MAX });
@@ -73,7 +78,7 @@ impl Groups {
             starts.map(move |start| Piece { at: at as u32, start, len: capacity.min(len - start) })
         };
         let pieces: Vec<Piece> = lengths.iter().enumerate().flat_map(of_sample).collect();
-        let bins = best_fit_decreasing(&pieces, capacity);
+        let bins = best_fit_decreasing(&pieces, capacity, documents_max);
         Ok(Self::by_group(&pieces, &bins, rng))
     }
 
@@ -126,8 +131,9 @@ impl Groups {
 }
 
 /// The bin of each piece: from the longest down, each goes where it leaves the least room, or into a new bin.
-fn best_fit_decreasing(pieces: &[Piece], capacity: u32) -> Vec<u32> {
+fn best_fit_decreasing(pieces: &[Piece], capacity: u32, pieces_max: u32) -> Vec<u32> {
     let (mut bins, mut count) = (vec![0; pieces.len()], 0);
+    let mut held: Vec<u32> = Vec::new();
     // Bins by the room they have left, those that are full left out.
     let mut room: BTreeSet<(u32, u32)> = BTreeSet::new();
     for at in longest_first(pieces) {
@@ -135,8 +141,12 @@ fn best_fit_decreasing(pieces: &[Piece], capacity: u32) -> Vec<u32> {
         let best = room.range((len, 0)..).next().copied();
         let (left, bin) = best.unwrap_or((capacity, count));
         room.remove(&(left, bin));
-        count += best.is_none() as u32;
-        if left > len {
+        if best.is_none() {
+            count += 1;
+            held.push(0);
+        }
+        held[bin as usize] += 1;
+        if left > len && held[bin as usize] < pieces_max {
             room.insert((left - len, bin));
         }
         bins[at as usize] = bin;

@@ -66,14 +66,14 @@ proptest! {
     #[test]
     fn packed_rows_hold_every_token_once_and_never_more_than_fits(
         lengths in any_lengths(), window_rows in 1_u32..150, capacity in 1_u32..600, compose in any_compose(),
-        sampler in any_sampler(), epoch in 0_u64..4,
+        sampler in any_sampler(), epoch in 0_u64..4, documents_max in prop_oneof![1_u32..5, Just(u32::MAX)],
     ) {
-        let grouping = Grouping::Packed { capacity, long: Long::Split };
+        let grouping = Grouping::Packed { capacity, long: Long::Split, documents_max };
         let of = windowed(documents(lengths.len() as u64, sampler), window_rows, grouping, compose);
         let rows = rows_of(&of, epoch, &lengths);
         for row in &rows {
             let tokens: u32 = row.iter().map(|part| part.len).sum();
-            prop_assert!((1..=capacity).contains(&tokens));
+            prop_assert!((1..=capacity).contains(&tokens) && row.len() <= documents_max as usize);
             prop_assert!(row.iter().all(|part| part.len > 0));
             // A row comes from one window, and its parts stand in the order of the window.
             let window = |part: &Part| part.position / window_rows as u64;
@@ -88,7 +88,7 @@ proptest! {
     fn packing_leaves_no_two_rows_of_a_window_that_would_fit_into_one(
         lengths in any_lengths(), capacity in 1_u32..600,
     ) {
-        let grouping = Grouping::Packed { capacity, long: Long::Split };
+        let grouping = Grouping::Packed { capacity, long: Long::Split, documents_max: u32::MAX };
         let of = windowed(documents(lengths.len() as u64, Sampler::Shuffled), 1 << 16, grouping, Compose::Once);
         let mut tokens: Vec<u32> =
             rows_of(&of, 0, &lengths).iter().map(|row| row.iter().map(|part| part.len).sum()).collect();
@@ -135,7 +135,7 @@ proptest! {
     fn a_row_asked_for_alone_is_the_one_met_in_turn(
         lengths in any_lengths(), window_rows in 1_u32..150, at in any::<u64>(), compose in any_compose(),
     ) {
-        let grouping = Grouping::Packed { capacity: 256, long: Long::Split };
+        let grouping = Grouping::Packed { capacity: 256, long: Long::Split, documents_max: u32::MAX };
         let of = windowed(documents(lengths.len() as u64, Sampler::Shuffled), window_rows, grouping, compose);
         let rows = rows_of(&of, 3, &lengths);
         // Another process: it knows the column and the numbers, and builds the table anew, from counted parts.
@@ -153,7 +153,7 @@ proptest! {
 #[test]
 fn windows_composed_once_have_equally_many_rows_in_every_epoch_but_in_another_order() {
     let lengths: Vec<u32> = (0..1000).map(|i| 1 + i * 7919 % 500).collect();
-    let grouping = Grouping::Packed { capacity: 512, long: Long::Fail };
+    let grouping = Grouping::Packed { capacity: 512, long: Long::Fail, documents_max: u32::MAX };
     let of = windowed(documents(1000, Sampler::Shuffled), 100, grouping, Compose::Once);
     let (first, second) = (rows_of(&of, 0, &lengths), rows_of(&of, 1, &lengths));
     assert_eq!((first.len(), of.composition(1)), (second.len(), 0));
@@ -171,7 +171,7 @@ fn windows_composed_once_have_equally_many_rows_in_every_epoch_but_in_another_or
 #[test]
 fn windows_composed_each_epoch_put_other_samples_together() {
     let lengths: Vec<u32> = (0..1000).map(|i| 1 + i * 7919 % 500).collect();
-    let grouping = Grouping::Packed { capacity: 512, long: Long::Fail };
+    let grouping = Grouping::Packed { capacity: 512, long: Long::Fail, documents_max: u32::MAX };
     let of = windowed(documents(1000, Sampler::Shuffled), 100, grouping, Compose::EachEpoch);
     let mates = |epoch| {
         let rows = rows_of(&of, epoch, &lengths);
@@ -187,7 +187,7 @@ fn windows_composed_each_epoch_put_other_samples_together() {
 #[test]
 fn rows_that_are_not_shuffled_stand_by_their_first_sample() {
     let lengths = [3, 9, 9, 1, 5, 5];
-    let grouping = Grouping::Packed { capacity: 10, long: Long::Fail };
+    let grouping = Grouping::Packed { capacity: 10, long: Long::Fail, documents_max: u32::MAX };
     let spec = WindowSpec { window_rows: 6, grouping, compose: Compose::Once, shuffle: false };
     let of = Windowed::new(documents(6, Sampler::Sequential), spec, COLUMN).expect("windows in range");
     let samples: Vec<Vec<u64>> = rows_of(&of, 4, &lengths)
@@ -210,7 +210,7 @@ fn a_batch_that_is_not_full_comes_last_and_is_not_always_the_longest() {
 #[test]
 fn a_row_describes_its_documents() {
     let lengths = [4, 2, 7];
-    let grouping = Grouping::Packed { capacity: 6, long: Long::Split };
+    let grouping = Grouping::Packed { capacity: 6, long: Long::Split, documents_max: u32::MAX };
     let of = windowed(documents(3, Sampler::Sequential), 3, grouping, Compose::Once);
     let length = |pick: Pick| lengths[pick.sample.0 as usize];
     let epoch = of.epoch(0, &of.table(0, length).expect("lengths in range")).expect("its own table");
@@ -236,7 +236,7 @@ fn a_mixture_is_packed_like_anything_else() {
     let phases = vec![Phase { from_row: 0, weights: vec![3.0, 1.0] }];
     let spec = MixtureSpec { seed: 3, sources, phases, epoch: EpochLength::Rows(2048) };
     let order = Order::Mixture(Mixture::new(&spec).expect("a mixture in range"));
-    let grouping = Grouping::Packed { capacity: 128, long: Long::Fail };
+    let grouping = Grouping::Packed { capacity: 128, long: Long::Fail, documents_max: u32::MAX };
     let once = WindowSpec { window_rows: 512, grouping, compose: Compose::Once, shuffle: true };
     let refused = Windowed::new(order.clone(), once, COLUMN).expect_err("its epochs differ");
     assert_eq!(refused, OrderError::ComposeOnce { order: "mixture" });
@@ -265,12 +265,14 @@ fn windows_that_cannot_be_made_say_why() {
     };
     let rows =
         |window_rows, multiple| OrderError::WindowRows { window_rows, window_rows_max: 1 << 24, multiple };
-    let packed = |capacity| Grouping::Packed { capacity, long: Long::Split };
+    let packed = |capacity| Grouping::Packed { capacity, long: Long::Split, documents_max: u32::MAX };
     assert_eq!(of(0, packed(1)), rows(0, 1));
     assert_eq!(of(WINDOW_ROWS_MAX + 1, packed(1)), rows(WINDOW_ROWS_MAX + 1, 1));
     assert_eq!(of(10, Grouping::Bucketed { batch_rows: 4 }), rows(10, 4));
     assert_eq!(of(10, Grouping::Bucketed { batch_rows: 0 }), OrderError::Zero { what: "batch_rows" });
     assert_eq!(of(10, packed(0)), OrderError::Zero { what: "capacity" });
+    let no_document = Grouping::Packed { capacity: 1, long: Long::Split, documents_max: 0 };
+    assert_eq!(of(10, no_document), OrderError::Zero { what: "documents_max" });
     assert_eq!(of(10, Grouping::Budgeted { tokens: 0, samples_max: 1 }), OrderError::Zero { what: "tokens" });
     assert_eq!(
         of(10, Grouping::Budgeted { tokens: 1, samples_max: 0 }),
@@ -285,14 +287,18 @@ fn lengths_that_do_not_fit_are_named_and_huge_ones_cost_no_memory() {
         of.table(0, |pick| if pick.sample.0 == 1 { len } else { 1 }).expect_err("no such rows")
     };
     let too_long = |len_max| OrderError::TooLong { source_index: 0, sample: 1, len: 11, len_max };
-    assert_eq!(refused(Grouping::Packed { capacity: 10, long: Long::Fail }, 11), too_long(10));
+    assert_eq!(
+        refused(Grouping::Packed { capacity: 10, long: Long::Fail, documents_max: u32::MAX }, 11),
+        too_long(10)
+    );
     assert_eq!(refused(Grouping::Budgeted { tokens: 10, samples_max: 5 }, 11), too_long(10));
-    let pieces = refused(Grouping::Packed { capacity: 1, long: Long::Split }, u32::MAX);
+    let pieces =
+        refused(Grouping::Packed { capacity: 1, long: Long::Split, documents_max: u32::MAX }, u32::MAX);
     assert_eq!(pieces, OrderError::TooManyPieces { pieces: u32::MAX as u64 + 2, pieces_max: 1 << 26 });
     let largest = windowed(
         documents(3, Sampler::Sequential),
         3,
-        Grouping::Packed { capacity: u32::MAX, long: Long::Fail },
+        Grouping::Packed { capacity: u32::MAX, long: Long::Fail, documents_max: u32::MAX },
         Compose::Once,
     );
     assert_eq!(rows_of(&largest, 0, &[u32::MAX, u32::MAX, 0]).len(), 2);
@@ -303,7 +309,7 @@ fn lengths_that_do_not_fit_are_named_and_huge_ones_cost_no_memory() {
 
 #[test]
 fn a_table_of_nothing_or_of_something_else_is_refused() {
-    let grouping = Grouping::Packed { capacity: 10, long: Long::Fail };
+    let grouping = Grouping::Packed { capacity: 10, long: Long::Fail, documents_max: u32::MAX };
     let of = |rows| windowed(documents(rows, Sampler::Shuffled), 4, grouping, Compose::EachEpoch);
     assert_eq!(of(10).table(0, |_| 0).err(), Some(OrderError::Plan(PlanError::NoRows)));
     let nothing = WindowTable::from_counts(0, vec![0, 0, 0]);
@@ -318,13 +324,16 @@ fn a_table_of_nothing_or_of_something_else_is_refused() {
 
 #[test]
 fn every_parameter_of_windows_is_part_of_their_digest() {
-    let packed = |capacity, long| Grouping::Packed { capacity, long };
+    let packed = |capacity, long| Grouping::Packed { capacity, long, documents_max: u32::MAX };
+    let few = |documents_max| Grouping::Packed { capacity: 10, long: Long::Split, documents_max };
     let spec = |grouping| WindowSpec { window_rows: 8, grouping, compose: Compose::Once, shuffle: true };
     let base = spec(packed(10, Long::Split));
     let specs = [
         base,
         spec(packed(11, Long::Split)),
         spec(packed(10, Long::Fail)),
+        spec(few(3)),
+        spec(few(4)),
         spec(Grouping::Bucketed { batch_rows: 4 }),
         spec(Grouping::Bucketed { batch_rows: 2 }),
         spec(Grouping::Budgeted { tokens: 10, samples_max: 4 }),
