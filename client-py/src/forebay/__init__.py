@@ -12,21 +12,31 @@ from typing import TYPE_CHECKING, Any
 
 from ._digest import combine_digests
 from ._mixture import Mixture
+from ._pack import Buckets, Packed, TokenBudget
 from ._spec import Column, Folder, Image, List, Records, Source, Value
+from ._tokens import Boundaries, Length, PositionIds, SegmentIds, Tokens
 from .errors import ForebayError
 
 if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Boundaries",
+    "Buckets",
     "Column",
     "Folder",
     "ForebayError",
     "Image",
+    "Length",
     "List",
     "Mixture",
+    "Packed",
+    "PositionIds",
     "Records",
+    "SegmentIds",
     "Source",
+    "TokenBudget",
+    "Tokens",
     "Value",
     "__version__",
     "combine_digests",

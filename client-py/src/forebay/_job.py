@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
 from ._record import record
-from .errors import ChangedError, InvalidError, ProtocolError
+from .errors import ChangedError, InvalidError, NotFoundError, ProtocolError
 
+# Calls a daemon.
+Request = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 # Name -> 8 digits that name the part's value, and its text or the beginning.
 Parts = dict[str, str]
 
@@ -41,8 +43,8 @@ class TensorSpec:
 class Job:
     """A resolved job: which rows there are and what names them.
 
-    `rows`: of the first epoch; `lists`: of each epoch, after which they come again, where they differ. `epoch`: the
-    only one that it is the job of, where each epoch takes the newest data.
+    `rows`: of the first epoch; where epochs differ, `lists`: of each, after which they come again, or `ask`: what
+    gives those of an epoch. `epoch`: the only one that it is the job of, where each epoch takes the newest data.
     """
 
     job_id: str
@@ -58,14 +60,19 @@ class Job:
     lists: tuple[int, ...] = ()
     pinned: bool = False
     epoch: int | None = None
+    ask: Callable[[Job, int], int] | None = None
 
     def rows_of(self, epoch: int) -> int:
         """Count the rows of an epoch."""
+        if self.ask is not None and epoch:
+            return self.ask(self, epoch)
         return self.lists[epoch % len(self.lists)] if self.lists else self.rows
 
     @staticmethod
-    def from_wire(reply: Mapping[str, Any], lists: tuple[int, ...] = ()) -> Job:
-        """Read a `forebay.v1.ResolveReply`; only the client knows the lists that it sent."""
+    def from_wire(
+        reply: Mapping[str, Any], lists: tuple[int, ...] = (), ask: Callable[[Job, int], int] | None = None
+    ) -> Job:
+        """Read a `forebay.v1.ResolveReply`; only the client knows the lists that it sent, and whom to `ask`."""
         job = cast("Mapping[str, Any]", reply.get("job", {}))
         if not job.get("order_digest") or not job.get("content_digest"):
             raise ProtocolError("the daemon resolved a job without digests")
@@ -83,6 +90,7 @@ class Job:
             lists=lists,
             pinned=bool(job.get("pinned", False)),
             epoch=int(job.get("epoch", 0)) if job.get("epoch_pinned", False) else None,
+            ask=ask if job.get("epochs_differ") else None,
         )
 
 
@@ -90,9 +98,28 @@ def _parts(parts: Iterable[Mapping[str, Any]]) -> Parts:
     return {str(part.get("name", "")): str(part.get("value", "")) for part in parts}
 
 
-def resolve_again(
-    request: Callable[[str, Mapping[str, Any]], dict[str, Any]], asked: Mapping[str, Any], was: Job
-) -> None:
+class EpochRows:
+    """Asks the daemon for the rows of epochs, once each. `asked`: the `forebay.v1.ResolveRequest` of the job."""
+
+    def __init__(self, request: Request, asked: Mapping[str, Any]) -> None:
+        self._request, self._asked = request, asked
+        self._known: dict[int, int] = {}
+
+    def __call__(self, job: Job, epoch: int) -> int:
+        """Give the rows of an epoch of the job."""
+        if epoch not in self._known:
+            known = {"order_digest": job.order_digest, "content_digest": job.content_digest}
+            ask = {"job": known, "epoch": str(epoch), "to_row": "1"}
+            try:
+                reply = self._request("digest", ask)
+            except NotFoundError:
+                resolve_again(self._request, self._asked, job)
+                reply = self._request("digest", ask)
+            self._known[epoch] = int(reply.get("epoch_rows", 0))
+        return self._known[epoch]
+
+
+def resolve_again(request: Request, asked: Mapping[str, Any], was: Job) -> None:
     """Have a daemon that does not know the job look at the data, and make sure that it is the same.
 
     `asked`: the `forebay.v1.ResolveRequest` that it came from.

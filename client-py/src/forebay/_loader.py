@@ -6,7 +6,6 @@ kept for the next `iter()`, so an epoch boundary makes no new arena and finds it
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
@@ -17,13 +16,13 @@ from ._batch import Array, texts
 from ._checks import tail_of, whole, whole_or_least
 from ._daemon import get_daemon
 from ._digest import Digests, EpochDigest
-from ._explain import Explanation
 from ._fork import forget_in_child
 from ._iterator import BatchIterator, Progress, SessionPool
 from ._job import Cursor, Job, TensorSpec, cursor_of_step, steps_left
 from ._mixture import Mixture, origins_of
 from ._notice import say
 from ._order import Asked, order_of
+from ._pack import Buckets, Packed, TokenBudget, grouped, grouping_of
 from ._rank import Partition, resolve
 from ._report import Delivered, Reporting, Run
 from ._resolve import Resolved, Resolver, StateRoot
@@ -31,16 +30,18 @@ from ._session import Batch, Consumer
 from ._show import Look, Sheet, ask
 from ._spec import Data, Field, StrPath, build
 from ._state import State
-from ._stats import LoaderStats, StatsReport, numbers
+from ._stats import LoaderStats
+from ._tokens import trim, trims_of
+from ._told import Told
 from ._views import Viewed
-from .errors import ForebayError, InvalidError
+from .errors import InvalidError
 
 B = TypeVar("B")
 
 _announced: set[str] = set()
 
 
-class Loader(Reporting, Viewed, Generic[B]):
+class Loader(Reporting, Told, Viewed, Generic[B]):
     """Batches of a data set, epoch by epoch. Subclasses say what a tensor is.
 
     Args:
@@ -60,11 +61,14 @@ class Loader(Reporting, Viewed, Generic[B]):
         sampler_epochs: how many epochs to draw the sampler for; then they come again. Each follows a `set_epoch`.
         repeats: how often each row comes, each time with other random transforms.
         repeat_window: how many rows come once before they come again (default 1: side by side).
+        packed: tokens of a row, or a `forebay.Packed`: documents end to end in each row.
+        bucket_by, token_budget: a column of lengths or a `forebay.Buckets`; a `forebay.TokenBudget`: batches of
+            similar length, of so many rows or of so many tokens.
         transform: what happens to the images of a folder (`forebay.transforms`).
         batch_transform: called in this process with what `next()` would give; `next()` gives what it returns. Its
             time is `python_seconds` of the stats. What it raises comes out of `next()`, and the next call asks for
             the same batch again.
-        fields: name -> `forebay.Image`, `forebay.Value` or `forebay.Source`; batches are then dicts.
+        fields: name -> `forebay.Image`, `Value`, `Source` or `Tokens` and its kin; batches are then dicts.
         dtype: of a folder's images, `uint8` or `float32` (default: float32 behind Normalize).
         views: of each of a folder's images, 1 to 16 (default 1): as many random crops of it, from one decode.
         global_batch_size: the alternative to batch_size: rows of all ranks together.
@@ -107,6 +111,9 @@ class Loader(Reporting, Viewed, Generic[B]):
         sampler_epochs: int | None = None,
         repeats: int = 1,
         repeat_window: int | None = None,
+        packed: int | Packed | None = None,
+        bucket_by: str | Buckets | None = None,
+        token_budget: TokenBudget | None = None,
         transform: Sequence[Any] | None = None,
         batch_transform: Callable[[Any], Any] | None = None,
         fields: Mapping[str, Field] | None = None,
@@ -137,7 +144,7 @@ class Loader(Reporting, Viewed, Generic[B]):
             raise InvalidError("batch_size= (of one rank) and global_batch_size= (of all) exclude each other")
         has_batch_size = batch_size not in (None, 1) or global_batch_size is not None or drop_last
         origins = origins_of(data)
-        self._order = order_of(
+        picks = order_of(
             data,
             Asked(
                 seed,
@@ -152,6 +159,14 @@ class Loader(Reporting, Viewed, Generic[B]):
                 repeats,
                 repeat_window,
             ),
+        )
+        self._trims = trims_of(fields)
+        self._order = grouped(
+            picks,
+            grouping_of(packed, bucket_by, token_budget),
+            fields,
+            has_batch_size=has_batch_size,
+            bucket_rows=lambda: global_batch_size or (batch_size or 1) * resolve(rank, world_size, device_mesh).size,
         )
         self._batch_size = self._order.batch_rows or whole_or_least("batch_size", batch_size, 1)
         self._global_batch_size = whole_or_least("global_batch_size", global_batch_size, 0)
@@ -343,28 +358,6 @@ class Loader(Reporting, Viewed, Generic[B]):
             raise InvalidError("this loader adds up no digests", hint="make it with digest=True")
         return self._digests.by_epoch()
 
-    def stats(self) -> StatsReport:
-        """Give where the time went, summed over all iterators; `print` it, or read its keys."""
-        report = StatsReport(self._stats.as_dict())
-        connection = self._daemon.current()
-        if connection is not None:
-            with contextlib.suppress(ForebayError):  # it is about to be replaced
-                report["daemon"] = numbers(connection.request("stats", {}))
-        return report
-
-    def explain(self) -> Explanation:
-        """Judge where the newest steps' time went and what to change first; `print` it, or ask its `cause`.
-
-        Of the newest iterator, while its session is open (until `close()`). Raises `UnimplementedError` where
-        the daemon is too old to tell.
-        """
-        session = self._pool.newest()
-        number = session.number if session is not None else 0
-        connection = self._daemon.current()
-        if not number or connection is None:
-            return Explanation({})
-        return Explanation(connection.request("explain", {"session": number}))
-
     def close(self) -> None:
         """End all sessions. Batches handed out stay valid; live iterators raise."""
         if self._reporter is not None:
@@ -409,6 +402,7 @@ class Loader(Reporting, Viewed, Generic[B]):
         named: dict[str, Any] = {}
         for spec, array in zip(batch.specs[:declared], batch.arrays):
             named[spec.name] = texts(array) if spec.dtype == "utf8" else self._tensor(array, spec)
+        trim(named, self._trims)
         has_valid = len(batch.arrays) > declared
         # Where every row counts, the mask is made when somebody asks for it.
         valid = self._mask(batch.arrays[declared].astype(np.bool_)) if has_valid else batch.ready.rows

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ._daemon import Daemon
-from ._job import Job
+from ._job import EpochRows, Job
 from ._order import Order
 from ._record import record
 from ._spec import StrPath
@@ -157,6 +157,6 @@ class Resolver:
         return self._read(self._daemon.request("resolve", asked), asked)
 
     def _read(self, reply: Mapping[str, Any], asked: dict[str, Any]) -> Resolved:
-        job = Job.from_wire(reply, self._order.lists)
+        job = Job.from_wire(reply, self._order.lists, EpochRows(self._daemon.request, asked))
         self._order.check(job.rows)
         return Resolved(job, asked)

@@ -58,12 +58,22 @@ class BadSample:
 
 
 @record
+class Part:
+    """A document of a packed row, or a piece of one: `count` tokens of `key`, from its token `start` on."""
+
+    key: str
+    start: int
+    count: int
+
+
+@record
 class ShownRow:
     """What became of one row of a batch.
 
     `state`: `ok`, `substituted`, `masked`, `repeated` (it only fills the batch up) or `failed` (a session ends
     here). `key`: the sample that stands in it. `values`: the other fields, as text. `images`: one a view. `tile`:
-    where the sample is on the sheet, its views in a grid; None without one.
+    where the sample is on the sheet, its views in a grid; None without one. `parts`: what a packed row holds, end to
+    end; `key` is then the first document.
     """
 
     epoch: int
@@ -77,6 +87,7 @@ class ShownRow:
     images: tuple[ImageCut, ...]
     bad: tuple[BadSample, ...]
     tile: Rect | None
+    parts: tuple[Part, ...] = ()
 
     @property
     def label(self) -> int | str | None:
@@ -205,6 +216,10 @@ def _row(row: Wire) -> ShownRow:
             for bad in row.get("bad", ())
         ),
         tile=_rect(cast("Wire", row["tile"])) if "tile" in row else None,
+        parts=tuple(
+            Part(str(part.get("key", "")), int(part.get("start", 0)), int(part.get("count", 0)))
+            for part in row.get("parts", ())
+        ),
     )
 
 

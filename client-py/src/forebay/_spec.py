@@ -10,11 +10,12 @@ from typing import Any, Union, cast
 
 from ._checks import whole
 from ._record import record
+from ._tokens import TOKEN_FIELDS, TokenField
 from .errors import InvalidError
 from .transforms import split_dtype
 
 _LIST_FORMATS = {".csv": "CSV", ".jsonl": "JSONL", ".ndjson": "JSONL", ".parquet": "PARQUET"}
-_COLUMN_KINDS = ("path", "int", "float", "float_vector", "multi_hot", "weight", "text")
+_COLUMN_KINDS = ("path", "int", "float", "float_vector", "multi_hot", "weight", "text", "tokens")
 _DTYPES = ("uint8", "int32", "int64", "float32", "float64", "bool", "utf8")
 _POLICIES = ("fail", "substitute", "mask")
 _VIEWS_MAX = 16
@@ -24,7 +25,7 @@ StrPath = Union[str, "os.PathLike[str]"]
 
 @record
 class Column:
-    """A list's column: its kind (`path`, `int`, `float`, `float_vector`, `multi_hot`, `weight`, `text`).
+    """A list's column: its kind (`path`, `int`, `float`, `float_vector`, `multi_hot`, `weight`, `text`, `tokens`).
 
     `size`: a `float_vector`'s length (0: inferred), a `multi_hot`'s number of classes.
     """
@@ -157,7 +158,7 @@ class Source:
         return {"name": name, "decode": "DECODE_SOURCE"}
 
 
-Field = Union[Image, Value, Source]
+Field = Union[Image, Value, Source, TokenField]
 Origin = Union[Folder, List, Records]
 Data = Union[StrPath, Sequence[Mapping[str, Any]], Origin]
 
@@ -253,8 +254,8 @@ def _default_fields(
 
 
 def _field(name: str, field: Any, memory_order: str) -> dict[str, Any]:
-    if not isinstance(field, (Image, Value, Source)):
-        raise InvalidError(f"field {name}: {field!r} is no forebay.Image, forebay.Value or forebay.Source")
+    if not isinstance(field, (Image, Value, Source, *TOKEN_FIELDS)):
+        raise InvalidError(f"field {name}: {field!r} is no field", hint="as forebay.Image(), Value() or Tokens() are")
     return field.to_spec(name, memory_order)
 
 

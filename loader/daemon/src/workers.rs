@@ -2,6 +2,7 @@
 //! again helps.
 
 mod make;
+mod pack;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use forebay_plan::orders::Pick;
 
 use crate::decode::ImageLimits;
 use crate::error::{Fault, Kind};
-use crate::job::{FieldMaker, Job};
+use crate::job::{FieldMaker, FieldPlan, Job, PartPlan};
 use crate::meter::throttle::ThrottleGauge;
 use crate::meter::{PoolSums, Worked};
 use crate::metrics::{self, Queue};
@@ -29,6 +30,11 @@ pub struct Task {
     pick: Pick,
     /// 0: the row's own sample; 1..=8: a substitute.
     attempt: u32,
+    /// Of a packed row: the part in hand, and how many tokens those before it have.
+    part: u32,
+    filled: u32,
+    /// The row so far, where it is hashed before it goes to its slot.
+    own: Vec<u8>,
     /// Reads of this attempt that failed, and when the first began.
     failures: u32,
     since: Instant,
@@ -37,6 +43,23 @@ pub struct Task {
 }
 
 impl Task {
+    /// What of its row is in hand.
+    fn planned_part(&self) -> PartPlan {
+        self.work.rows.parts(self.sample.index())[self.part as usize]
+    }
+
+    /// Turns to the next part of a packed row; false where all of them are in.
+    fn next_part(&mut self) -> bool {
+        let parts = self.work.rows.parts(self.sample.index());
+        let Some(next) = parts.get(self.part as usize + 1) else { return false };
+        self.filled += parts[self.part as usize].len;
+        self.part += 1;
+        self.pick = next.pick;
+        self.failures = 0;
+        self.since = Instant::now();
+        true
+    }
+
     /// Its sample as one that took long.
     fn slow(&self, us: u64, bytes: u64) -> Slow {
         let position = self.work.planned(self.sample.index()).position;
@@ -169,9 +192,11 @@ impl Pool {
                 continue;
             }
             let pick = work.part(sample.index()).pick;
-            let (attempt, failures, since) = (0, 0, Instant::now());
+            let (attempt, part, filled, failures, since) = (0, 0, 0, 0, Instant::now());
             metrics::queued(Queue::Admission, since - work.admitted);
-            let task = Task { work, sample, reserved, pick, attempt, failures, since, earlier: Vec::new() };
+            let (own, earlier) = (Vec::new(), Vec::new());
+            let task =
+                Task { work, sample, reserved, pick, attempt, part, filled, own, failures, since, earlier };
             self.read(task, self.buffers.take());
         }
     }
@@ -180,9 +205,13 @@ impl Pool {
     fn read(&self, task: Task, mut buf: ReadBuf) {
         let Pick { source, sample, .. } = task.pick;
         let snapshot = task.work.job.snapshot(source);
-        let (column, maker) = nth_file(&task.work.job, source, task.earlier.len());
+        let (field, column, maker) = nth_file(&task.work.job, source, task.earlier.len());
         buf.set_path(snapshot.columns()[column].path(sample.0));
-        let extent = maker.extent(snapshot, sample.0);
+        let extent = if task.work.job.order.packed_capacity().is_some() {
+            maker.extent_of_part(&task.work.job, &task.planned_part())
+        } else {
+            maker.extent(snapshot, sample.0, field.spec.sample_bytes().expect("its layout was made"))
+        };
         let root = Arc::clone(snapshot.root().unwrap_or(&self.no_root));
         let limit_bytes = self.options.sample_bytes_max;
         self.engine.submit(Read { root, buf, extent, limit_bytes, tag: task });
@@ -212,11 +241,11 @@ impl Pool {
 }
 
 /// The field of a sample's nth file, and the column of its path.
-fn nth_file(job: &Job, source: u32, nth: usize) -> (usize, &FieldMaker) {
+fn nth_file(job: &Job, source: u32, nth: usize) -> (&FieldPlan, usize, &FieldMaker) {
     job.fields
         .iter()
-        .map(|field| field.maker(source))
-        .filter_map(|maker| Some((maker.path_column()?, maker)))
+        .map(|field| (field, field.maker(source)))
+        .filter_map(|(field, maker)| Some((field, maker.path_column()?, maker)))
         .nth(nth)
         .expect("a task reads as many files as fields ask for")
 }

@@ -34,7 +34,11 @@ fn source(first: u64, samples: u64) -> Arc<Snapshot> {
 
 /// A job over three sources of 700, 90 and 5 samples, or over the first alone.
 fn job(sources: &str, order: &str) -> Result<Job, Fault> {
-    let spec = format!(r#"{{"sources":[{sources}],"fields":[{{"name":"id"}}],"order":{order}}}"#);
+    // A packed row holds several samples and the values of none.
+    let is_packed = order.contains("packed") && !order.contains("PACKED");
+    let field =
+        if is_packed { r#"{"name":"place","decode":"DECODE_POSITION_IDS"}"# } else { r#"{"name":"id"}"# };
+    let spec = format!(r#"{{"sources":[{sources}],"fields":[{field}],"order":{order}}}"#);
     let spec: v1::JobSpec = serde_json::from_str(&spec).expect("a spec");
     let all = [source(0, 700), source(10_000, 90), source(20_000, 5)];
     let count = spec.sources.len().max(1);

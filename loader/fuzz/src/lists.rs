@@ -16,10 +16,11 @@ const LIMITS: CatalogLimits = CatalogLimits {
     columns_max: 32,
     text_bytes_max: 512,
     vector_len_max: 64,
+    tokens_max: 64,
     scan_threads: NonZeroUsize::MIN,
 };
 
-const KINDS: [ColumnKind; 8] = [
+const KINDS: [ColumnKind; 9] = [
     ColumnKind::Path,
     ColumnKind::Int,
     ColumnKind::Float,
@@ -28,6 +29,7 @@ const KINDS: [ColumnKind; 8] = [
     ColumnKind::MultiHot { classes: 4 },
     ColumnKind::Weight,
     ColumnKind::Text,
+    ColumnKind::Tokens,
 ];
 
 /// Comma-separated; also with tabs where the input has one.
@@ -103,5 +105,6 @@ fn touch_value(column: &Column, row: u64) {
         ColumnKind::FloatVector { len } => assert_eq!(Some(column.vector(row).len() as u32), len),
         ColumnKind::MultiHot { classes } => column.multi_hot(row, &mut vec![0; classes as usize]),
         ColumnKind::Text => assert!(column.text(row).len() <= column.text_bytes_max()),
+        ColumnKind::Tokens => assert!(column.tokens(row).len() <= LIMITS.tokens_max as usize),
     }
 }

@@ -19,12 +19,12 @@ const EPOCHS: [u64; 3] = [0, 1, 1 << 40];
 
 /// Two sources with the same columns.
 const LINES: [&str; 2] = [
-    r#"{"path":"a.jpg","label":3,"score":0.5,"box":[1,2,3],"name":"cat","tags":[0,2],"w":2,"tokens":7}
-{"path":"b.jpg","label":-4,"score":1.5,"box":[4,5,6],"name":"é","tags":[],"w":0,"tokens":900}
-{"path":"c.jpg","label":0,"score":-1e9,"box":[0,0,0],"name":"","tags":[1],"w":0.5,"tokens":1}
+    r#"{"path":"a.jpg","label":3,"score":0.5,"box":[1,2,3],"name":"cat","tags":[0,2],"w":2,"tokens":7,"at":0,"text":[5,-1,7]}
+{"path":"b.jpg","label":-4,"score":1.5,"box":[4,5,6],"name":"é","tags":[],"w":0,"tokens":900,"at":7,"text":[]}
+{"path":"c.jpg","label":0,"score":-1e9,"box":[0,0,0],"name":"","tags":[1],"w":0.5,"tokens":1,"at":9000000000,"text":[1,2,3,4,5,6,7,8,9]}
 "#,
-    r#"{"path":"d.jpg","label":1,"score":0,"box":[0,0,1],"name":"a longer name","tags":[0,1,2],"w":1,"tokens":0}
-{"path":"e.jpg","label":1,"score":2,"box":[0,1,0],"name":"dog","tags":[],"w":1e-30,"tokens":4000000000}
+    r#"{"path":"d.jpg","label":1,"score":0,"box":[0,0,1],"name":"a longer name","tags":[0,1,2],"w":1,"tokens":0,"at":3,"text":[2147483647]}
+{"path":"e.jpg","label":1,"score":2,"box":[0,1,0],"name":"dog","tags":[],"w":1e-30,"tokens":4000000000,"at":0,"text":[0,0]}
 "#,
 ];
 
@@ -61,6 +61,8 @@ fn resolved(spec: &v1::JobSpec) -> Option<Job> {
     if spec.order.as_ref().is_some_and(|order| order.windows.is_some()) {
         let mut rows = spec.clone();
         rows.order.as_mut()?.windows = None;
+        // Some fields are of packed rows alone.
+        rows.fields = vec![v1::Field { name: "label".to_owned(), ..Default::default() }];
         let rows = job::resolve_all(&rows, snapshots(&rows)).ok()?.rows;
         if rows > WINDOWED_ROWS_MAX {
             return None;
@@ -86,6 +88,8 @@ fn snapshot(lines: &str) -> Arc<Snapshot> {
         ("tags", ColumnKind::MultiHot { classes: 3 }),
         ("w", ColumnKind::Weight),
         ("tokens", ColumnKind::Int),
+        ("at", ColumnKind::Int),
+        ("text", ColumnKind::Tokens),
     ];
     let columns = columns.map(column).to_vec();
     let source = SourceSpec::Records { root: Some("/".into()), json_lines: lines.into(), columns };
@@ -125,7 +129,50 @@ fn check_row(job: &Job, epoch: &EpochRows, parts: &[PartPlan]) {
         is_there(part.pick);
         let _ = job.key(part.pick);
         (1..=SUBSTITUTE_ATTEMPTS_MAX).for_each(|attempt| is_there(epoch.substitute(part.position, attempt)));
-        make(job, part.pick, |view| Draws(epoch.draws(part.position, view, 0)));
+        if job.order.packed_capacity().is_none() {
+            make(job, part.pick, |view| Draws(epoch.draws(part.position, view, 0)));
+        }
+    }
+    if let Some(capacity) = job.order.packed_capacity() {
+        let tokens: u64 = parts.iter().map(|part| u64::from(part.len)).sum();
+        assert!(tokens <= u64::from(capacity), "a row holds what it has room for");
+        pack(job, parts);
+    }
+}
+
+/// A packed row: its parts one behind the other, and what says which token belongs where.
+fn pack(job: &Job, parts: &[PartPlan]) {
+    for field in &job.fields {
+        let sample_bytes = field.spec.sample_bytes().expect("a resolved field has a size");
+        if sample_bytes > SAMPLE_BYTES_MAX {
+            continue;
+        }
+        let (mut row, mut filled) = (vec![0; sample_bytes as usize], 0);
+        for part in parts {
+            match field.maker(part.pick.source) {
+                FieldMaker::Tokens(tokens) if tokens.reads() => {
+                    let bytes = tokens.extent_of_part(job, part).map_or(16, |(_, bytes)| bytes);
+                    let file = vec![1; bytes.min(SAMPLE_BYTES_MAX) as usize];
+                    let _ = tokens.write_part(
+                        job.snapshot(part.pick.source),
+                        part,
+                        filled,
+                        Some(&file),
+                        &mut row,
+                    );
+                }
+                FieldMaker::Tokens(tokens) => {
+                    let written =
+                        tokens.write_part(job.snapshot(part.pick.source), part, filled, None, &mut row);
+                    written.expect("a list was checked when it was read");
+                }
+                FieldMaker::Packed(ids) => ids.write(parts, &mut row),
+                FieldMaker::Length { .. } => assert_eq!(sample_bytes, 4),
+                _ => unreachable!("packed rows are made of tokens alone"),
+            }
+            filled += part.len;
+        }
+        field.makers[0].blank(&mut row);
     }
 }
 
@@ -143,6 +190,18 @@ fn make(job: &Job, pick: Pick, draws: impl Fn(u32) -> Draws) {
                 value.write(job.snapshot(pick.source), pick.sample.0, &mut vec![0; sample_bytes as usize]);
             }
             FieldMaker::Source => assert_eq!(sample_bytes, 8),
+            FieldMaker::Length { .. } => assert_eq!(sample_bytes, 4),
+            FieldMaker::Tokens(tokens) => {
+                let (snapshot, sample) = (job.snapshot(pick.source), pick.sample.0);
+                let file = tokens.extent(snapshot, sample, sample_bytes).map_or(16, |(_, bytes)| bytes);
+                if sample_bytes <= SAMPLE_BYTES_MAX {
+                    let file = vec![1; file.min(SAMPLE_BYTES_MAX) as usize];
+                    let file = tokens.reads().then_some(&file[..]);
+                    let written = tokens.write(snapshot, sample, file, &mut vec![0; sample_bytes as usize]);
+                    assert!(written.is_ok() || file.is_some(), "a list was checked when it was read");
+                }
+            }
+            FieldMaker::Packed(_) => unreachable!("it is planned for packed rows alone"),
             FieldMaker::Stored(_) => unreachable!("no spec asks for stored bytes"),
         }
     }

@@ -199,7 +199,10 @@ impl Worker {
         for (field, target) in job.fields.iter().zip(&mut self.targets) {
             match &field.makers[0] {
                 FieldMaker::Value(value) => value.write(job.snapshot(0), row.sample.0, target),
-                FieldMaker::Source => target.fill(0),
+                FieldMaker::Source
+                | FieldMaker::Tokens(_)
+                | FieldMaker::Length { .. }
+                | FieldMaker::Packed(_) => target.fill(0),
                 FieldMaker::Stored(_) => StoredBytes::write(&self.encoded, target),
                 FieldMaker::Image { pipeline, .. } => {
                     let mut draws = row.draws.clone();

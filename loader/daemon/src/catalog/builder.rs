@@ -23,6 +23,7 @@ impl<'a> Builder<'a> {
             ColumnKind::Float | ColumnKind::Weight => Values::Floats(Vec::new()),
             ColumnKind::FloatVector { .. } => Values::Vectors { len: 0, numbers: Vec::new() },
             ColumnKind::MultiHot { .. } => Values::MultiHot { ends: Vec::new(), indexes: Vec::new() },
+            ColumnKind::Tokens => Values::Tokens { ends: Vec::new(), tokens: Vec::new() },
         };
         let column = Column { name: spec.name.clone(), kind: spec.kind, values };
         Self { column, limits, paths, numbers: Vec::new() }
@@ -42,6 +43,7 @@ impl<'a> Builder<'a> {
             ColumnKind::Text => self.push_text(cell),
             ColumnKind::FloatVector { len } => self.push_vector(cell, len),
             ColumnKind::MultiHot { classes } => self.push_classes(cell, classes),
+            ColumnKind::Tokens => self.push_tokens(cell),
             ColumnKind::Int => cell.int().map(|value| self.push_int(value)),
             ColumnKind::Float => cell.float().map(|value| self.push_float(value)),
             ColumnKind::Weight => weight(cell).map(|value| self.push_float(value)),
@@ -58,6 +60,10 @@ impl<'a> Builder<'a> {
             Values::MultiHot { ends, indexes } => {
                 ends.shrink_to_fit();
                 indexes.shrink_to_fit();
+            }
+            Values::Tokens { ends, tokens } => {
+                ends.shrink_to_fit();
+                tokens.shrink_to_fit();
             }
         }
         self.column
@@ -141,6 +147,26 @@ impl<'a> Builder<'a> {
             indexes.push(number as u32);
         }
         ends.push(indexes.len() as u64);
+        Ok(())
+    }
+
+    fn push_tokens(&mut self, cell: &Cell<'_>) -> Result<(), CellFault> {
+        self.numbers.clear();
+        cell.numbers(&mut self.numbers)?;
+        let (len, max) = (self.numbers.len(), self.limits.tokens_max);
+        if len > max as usize {
+            return Err(CellFault::TooManyTokens { len, max });
+        }
+        let Values::Tokens { ends, tokens } = &mut self.column.values else {
+            unreachable!("kind and values agree")
+        };
+        for &number in &self.numbers {
+            if number.fract() != 0.0 || number < f64::from(i32::MIN) || number > f64::from(i32::MAX) {
+                return Err(CellFault::NoToken { value: number.to_string() });
+            }
+            tokens.push(number as i32);
+        }
+        ends.push(tokens.len() as u64);
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ use super::bytes::ByteStrings;
 ///   `_filename` or `_file_name`;
 /// * in CSV a column is numbers only where every filled cell is one, and a list of numbers stays text until it is
 ///   named a vector;
-/// * `MultiHot` and `Weight` are never inferred: nothing tells them from a vector or a number.
+/// * `MultiHot`, `Tokens` and `Weight` are never inferred: nothing tells them from a vector or a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColumnKind {
     /// A file beneath the root. The first path column is the samples' key, unless a column is named `key`.
@@ -33,6 +33,8 @@ pub enum ColumnKind {
         /// How many classes.
         classes: u32,
     },
+    /// A list of 32-bit integers, of any length in each row, and maybe of none.
+    Tokens,
     /// A finite number, zero or greater, that a sampler weighs the sample by.
     Weight,
     /// UTF-8 text; may be empty.
@@ -48,6 +50,7 @@ impl ColumnKind {
             Self::Float => "float",
             Self::FloatVector { .. } => "float vector",
             Self::MultiHot { .. } => "multi-hot",
+            Self::Tokens => "tokens",
             Self::Weight => "weight",
             Self::Text => "text",
         }
@@ -81,6 +84,7 @@ pub(super) enum Values {
     Floats(Vec<f32>),
     Vectors { len: usize, numbers: Vec<f32> },
     MultiHot { ends: Vec<u64>, indexes: Vec<u32> },
+    Tokens { ends: Vec<u64>, tokens: Vec<i32> },
 }
 
 impl Column {
@@ -128,13 +132,17 @@ impl Column {
 
     /// The classes of a sample, each below the column's `classes`, in the order given.
     pub fn classes(&self, index: SampleIndex) -> &[u32] {
-        let index = index as usize;
         match &self.values {
-            Values::MultiHot { ends, indexes } => {
-                let start = if index == 0 { 0 } else { ends[index - 1] };
-                &indexes[start as usize..ends[index] as usize]
-            }
+            Values::MultiHot { ends, indexes } => list(ends, indexes, index),
             _ => self.wrong("multi-hot"),
+        }
+    }
+
+    /// The tokens of a sample.
+    pub fn tokens(&self, index: SampleIndex) -> &[i32] {
+        match &self.values {
+            Values::Tokens { ends, tokens } => list(ends, tokens, index),
+            _ => self.wrong("tokens"),
         }
     }
 
@@ -170,7 +178,7 @@ impl Column {
             Values::Ints(ints) => ints.len(),
             Values::Floats(floats) => floats.len(),
             Values::Vectors { len, numbers } => numbers.len() / len.max(&1),
-            Values::MultiHot { ends, .. } => ends.len(),
+            Values::MultiHot { ends, .. } | Values::Tokens { ends, .. } => ends.len(),
         }
     }
 
@@ -190,6 +198,9 @@ impl Column {
             Values::MultiHot { ends, indexes } => {
                 ends.capacity() * size_of::<u64>() + indexes.capacity() * size_of::<u32>()
             }
+            Values::Tokens { ends, tokens } => {
+                ends.capacity() * size_of::<u64>() + tokens.capacity() * size_of::<i32>()
+            }
         }
     }
 
@@ -200,4 +211,11 @@ impl Column {
             self.kind.name()
         )
     }
+}
+
+/// One of many lists that lie end to end.
+fn list<'a, T>(ends: &[u64], items: &'a [T], index: SampleIndex) -> &'a [T] {
+    let index = index as usize;
+    let start = index.checked_sub(1).map_or(0, |before| ends[before]);
+    &items[start as usize..ends[index] as usize]
 }

@@ -245,7 +245,8 @@ impl CatalogError {
             Self::DuplicateColumn { .. } => "rename one of the two columns",
             Self::Cell { source, .. } => return source.hint(),
             Self::DuplicateKey { .. } => {
-                "keep one of the two, or add a column named `key` with a different value in each row"
+                "keep one of the two, or add a column named `key` with a different value in each row; samples of one \
+                 file have an `offset`"
             }
             Self::TooManyRows { .. } | Self::LineTooLong { .. } | Self::TooManyColumns { .. } => {
                 "raise the daemon's catalogue limits if this is meant"

@@ -80,6 +80,20 @@ pub enum CellFault {
         /// Numbers allowed.
         max: u32,
     },
+    /// A token that is fractional, or no 32-bit integer.
+    #[error("the token {value}")]
+    NoToken {
+        /// What is there.
+        value: String,
+    },
+    /// More tokens than the limit.
+    #[error("{len} tokens, the limit is {max}")]
+    TooManyTokens {
+        /// Tokens in it.
+        len: usize,
+        /// Tokens allowed.
+        max: u32,
+    },
     /// A multi-hot index that is negative, fractional, or not below the number of classes.
     #[error("class {index} of {classes}")]
     NoSuchClass {
@@ -135,7 +149,11 @@ impl CellFault {
             Self::Missing => "fill the value in, or leave the row out",
             Self::WrongType { .. } => "mend the value, or name another kind for the column",
             Self::TooLarge { .. } | Self::NotUtf8 => return None,
-            Self::Ragged { .. } => "make all vectors of the column as long as the first, or as the kind says",
+            Self::Ragged { .. } => {
+                "make all vectors of the column as long as the first, or as the kind says; lists of tokens need the \
+                 kind `tokens`"
+            }
+            Self::NoToken { .. } => "tokens are whole numbers from -2147483648 to 2147483647",
             Self::NoSuchClass { .. } => {
                 "indexes count from 0; raise the number of classes if this one exists"
             }
@@ -143,7 +161,7 @@ impl CellFault {
             Self::Climbs { .. } | Self::OutsideRoot { .. } => "choose a root that holds all the files",
             Self::BadPath { .. } => "name a file beneath the root",
             Self::NoRoot => "give the root that the paths are relative to; \"/\" where they are absolute",
-            Self::VectorTooLong { .. } | Self::TextTooLong { .. } => {
+            Self::VectorTooLong { .. } | Self::TextTooLong { .. } | Self::TooManyTokens { .. } => {
                 "raise the daemon's catalogue limits if this is meant"
             }
         };

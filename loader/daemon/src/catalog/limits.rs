@@ -15,6 +15,8 @@ pub struct CatalogLimits {
     pub text_bytes_max: usize,
     /// Numbers in one vector, and classes of a multi-hot column.
     pub vector_len_max: u32,
+    /// Tokens of one sample.
+    pub tokens_max: u32,
     /// Directories that are listed at once; a network file system answers many askers better than one.
     pub scan_threads: NonZeroUsize,
 }
@@ -27,6 +29,7 @@ impl Default for CatalogLimits {
             columns_max: 1024,
             text_bytes_max: 1 << 20,
             vector_len_max: 1 << 20,
+            tokens_max: 1 << 24,
             scan_threads: NonZeroUsize::new(8).expect("eight is not zero"),
         }
     }

@@ -12,13 +12,15 @@ use crate::storage::Root;
 
 /// A column of this name holds the keys, whatever else there is.
 const KEY_COLUMN: &str = "key";
+/// A whole number of this name says where in its file a sample begins, and is part of its key.
+const OFFSET_COLUMN: &str = "offset";
 
 /// Samples and their columns.
 #[derive(Debug)]
 pub struct Snapshot {
     columns: Vec<Column>,
     rows: usize,
-    key: Option<usize>,
+    key: Option<Key>,
     class_map: Option<ClassMap>,
     root: Option<Arc<Root>>,
     id: [u8; 32],
@@ -35,11 +37,11 @@ impl Snapshot {
         let rows = columns.first().map_or(0, Column::len);
         let key = key_column(&columns);
         if let Some(key) = key
-            && let Some((first, second)) = first_duplicate(&columns[key], rows)
+            && let Some((first, second)) = first_duplicate(&columns, key, rows)
         {
-            return Err(duplicate(first, second, &key_of(&columns[key], second)));
+            return Err(duplicate(first, second, &key.of(&columns, second)));
         }
-        let id = content_id(&columns, key, class_map.as_ref());
+        let id = content_id(&columns, key.map(|key| key.column), class_map.as_ref());
         Ok(Self { columns, rows, key, class_map, root, id })
     }
 
@@ -59,10 +61,11 @@ impl Snapshot {
         self.id
     }
 
-    /// What a sample is called as the set grows: the column `key`, else the first path, else its number.
+    /// What a sample is called as the set grows: the column `key`, else the first path, with `@` and the column `offset`
+    /// where there is such a column of whole numbers, else its number.
     pub fn key(&self, index: SampleIndex) -> Cow<'_, [u8]> {
         match self.key {
-            Some(column) => key_of(&self.columns[column], index as usize),
+            Some(key) => key.of(&self.columns, index as usize),
             None => Cow::Owned(index.to_string().into_bytes()),
         }
     }
@@ -93,29 +96,46 @@ impl Snapshot {
     }
 }
 
-fn key_column(columns: &[Column]) -> Option<usize> {
+/// What samples are called by.
+#[derive(Debug, Clone, Copy)]
+struct Key {
+    column: usize,
+    /// Of where many samples lie in one file.
+    offset: Option<usize>,
+}
+
+impl Key {
+    fn of(self, columns: &[Column], row: usize) -> Cow<'_, [u8]> {
+        let int = |column: usize| columns[column].int(row as u64).to_string().into_bytes();
+        match (columns[self.column].bytes(row), self.offset) {
+            (Some(bytes), None) => Cow::Borrowed(bytes),
+            (Some(bytes), Some(offset)) => Cow::Owned([bytes, b"@", &int(offset)].concat()),
+            (None, _) => Cow::Owned(int(self.column)),
+        }
+    }
+}
+
+fn key_column(columns: &[Column]) -> Option<Key> {
     let can_be_key =
         |column: &Column| matches!(column.kind, ColumnKind::Text | ColumnKind::Path | ColumnKind::Int);
     let named = columns.iter().position(|column| column.name == KEY_COLUMN && can_be_key(column));
-    named.or_else(|| columns.iter().position(|column| column.kind == ColumnKind::Path))
-}
-
-fn key_of(column: &Column, row: usize) -> Cow<'_, [u8]> {
-    match column.bytes(row) {
-        Some(bytes) => Cow::Borrowed(bytes),
-        None => Cow::Owned(column.int(row as u64).to_string().into_bytes()),
-    }
+    let path = || columns.iter().position(|column| column.kind == ColumnKind::Path);
+    let offset =
+        || columns.iter().position(|column| column.name == OFFSET_COLUMN && column.kind == ColumnKind::Int);
+    let named = named.map(|column| Key { column, offset: None });
+    named.or_else(|| path().map(|column| Key { column, offset: offset() }))
 }
 
 /// The first row, in order, whose key has come before, and where it came.
 ///
 /// Sorts hashes: 16 bytes a row for a moment, where a map of keys would take five times as much.
-fn first_duplicate(column: &Column, rows: usize) -> Option<(usize, usize)> {
-    let mut hashes: Vec<(u64, usize)> = (0..rows).map(|row| (hash(&key_of(column, row)), row)).collect();
+fn first_duplicate(columns: &[Column], key: Key, rows: usize) -> Option<(usize, usize)> {
+    let key_of = |row| key.of(columns, row);
+    let mut hashes: Vec<(u64, usize)> = (0..rows).map(|row| (hash(&key_of(row)), row)).collect();
     hashes.sort_unstable();
     let mut found: Option<(usize, usize)> = None;
     for group in hashes.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() > 1) {
-        let mut keys: Vec<_> = group.iter().map(|&(_, row)| (key_of(column, row), row)).collect();
+        let mut keys: Vec<_> = group.iter().map(|&(_, row)| (key_of(row), row)).collect();
         keys.sort();
         for pair in keys.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
             let (first, second) = (pair[0].1, pair[1].1);
@@ -169,6 +189,10 @@ fn hash_values(hasher: &mut blake3::Hasher, column: &Column) {
             words(hasher, indexes.iter().map(|&index| u64::from(index)));
         }
         (Values::MultiHot { .. }, _) => unreachable!("kind and values agree"),
+        (Values::Tokens { ends, tokens }, _) => {
+            words(hasher, ends.iter().copied());
+            words(hasher, tokens.iter().map(|&token| token as u64));
+        }
     }
 }
 

@@ -153,8 +153,14 @@ impl Described {
     }
 
     fn spec(&self) -> Result<ColumnSpec, String> {
-        let plain =
-            [ColumnKind::Path, ColumnKind::Int, ColumnKind::Float, ColumnKind::Weight, ColumnKind::Text];
+        let plain = [
+            ColumnKind::Path,
+            ColumnKind::Int,
+            ColumnKind::Float,
+            ColumnKind::Weight,
+            ColumnKind::Text,
+            ColumnKind::Tokens,
+        ];
         let kind = match (self.size, plain.into_iter().find(|kind| kind.name() == self.kind)) {
             (None, Some(kind)) => kind,
             (Some(len), None) if self.kind == (ColumnKind::FloatVector { len: None }).name() => {

@@ -1,4 +1,4 @@
-//! Encoded bytes to pixels in a reused buffer: pure, without IO, one file a format.
+//! Encoded bytes to pixels in a reused buffer, and stored tokens to their place: pure, without IO, one file a format.
 //!
 //! Every image comes out as RGB8, whatever it is stored as (what torchvision's `default_loader` and Pillow's
 //! `convert("RGB")` give). A verdict on an image depends only on its complete bytes and on [`ImageLimits`].
@@ -7,6 +7,7 @@ mod error;
 mod jpeg;
 mod png;
 mod sniff;
+pub mod tokens;
 
 use std::fmt;
 

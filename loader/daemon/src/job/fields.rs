@@ -3,9 +3,11 @@
 use forebay_plan::{MemoryOrder, TensorSpec};
 use forebay_proto::v1;
 
+use super::rows::PartPlan;
 use super::stored::StoredBytes;
-use super::tensor_to_proto;
+use super::tokens::{PackedIds, TokensMaker};
 use super::values::ValueMaker;
+use super::{Job, tensor_to_proto};
 use crate::catalog::Snapshot;
 use crate::transform::ImagePipeline;
 
@@ -34,6 +36,15 @@ pub enum FieldMaker {
     Value(ValueMaker),
     /// The number of the sample's source.
     Source,
+    /// Tokens of a column or a file.
+    Tokens(TokensMaker),
+    /// How many tokens of the row a field has that are no padding, int32. `tokens`: the number of that field.
+    Length {
+        /// Among the job's fields.
+        tokens: usize,
+    },
+    /// What the parts of a packed row say of its tokens.
+    Packed(PackedIds),
 }
 
 impl FieldMaker {
@@ -41,15 +52,40 @@ impl FieldMaker {
     pub fn path_column(&self) -> Option<usize> {
         match self {
             Self::Image { column, .. } | Self::Stored(StoredBytes { column, .. }) => Some(*column),
-            Self::Value(_) | Self::Source => None,
+            Self::Tokens(tokens) => tokens.reads().then(|| tokens.column()),
+            Self::Value(_) | Self::Source | Self::Length { .. } | Self::Packed(_) => None,
         }
     }
 
     /// `(offset_bytes, len_bytes)` of what must be read of a sample's file; all of it where absent.
-    pub fn extent(&self, snapshot: &Snapshot, sample: u64) -> Option<(u64, u64)> {
+    ///
+    /// * `row_bytes`: of the field's range.
+    pub fn extent(&self, snapshot: &Snapshot, sample: u64, row_bytes: u64) -> Option<(u64, u64)> {
         match self {
             Self::Stored(stored) => stored.extent_of(snapshot, sample),
-            Self::Image { .. } | Self::Value(_) | Self::Source => None,
+            Self::Tokens(tokens) => tokens.extent(snapshot, sample, row_bytes),
+            Self::Image { .. } | Self::Value(_) | Self::Source | Self::Length { .. } | Self::Packed(_) => {
+                None
+            }
+        }
+    }
+
+    /// The same for a part of a packed row.
+    pub fn extent_of_part(&self, job: &Job, part: &PartPlan) -> Option<(u64, u64)> {
+        match self {
+            Self::Tokens(tokens) => tokens.extent_of_part(job, part),
+            _ => unreachable!("packed rows are made of tokens alone"),
+        }
+    }
+
+    /// Writes what stands in the place of a corrupt sample: zeros, or padding where there are tokens.
+    pub fn blank(&self, target: &mut [u8]) {
+        match self {
+            Self::Tokens(tokens) => tokens.pad(target),
+            Self::Packed(ids) => ids.write(&[], target),
+            Self::Image { .. } | Self::Stored(_) | Self::Value(_) | Self::Source | Self::Length { .. } => {
+                target.fill(0);
+            }
         }
     }
 
@@ -69,7 +105,7 @@ impl FieldPlan {
     pub fn views(&self) -> u32 {
         match self.makers[0] {
             FieldMaker::Image { views, .. } => views,
-            FieldMaker::Stored(_) | FieldMaker::Value(_) | FieldMaker::Source => 1,
+            _ => 1,
         }
     }
 

@@ -14,6 +14,7 @@ pub fn check(spec: &v1::JobSpec) -> Result<(), Fault> {
     for field in &spec.fields {
         known::<v1::Decode>("decode", field.decode)?;
         known::<v1::DType>("dtype", field.dtype)?;
+        known::<v1::DType>("stored_dtype", field.stored_dtype)?;
         known::<v1::MemoryOrder>("memory_order", field.memory_order)?;
     }
     if let Some(order) = &spec.order {

@@ -9,6 +9,8 @@ mod parts;
 mod rows;
 mod spec;
 mod stored;
+mod token_fields;
+mod tokens;
 mod values;
 
 use std::sync::{Arc, Mutex};
@@ -24,6 +26,7 @@ pub use order::JobOrder;
 pub use rows::{BatchRows, EpochRows, PartPlan, RowPlan, RowWalker};
 pub use spec::{BadSample, Policy, check_job_id, resolve, resolve_all};
 pub use stored::{StoredBytes, stored};
+pub use tokens::{PackedIds, TokenFile, TokensMaker};
 
 use crate::catalog::Snapshot;
 use crate::error::Fault;
@@ -148,7 +151,7 @@ impl Job {
         self.fields.iter().filter(|field| field.makers[0].reads()).count()
     }
 
-    /// The job for the wire.
+    /// The job for the wire, with the rows of its first epoch.
     pub fn to_proto(&self) -> v1::Job {
         v1::Job {
             job_id: self.id.clone(),
@@ -167,6 +170,7 @@ impl Job {
             pinned: false,
             epoch_pinned: false,
             epoch: 0,
+            epochs_differ: self.order.epochs_differ(),
         }
     }
 }

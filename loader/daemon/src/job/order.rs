@@ -99,7 +99,12 @@ impl JobOrder {
 
     /// Whether an epoch is made without reading lengths.
     pub fn epochs_are_cheap(&self) -> bool {
-        !matches!(self, Self::Windowed { table: None, .. })
+        !self.epochs_differ()
+    }
+
+    /// Whether windows are cut anew each epoch, into as many rows as it then gives.
+    pub fn epochs_differ(&self) -> bool {
+        matches!(self, Self::Windowed { table: None, .. })
     }
 
     /// Tokens of a packed row; `None` where rows are not packed.
@@ -109,6 +114,30 @@ impl JobOrder {
                 lengths: Lengths { grouping: Grouping::Packed { capacity, .. }, .. }, ..
             } => Some(*capacity),
             _ => None,
+        }
+    }
+
+    /// The most documents, or pieces of them, in a packed row; `None` where rows are not packed.
+    pub fn documents_max(&self) -> Option<u32> {
+        match self {
+            Self::Windowed {
+                lengths: Lengths { grouping: Grouping::Packed { capacity, documents_max, .. }, .. },
+                ..
+            } => Some(*documents_max.min(capacity)),
+            _ => None,
+        }
+    }
+
+    /// The length of a sample by which rows are made; `None` where they are made without lengths.
+    pub fn length(&self, pick: Pick) -> Option<u32> {
+        self.length_at(pick.source as usize, pick.sample.0)
+    }
+
+    /// The same by the numbers of source and sample.
+    pub fn length_at(&self, source: usize, sample: u64) -> Option<u32> {
+        match self {
+            Self::Windowed { lengths, .. } => Some(lengths.of[source][sample as usize]),
+            Self::Plain(_) | Self::Batches(..) => None,
         }
     }
 
@@ -369,7 +398,10 @@ fn windowed(order: Order, wire: &v1::Windows, sources: &[JobSource]) -> Result<J
         }
         Some(windows::Grouping::Packed(packed)) => {
             let long = if packed.fail_on_long { Long::Fail } else { Long::Split };
-            (Grouping::Packed { capacity: packed.capacity, long }, 1)
+            // Each document has a token, so that more documents than tokens bind nothing.
+            let binds = (1..packed.capacity).contains(&packed.documents_max);
+            let documents_max = if binds { packed.documents_max } else { u32::MAX };
+            (Grouping::Packed { capacity: packed.capacity, long, documents_max }, 1)
         }
         Some(windows::Grouping::Budgeted(budget)) => {
             let samples_max = budget.samples_max.min(BATCH_SAMPLES_MAX);
@@ -384,7 +416,7 @@ fn windowed(order: Order, wire: &v1::Windows, sources: &[JobSource]) -> Result<J
         let message = format!("windows over an epoch of {} rows, at most {WINDOWED_ROWS_MAX}", order.rows(0));
         return Err(Fault::invalid(message).hint("make the epoch shorter: set its rows"));
     }
-    let column = |source| whole_numbers(source, &wire.length_column, "lengths").map(Vec::into_boxed_slice);
+    let column = |source| lengths(source, &wire.length_column).map(Vec::into_boxed_slice);
     let of = sources.iter().map(column).collect::<Result<Vec<_>, _>>()?;
     let digests = of.iter().map(|lengths| column_digest(lengths));
     let named = digests
@@ -402,6 +434,16 @@ fn windowed(order: Order, wire: &v1::Windows, sources: &[JobSource]) -> Result<J
     let table = windowed.table(0, |pick| lengths.of(pick)).map_err(|e| invalid(&e))?;
     let table = (compose == Compose::Once).then_some(table);
     Ok(JobOrder::Windowed { windowed, lengths, table })
+}
+
+/// A column of lengths, or the lengths of a column of token lists.
+fn lengths(source: &JobSource, name: &str) -> Result<Vec<u32>, Fault> {
+    match source.snapshot.column(name) {
+        Some(column) if column.kind() == ColumnKind::Tokens => {
+            Ok((0..source.snapshot.len()).map(|row| column.tokens(row).len() as u32).collect())
+        }
+        _ => whole_numbers(source, name, "lengths"),
+    }
 }
 
 /// A column of whole numbers from 0 to 2^32 - 1.

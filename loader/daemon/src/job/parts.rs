@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use forebay_plan::orders::Order;
 use forebay_plan::{CONTENT_PARTS_BYTES_MAX, ORDER_PARTS_BYTES_MAX, ORDER_VERSION, Part, Parts};
-use forebay_proto::v1::{self, transform::Op};
+use forebay_proto::v1::{self, transform::Op, windows};
 use prost::Message as _;
 
 use super::digest::NUMERICS_ID;
@@ -33,7 +33,11 @@ pub fn of_order(order: &JobOrder, spec: Option<&v1::JobSpec>) -> Parts {
 
 /// An order as a person would say it.
 fn words(order: &JobOrder, given: &v1::Order, sources: &[v1::Source]) -> String {
-    let mut words = order.name().to_owned();
+    let mut words = match order {
+        JobOrder::Windowed { windowed, .. } => windowed.order().name(),
+        _ => order.name(),
+    }
+    .to_owned();
     if given.sampler() == v1::Sampler::Mixture {
         let shares = given.phases.first().map(|phase| phase.shares.as_slice()).unwrap_or_default();
         let share = |(index, source): (usize, &v1::Source)| {
@@ -48,7 +52,17 @@ fn words(order: &JobOrder, given: &v1::Order, sources: &[v1::Source]) -> String 
     if let Some(repeat) = given.repeat {
         words = format!("{words} {} times", repeat.times);
     }
-    words
+    words + &given.windows.as_ref().map(windows).unwrap_or_default()
+}
+
+fn windows(given: &v1::Windows) -> String {
+    let how = match &given.grouping {
+        Some(windows::Grouping::Packed(packed)) => format!("packed to {}", packed.capacity),
+        Some(windows::Grouping::Bucketed(bucketed)) => format!("{} rows a bucket", bucketed.batch_rows),
+        Some(windows::Grouping::Budgeted(budget)) => format!("{} tokens a batch", budget.tokens),
+        None => return String::new(),
+    };
+    format!(", {how} by {}", given.length_column)
 }
 
 /// The parts of a content. `fields`: every default filled in.
@@ -77,18 +91,46 @@ fn text(field: &v1::Field) -> String {
     if field.decode() == v1::Decode::Value {
         pieces.push("value".to_owned());
     }
+    pieces.extend(about_tokens(field));
     pieces.extend(field.transforms.iter().filter_map(|transform| transform.op.as_ref()).map(operation));
     if field.views > 1 {
         pieces.push(format!("{} views", field.views));
     }
     if field.dtype() != v1::DType::DtypeUnspecified {
-        pieces.push(field.dtype().as_str_name().trim_start_matches("DTYPE_").to_lowercase());
+        pieces.push(dtype_name(field.dtype()));
     }
     if field.decode() == v1::Decode::Image {
         let row_major = field.memory_order() == v1::MemoryOrder::RowMajor;
         pieces.push(if row_major { "channels first" } else { "channels last" }.to_owned());
     }
     pieces.join("; ")
+}
+
+/// What a field of tokens says, or the name of one about them.
+fn about_tokens(field: &v1::Field) -> Vec<String> {
+    use v1::Decode::{Boundaries, Length, PositionIds, SegmentIds, Tokens};
+    let decode = field.decode();
+    let name = |text: &str| text.trim_start_matches("DECODE_").to_lowercase().replace('_', " ");
+    if !matches!(decode, Tokens | Length | PositionIds | SegmentIds | Boundaries) {
+        return Vec::new();
+    }
+    let mut pieces = vec![name(decode.as_str_name())];
+    if field.stored_dtype() != v1::DType::DtypeUnspecified {
+        pieces.push(format!("stored {}", dtype_name(field.stored_dtype())));
+    }
+    if !field.offset_column.is_empty() {
+        pieces.push(format!("offset {}, length {}", field.offset_column, field.length_column));
+    }
+    if field.capacity > 0 {
+        pieces.push(format!("capacity {}", field.capacity));
+    }
+    pieces.extend(field.fail_on_long.then(|| "long ones fail".to_owned()));
+    pieces.extend((field.pad != 0).then(|| format!("pad {}", field.pad)));
+    pieces
+}
+
+fn dtype_name(dtype: v1::DType) -> String {
+    dtype.as_str_name().trim_start_matches("DTYPE_").to_lowercase()
 }
 
 fn operation(op: &Op) -> String {

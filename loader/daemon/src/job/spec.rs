@@ -9,7 +9,8 @@ use forebay_proto::v1::{self, transform::Op};
 use super::classes::{CLASS_COLUMN, Classes};
 use super::digest::content_digest;
 use super::fields::{FieldMaker, FieldPlan};
-use super::order::order;
+use super::order::{JobOrder, order};
+use super::token_fields::{is_of_tokens, no_token_settings, packed_can_do, plan_tokens};
 use super::values::ValueMaker;
 use super::{Job, JobSource, VALID, known, parts};
 use crate::catalog::{Column, ColumnKind, Snapshot};
@@ -78,7 +79,8 @@ pub fn resolve_all(spec: &v1::JobSpec, snapshots: Vec<Arc<Snapshot>>) -> Result<
     let bad_sample = bad_sample(spec.on_bad_sample.as_ref());
     let named = fields_or_default(&spec.fields, &sources[0].snapshot)?;
     let classes = Classes::of(&sources);
-    let (filled, fields) = plan_fields(&named, &sources, &classes)?;
+    let (filled, fields) = plan_fields(&named, &sources, &order, &classes)?;
+    packed_can_do(&order, bad_sample.policy)?;
     let ids: Vec<_> = sources.iter().map(|source| Digest::from_bytes(source.snapshot.id())).collect();
     let (order_digest, content_digest) = (order.digest(&ids)?, content_digest(&filled, &bad_sample));
     let (order_parts, content_parts) =
@@ -168,6 +170,7 @@ fn fields_or_default(fields: &[v1::Field], snapshot: &Snapshot) -> Result<Vec<v1
 fn plan_fields(
     fields: &[v1::Field],
     sources: &[JobSource],
+    order: &JobOrder,
     classes: &Classes,
 ) -> Result<(Vec<v1::Field>, Vec<FieldPlan>), Fault> {
     let mut filled = Vec::new();
@@ -180,7 +183,7 @@ fn plan_fields(
             let message = format!("field name {:?} is empty, reserved or given twice", truncate(&field.name));
             return Err(Fault::invalid(message).hint("give each field a name of its own; `valid` is ours"));
         }
-        let (field, plan) = plan_of_all(field, sources, classes)?;
+        let (field, plan) = plan_of_all(field, fields, sources, order, classes)?;
         filled.push(field);
         plans.push(plan);
     }
@@ -190,12 +193,17 @@ fn plan_fields(
 /// A field over all sources, which must agree on what it is.
 fn plan_of_all(
     given: &v1::Field,
+    all: &[v1::Field],
     sources: &[JobSource],
+    order: &JobOrder,
     classes: &Classes,
 ) -> Result<(v1::Field, FieldPlan), Fault> {
     let mut plans = Vec::new();
     for (index, source) in sources.iter().enumerate() {
-        let plan = plan_field(given, source, classes.relabel(index));
+        let plan = match decode_of(given, &source.snapshot) {
+            decode if is_of_tokens(decode) => plan_tokens(given, decode, all, source, index, order),
+            _ => plan_field(given, source, order, classes.relabel(index)),
+        };
         plans.push(plan.map_err(|fault| match sources.len() {
             1 => fault,
             _ => fault.context(format!("source {}", source.name)),
@@ -224,9 +232,10 @@ fn plan_of_all(
     Ok((filled, FieldPlan { spec, makers }))
 }
 
-/// Widens a text to the longest of all sources; anything else must be the same.
+/// Widens texts and tokens to the longest of all sources; anything else must be the same.
 fn merge(spec: &mut TensorSpec, other: &TensorSpec, maker: &FieldMaker) -> bool {
-    if matches!(maker, FieldMaker::Value(value) if value.is_text()) {
+    let is_text = matches!(maker, FieldMaker::Value(value) if value.is_text());
+    if is_text || matches!(maker, FieldMaker::Tokens(_)) {
         let longest = spec.dims.iter().max().max(other.dims.iter().max()).copied();
         spec.dims = longest.into_iter().collect();
         return spec.dtype == other.dtype;
@@ -234,30 +243,57 @@ fn merge(spec: &mut TensorSpec, other: &TensorSpec, maker: &FieldMaker) -> bool 
     spec == other
 }
 
-type Planned = (v1::Field, TensorSpec, FieldMaker);
+pub(super) type Planned = (v1::Field, TensorSpec, FieldMaker);
 
-fn plan_field(given: &v1::Field, source: &JobSource, relabel: Option<Arc<[i64]>>) -> Result<Planned, Fault> {
-    let snapshot = &source.snapshot;
-    let mut field = given.clone();
-    field.views = views(&field)?;
-    if field.decode() == v1::Decode::Source {
-        return source_field(field);
+/// What is done with a field's column, where the field does not say it.
+pub(super) fn decode_of(field: &v1::Field, snapshot: &Snapshot) -> v1::Decode {
+    let decode = field.decode();
+    if decode != v1::Decode::Unspecified {
+        return decode;
     }
+    let name = if field.column.is_empty() { &field.name } else { &field.column };
+    match snapshot.column(name).map(Column::kind) {
+        Some(ColumnKind::Path) => v1::Decode::Image,
+        Some(ColumnKind::Tokens) => v1::Decode::Tokens,
+        _ => v1::Decode::Value,
+    }
+}
+
+/// The number of a field's column, its name written into the field.
+pub(super) fn column_of(field: &mut v1::Field, snapshot: &Snapshot) -> Result<usize, Fault> {
     if field.column.is_empty() {
         field.column.clone_from(&field.name);
     }
     let index = snapshot.columns().iter().position(|column| column.name() == field.column);
-    let index = index.ok_or_else(|| {
+    index.ok_or_else(|| {
         let names: Vec<_> = snapshot.columns().iter().map(Column::name).collect();
         Fault::invalid(format!("field {}: no column {:?}", field.name, truncate(&field.column)))
             .hint(format!("the source has the columns {}", names.join(", ")))
-    })?;
+    })
+}
+
+fn plan_field(
+    given: &v1::Field,
+    source: &JobSource,
+    order: &JobOrder,
+    relabel: Option<Arc<[i64]>>,
+) -> Result<Planned, Fault> {
+    let snapshot = &source.snapshot;
+    let mut field = given.clone();
+    if order.packed_capacity().is_some() {
+        let message = format!("field {}: a packed row holds several samples and no one's value", field.name);
+        return Err(Fault::invalid(message).hint(
+            "leave it out: of packed rows there are tokens, length, position ids, segment ids, boundaries",
+        ));
+    }
+    no_token_settings(&field)?;
+    field.views = views(&field)?;
+    if field.decode() == v1::Decode::Source {
+        return source_field(field);
+    }
+    let index = column_of(&mut field, snapshot)?;
     let is_path = snapshot.columns()[index].kind() == ColumnKind::Path;
-    let decode = match field.decode() {
-        v1::Decode::Unspecified if is_path => v1::Decode::Image,
-        v1::Decode::Unspecified => v1::Decode::Value,
-        other => other,
-    };
+    let decode = decode_of(&field, snapshot);
     field.set_decode(decode);
     match decode {
         v1::Decode::Image if is_path => image_field(field, index),
@@ -290,7 +326,7 @@ fn source_field(mut field: v1::Field) -> Result<Planned, Fault> {
 }
 
 /// None said is one. More than the most is refused before anything is sized by it.
-fn views(field: &v1::Field) -> Result<u32, Fault> {
+pub(super) fn views(field: &v1::Field) -> Result<u32, Fault> {
     let views = field.views.max(1);
     if views <= VIEWS_MAX {
         return Ok(views);
@@ -299,7 +335,7 @@ fn views(field: &v1::Field) -> Result<u32, Fault> {
 }
 
 /// What is no image draws nothing, so its views would all be the same.
-fn only_one_view(field: &v1::Field) -> Result<(), Fault> {
+pub(super) fn only_one_view(field: &v1::Field) -> Result<(), Fault> {
     if field.views == 1 {
         return Ok(());
     }
@@ -362,7 +398,7 @@ fn image_field(mut field: v1::Field, column: usize) -> Result<Planned, Fault> {
     Ok((field, spec, FieldMaker::Image { column, pipeline, views }))
 }
 
-fn dtype(field: &v1::Field) -> Result<Option<DType>, Fault> {
+pub(super) fn dtype(field: &v1::Field) -> Result<Option<DType>, Fault> {
     Ok(Some(match field.dtype() {
         v1::DType::DtypeUnspecified => return Ok(None),
         v1::DType::DtypeUint8 | v1::DType::DtypeUtf8 => DType::U8,

@@ -113,6 +113,10 @@ fn natural(column: &Column, name: &str) -> Result<(Shape, DType, Vec<u32>), Faul
         }
         ColumnKind::MultiHot { classes } => (Shape::MultiHot, DType::F32, vec![classes]),
         ColumnKind::Text => (Shape::Text, DType::U8, vec![column.text_bytes_max().max(1) as u32]),
+        ColumnKind::Tokens => {
+            let fault = Fault::invalid(format!("field {name}: lists of tokens are no value of one shape"));
+            return Err(fault.hint("decode the column as tokens"));
+        }
         ColumnKind::Path => {
             let fault = Fault::unimplemented("decode RAW")
                 .context(format!("field {name}: a path column holds files"));

@@ -261,6 +261,7 @@ fn column(column: &v1::Column) -> Result<catalog::ColumnSpec, Fault> {
         }
         v1::ColumnKind::Weight => ColumnKind::Weight,
         v1::ColumnKind::Text => ColumnKind::Text,
+        v1::ColumnKind::Tokens => ColumnKind::Tokens,
     };
     Ok(catalog::ColumnSpec { name: column.name.clone(), kind })
 }

@@ -9,7 +9,7 @@ use forebay_arena::SampleMut;
 use forebay_plan::orders::Pick;
 use forebay_plan::{ContentRow, RowRng};
 
-use super::{Pool, PoolOptions, Task};
+use super::{Pool, PoolOptions, Task, pack};
 use crate::buffer::grown;
 use crate::decode::ImageDecoder;
 use crate::error::{Fault, Kind, with_causes};
@@ -139,6 +139,11 @@ impl Bench {
         task.work.counters.history.samples.offer(took, |us| task.slow(us, buf.bytes.len() as u64));
         match made {
             Ok(Ok(())) => {
+                if task.next_part() {
+                    // Still inside of what it holds of the budget: one part's bytes at a time.
+                    task.earlier.drain(..).for_each(|buf| pool.buffers.put(buf));
+                    return pool.read(task, buf);
+                }
                 let planned = task.work.planned(task.sample.index());
                 if task.attempt > 0 {
                     add(&task.work.counters.substituted, 1);
@@ -163,6 +168,9 @@ impl Bench {
     }
 
     fn fields(&mut self, task: &mut Task, last: &ReadBuf) -> Result<(), SampleError> {
+        if task.work.job.order.packed_capacity().is_some() {
+            return self.part(task, last);
+        }
         let work = &task.work;
         let part = work.part(task.sample.index());
         // One draw a view for all spatial fields: each starts from the same generator.
@@ -176,6 +184,21 @@ impl Bench {
             match field.maker(source) {
                 FieldMaker::Value(value) => value.write(work.job.snapshot(source), sample.0, target),
                 FieldMaker::Source => write_source(source, target),
+                FieldMaker::Tokens(tokens) => {
+                    let encoded = tokens.reads().then(|| &task.earlier.get(file).unwrap_or(last).bytes[..]);
+                    file += usize::from(tokens.reads());
+                    let started = Instant::now();
+                    let written = tokens.write(work.job.snapshot(source), sample.0, encoded, target);
+                    self.decode += started.elapsed();
+                    written?;
+                }
+                FieldMaker::Length { tokens } => {
+                    let file = work.job.files_before(*tokens, source);
+                    let encoded = &task.earlier.get(file).unwrap_or(last).bytes;
+                    let count = work.job.tokens_held(*tokens, task.pick, Some(encoded))?;
+                    target.copy_from_slice(&count.to_ne_bytes());
+                }
+                FieldMaker::Packed(_) => unreachable!("it is planned for packed rows alone"),
                 FieldMaker::Stored(_) => {
                     StoredBytes::write(&task.earlier.get(file).unwrap_or(last).bytes, target);
                     file += 1;
@@ -204,15 +227,36 @@ impl Bench {
         Ok(())
     }
 
-    /// Zeros in the place of a corrupt sample.
+    /// One part of a packed row, and behind the last one what else stands in it.
+    fn part(&mut self, task: &mut Task, last: &ReadBuf) -> Result<(), SampleError> {
+        let (started, part, row) = (Instant::now(), task.planned_part(), task.sample.index());
+        let (work, parts) = (&task.work, task.work.rows.parts(row));
+        let files = task.earlier.iter().chain([last]).map(|buf| &buf.bytes[..]);
+        let hash = hashed(work, row, true);
+        let mut packed = pack::Row::new(&work.job, &mut task.sample, &mut task.own, hash.is_some());
+        let written = packed.write_part(&part, task.filled, files);
+        self.decode += started.elapsed();
+        written?;
+        if task.part as usize + 1 == parts.len() {
+            tally(work, row, packed.finish(parts, hash));
+            note(work, row, parts[0].pick, 0, Verdict::Made, Vec::new());
+        }
+        Ok(())
+    }
+
+    /// Zeros, or padding of tokens, in the place of a corrupt sample.
     fn mask(pool: &Arc<Pool>, task: Task, buf: ReadBuf, verdict: Verdict) {
         let Task { work, mut sample, reserved, pick, attempt, earlier, .. } = task;
         add(&work.counters.masked, 1);
-        let mut hash = hashed(&work, sample.index(), false);
-        for index in 0..work.job.fields.len() {
-            let part = sample.part_mut(index);
-            part.fill(0);
-            hash.iter_mut().for_each(|hash| hash.zeros(part.len()));
+        let (mut hash, mut own) = (hashed(&work, sample.index(), false), Vec::new());
+        for (index, field) in work.job.fields.iter().enumerate() {
+            let slot = sample.part_mut(index);
+            field.makers[0].blank(slot);
+            if let Some(hash) = &mut hash {
+                let own = grown(&mut own, slot.len());
+                field.makers[0].blank(own);
+                hash.tensor(own);
+            }
         }
         tally(&work, sample.index(), hash);
         note(&work, sample.index(), pick, attempt, verdict, Vec::new());
@@ -260,10 +304,13 @@ impl Bench {
                 } else {
                     format!("decode sample {key}")
                 };
-                let fault = Fault::new(Kind::Corrupt, reason)
-                    .context(what)
-                    .object(key)
-                    .hint("mend or remove the file, or set on_bad_sample to \"substitute\" or \"mask\"");
+                let fault = Fault::new(Kind::Corrupt, reason).context(what).object(key).hint(
+                    if work.job.order.packed_capacity().is_some() {
+                        "mend or remove the file, or set on_bad_sample to \"mask\""
+                    } else {
+                        "mend or remove the file, or set on_bad_sample to \"substitute\" or \"mask\""
+                    },
+                );
                 let Task { sample, reserved, earlier, .. } = task;
                 work.fail(row, fault);
                 sample.fail();
@@ -274,13 +321,13 @@ impl Bench {
 }
 
 /// What hashes a row's bytes while they are made, where the batch is tallied and the row is one of its epoch.
-fn hashed(work: &BatchWork, row: u32, valid: bool) -> Option<ContentRow> {
+pub(super) fn hashed(work: &BatchWork, row: u32, valid: bool) -> Option<ContentRow> {
     let counts = work.tally.is_some() && work.planned(row).valid;
     counts.then(|| ContentRow::new(place(&work.rows, row), valid))
 }
 
 /// Adds a row whose bytes are all hashed.
-fn tally(work: &BatchWork, row: u32, hash: Option<ContentRow>) {
+pub(super) fn tally(work: &BatchWork, row: u32, hash: Option<ContentRow>) {
     if let (Some(tally), Some(hash)) = (&work.tally, hash) {
         tally.add(&work.job, &work.rows, row, &hash);
     }
@@ -297,15 +344,35 @@ fn note(work: &BatchWork, row: u32, pick: Pick, attempt: u32, verdict: Verdict, 
 pub(super) fn make_without_reading(work: &Arc<BatchWork>, mut sample: SampleMut) {
     let planned = work.planned(sample.index());
     let pick = work.part(sample.index()).pick;
+    if work.job.order.packed_capacity().is_some() {
+        pack::make_of_lists(work, &mut sample);
+    } else {
+        fields_of_columns(work, pick, &mut sample);
+    }
+    note(work, sample.index(), pick, 0, Verdict::Made, Vec::new());
+    finish_sample(work, sample, planned.valid);
+}
+
+/// Writes fields that need no file.
+fn fields_of_columns(work: &BatchWork, pick: Pick, sample: &mut SampleMut) {
+    const CHECKED: &str = "a list in a column was checked when it was loaded";
     let (mut hash, mut own) = (hashed(work, sample.index(), true), Vec::new());
+    let (snapshot, number) = (work.job.snapshot(pick.source), pick.sample.0);
     for (index, field) in work.job.fields.iter().enumerate() {
         let slot = sample.part_mut(index);
         let len_bytes = slot.len();
         let target = if hash.is_some() { grown(&mut own, len_bytes) } else { slot };
         match field.maker(pick.source) {
-            FieldMaker::Value(value) => value.write(work.job.snapshot(pick.source), pick.sample.0, target),
+            FieldMaker::Value(value) => value.write(snapshot, number, target),
             FieldMaker::Source => write_source(pick.source, target),
-            FieldMaker::Image { .. } | FieldMaker::Stored(_) => unreachable!("it reads a file"),
+            FieldMaker::Tokens(tokens) => tokens.write(snapshot, number, None, target).expect(CHECKED),
+            FieldMaker::Length { tokens } => {
+                let count = work.job.tokens_held(*tokens, pick, None).expect(CHECKED);
+                target.copy_from_slice(&count.to_ne_bytes());
+            }
+            FieldMaker::Image { .. } | FieldMaker::Stored(_) | FieldMaker::Packed(_) => {
+                unreachable!("it reads a file, or is of packed rows")
+            }
         }
         if let Some(hash) = &mut hash {
             hash.tensor(&own[..len_bytes]);
@@ -313,8 +380,6 @@ pub(super) fn make_without_reading(work: &Arc<BatchWork>, mut sample: SampleMut)
         }
     }
     tally(work, sample.index(), hash);
-    note(work, sample.index(), pick, 0, Verdict::Made, Vec::new());
-    finish_sample(work, sample, planned.valid);
 }
 
 /// Writes the number of a sample's source over its int64.

@@ -10,7 +10,7 @@ use forebay::catalog::{self, CatalogLimits, SourceSpec};
 use forebay::decode::ImageLimits;
 use forebay::delivery::local::record::{Ready, Release};
 use forebay::error::Fault;
-use forebay::job::{self, Policy};
+use forebay::job::{self, Job, Policy};
 use forebay::prefetch::ReadBudget;
 use forebay::session::{Counters, Outgoing, Session, SessionSpec};
 use forebay::storage::{Engine, Faults, FaultyEngine, MemoryEngine, RetryPolicy};
@@ -87,10 +87,15 @@ impl Node {
     }
 
     fn over(bytes: Vec<Option<Vec<u8>>>, cpu_threads: usize, faults: Faults) -> Self {
-        let (done, completed) = flume::unbounded();
         let files = bytes.len();
         let stored =
             bytes.into_iter().enumerate().filter_map(|(index, bytes)| Some((format!("{index}.png"), bytes?)));
+        Self { files, ..Self::of(stored.collect(), cpu_threads, faults) }
+    }
+
+    /// Over files of any names.
+    pub fn of(stored: Vec<(String, Vec<u8>)>, cpu_threads: usize, faults: Faults) -> Self {
+        let (done, completed) = flume::unbounded();
         let memory: Arc<dyn Engine<_>> = Arc::new(MemoryEngine::new(stored, done.clone()));
         let engine = FaultyEngine::new(memory, faults, done).expect("a thread");
         let options = PoolOptions {
@@ -106,7 +111,7 @@ impl Node {
         };
         let timer = tokio::runtime::Handle::current();
         let pool = Pool::start(Arc::new(engine), &completed, options, timer).expect("threads");
-        Self { pool, root: tempfile::tempdir().expect("a folder"), files }
+        Self { pool, root: tempfile::tempdir().expect("a folder"), files: 0 }
     }
 
     /// Opens a session of the job that `spec` says in the proto's JSON mapping; ROOT and LINES are filled in.
@@ -118,9 +123,15 @@ impl Node {
         let root = Some(self.root.path().to_owned());
         let source = SourceSpec::Records { root, json_lines: lines.into_bytes(), columns: Vec::new() };
         let snapshot = catalog::open(&source, &CatalogLimits::default()).expect("a snapshot");
-        let job = Arc::new(job::resolve(&spec, Arc::new(snapshot)).expect("a job"));
+        self.open_job(&Arc::new(job::resolve(&spec, Arc::new(snapshot)).expect("a job")), open)
+    }
+
+    /// Opens a session of a job.
+    pub fn open_job(&self, job: &Arc<Job>, open: &OpenAs) -> Session {
+        let job = Arc::clone(job);
         let partition = Partition::new(open.partition.0, open.partition.1).expect("a partition");
-        let cut = Cut::new(job.rows, partition, open.rows, open.tail).expect("a cut");
+        let rows = job.epoch(open.cursor.epoch).expect("an epoch").rows();
+        let cut = Cut::new(rows, partition, open.rows, open.tail).expect("a cut");
         let has_valid = open.tail != Tail::Drop || job.bad_sample.policy == Policy::Mask;
         let layout = Arc::new(job.layout(job.order.samples_max(open.rows), has_valid).expect("a layout"));
         let spec = SessionSpec {
@@ -202,7 +213,8 @@ pub fn release(session: &mut Session, ready: &Ready) {
     session.release(&[Release { arena: ready.arena, generation: ready.generation, slot: ready.slot }]);
 }
 
-fn copy(session: &Session, ready: &Ready) -> Copied {
+/// The bytes of a batch's tensors.
+pub fn tensors(session: &Session, ready: &Ready) -> Vec<Vec<u8>> {
     let file = std::fs::File::from(session.arena().fd().try_clone_to_owned().expect("a descriptor"));
     let start = session.arena().geometry().slot_bytes * u64::from(ready.slot);
     let read = |index: usize| {
@@ -211,7 +223,11 @@ fn copy(session: &Session, ready: &Ready) -> Copied {
         file.read_exact_at(&mut bytes, start + tensor.offset_bytes).expect("the arena's bytes");
         bytes
     };
-    let tensors: Vec<_> = (0..ready.tensors.len()).map(read).collect();
+    (0..ready.tensors.len()).map(read).collect()
+}
+
+fn copy(session: &Session, ready: &Ready) -> Copied {
+    let tensors = tensors(session, ready);
     let labels = tensors[1].chunks_exact(8);
     let labels = labels.map(|bytes| i64::from_ne_bytes(bytes.try_into().expect("8 bytes"))).collect();
     let valid = tensors[2..].last().cloned().unwrap_or_default();

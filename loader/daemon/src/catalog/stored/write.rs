@@ -79,7 +79,9 @@ fn field(column: &Column) -> Result<TypePtr, ParquetError> {
         Values::Ints(_) => required(column.name(), Physical::INT64),
         Values::Floats(_) => required(column.name(), Physical::FLOAT),
         Values::Vectors { .. } => list(column.name(), required("element", Physical::FLOAT)?),
-        Values::MultiHot { .. } => list(column.name(), required("element", Physical::INT32)?),
+        Values::MultiHot { .. } | Values::Tokens { .. } => {
+            list(column.name(), required("element", Physical::INT32)?)
+        }
     }
 }
 
@@ -109,10 +111,12 @@ fn write(
         Values::Vectors { len, numbers } => {
             lists(writer.typed::<FloatType>(), rows, |row| numbers[row * len..][..*len].iter().copied())
         }
-        Values::MultiHot { ends, indexes } => lists(writer.typed::<Int32Type>(), rows, |row| {
-            let start = if row == 0 { 0 } else { ends[row - 1] };
-            indexes[start as usize..ends[row] as usize].iter().map(|&index| index as i32)
+        Values::MultiHot { .. } => lists(writer.typed::<Int32Type>(), rows, |row| {
+            column.classes(row as u64).iter().map(|&class| class as i32)
         }),
+        Values::Tokens { .. } => {
+            lists(writer.typed::<Int32Type>(), rows, |row| column.tokens(row as u64).iter().copied())
+        }
     }
 }
 

@@ -37,6 +37,9 @@ fn every_difference_in_content_makes_another_name() {
         id(LIST, &[path.clone(), spec("label", ColumnKind::Text)]),
         id(LIST, &[path.clone(), spec("label", ColumnKind::MultiHot { classes: 3 })]),
         id(LIST, &[path.clone(), spec("label", ColumnKind::MultiHot { classes: 4 })]),
+        id(LIST, &[path.clone(), spec("label", ColumnKind::Tokens)]),
+        id(&LIST.replace(",2", ",2 2"), &[path.clone(), spec("label", ColumnKind::Tokens)]),
+        id(&LIST.replace(",1", ",1 2"), &[path.clone(), spec("label", ColumnKind::Tokens)]),
         id(LIST, &[spec("label", ColumnKind::Int), path]),
     ];
     let distinct: std::collections::HashSet<_> = given.iter().collect();
@@ -51,6 +54,18 @@ fn the_key_is_the_key_column_else_the_first_path_else_the_number() {
     assert_eq!(key("key,path\n7,a\n8,a\n"), "8");
     assert_eq!(key("label,path,mask\n1,a,m\n1,b,m\n"), "b");
     assert_eq!(key("label\n5\n5\n"), "1");
+}
+
+#[test]
+fn samples_of_one_file_are_told_apart_by_their_offset() {
+    let key =
+        |text: &str| String::from_utf8(open_list("l.csv", text, &[]).unwrap().key(1).into_owned()).unwrap();
+    assert_eq!(key("path,offset\nx.bin,0\nx.bin,70\n"), "x.bin@70");
+    assert_eq!(key("path,offset,key\nx.bin,0,a\nx.bin,70,b\n"), "b");
+    assert_eq!(key("path,offset\na,some\nb,text\n"), "b");
+    let twice = "path,offset\nx.bin,0\ny.bin,0\nx.bin,0\n";
+    let error = open_list("list.csv", twice, &[]).unwrap_err();
+    assert!(error.to_string().ends_with("line 4 has the key \"x.bin@0\" of line 2"), "{error}");
 }
 
 #[test]

@@ -175,6 +175,7 @@ fn every_limit_holds() {
         columns_max: 2,
         text_bytes_max: 5,
         vector_len_max: 2,
+        tokens_max: 3,
         ..CatalogLimits::default()
     };
     let open =
@@ -194,6 +195,9 @@ fn every_limit_holds() {
         open("l.csv", "v\n1\n", &[spec("v", ColumnKind::MultiHot { classes: 3 })]),
         "a vector of 3 numbers, the limit is 2",
     );
+    let tokens = [spec("v", ColumnKind::Tokens)];
+    assert!(open("l.csv", "v\n1 2 3\n", &tokens).is_ok());
+    assert_says(open("l.csv", "v\n1 2 3 4\n", &tokens), "4 tokens, the limit is 3");
     let long = "x".repeat(101);
     assert_says(open("l.csv", &format!("t\n{long}\n"), &[]), "l.csv line 2 is longer than 100 bytes");
     assert_says(
@@ -219,4 +223,28 @@ fn a_list_that_is_a_folder_is_an_error_of_its_reading() {
     }
     let error = open_list_at(dir.path(), "l.parquet", &[], &CatalogLimits::default()).unwrap_err();
     assert!(matches!(error, CatalogError::Parquet { .. }), "{error:?}");
+}
+
+#[test]
+fn lists_of_any_length_are_tokens_where_they_are_named_so() {
+    let tokens = [spec("t", ColumnKind::Tokens)];
+    let csv = open_list("l.csv", "t\n1 2 3\n[]\n\"[-100, 2147483647]\"\n", &tokens).unwrap();
+    let json = "{\"t\": [1, 2, 3]}\n{\"t\": []}\n{\"t\": [-100, 2147483647]}\n";
+    let json = open_list("l.jsonl", json, &tokens).unwrap();
+    for snapshot in [&csv, &json] {
+        let column = snapshot.column("t").unwrap();
+        let lists: Vec<_> = (0..3).map(|row| column.tokens(row)).collect();
+        assert_eq!(lists, [&[1, 2, 3][..], &[], &[-100, i32::MAX]]);
+    }
+    assert_eq!(csv.id(), json.id());
+    let wrong = |cell: &str, says: &str| {
+        assert_says(open_list("l.jsonl", format!("{{\"t\": {cell}}}\n"), &tokens), says);
+    };
+    wrong("[1.5]", "line 1, column t: the token 1.5");
+    wrong("[2147483648]", "the token 2147483648");
+    wrong("[-3000000000]", "the token -3000000000");
+    wrong("[1, null]", "found a list of other things than numbers");
+    wrong("7", "expected a list of numbers, found 7");
+    let inferred = open_list("l.jsonl", "{\"t\": [1]}\n{\"t\": [1, 2]}\n", &[]).unwrap_err();
+    assert!(inferred.hint().unwrap().contains("`tokens`"), "{:?}", inferred.hint());
 }

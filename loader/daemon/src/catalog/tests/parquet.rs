@@ -31,11 +31,14 @@ fn a_file_written_by_pandas_with_its_defaults_opens() {
 }
 
 #[test]
-fn lists_of_indexes_can_be_read_as_multi_hot() {
+fn lists_of_indexes_can_be_read_as_multi_hot_or_as_tokens() {
     let columns = [spec("tags", ColumnKind::MultiHot { classes: 4 }), spec("weight", ColumnKind::Weight)];
     let snapshot = open_fixture("ragged.parquet", &columns).unwrap();
     let tags = snapshot.column("tags").unwrap();
     assert_eq!((tags.classes(0), tags.classes(1), tags.classes(2)), (&[0, 3][..], &[][..], &[2][..]));
+    let tokens = open_fixture("ragged.parquet", &[spec("tags", ColumnKind::Tokens)]).unwrap();
+    let tokens = tokens.column("tags").unwrap();
+    assert_eq!((tokens.tokens(0), tokens.tokens(1), tokens.tokens(2)), (&[0, 3][..], &[][..], &[2][..]));
     assert_says(open_fixture("ragged.parquet", &[]), "row 1, column tags: the value is missing");
 }
 

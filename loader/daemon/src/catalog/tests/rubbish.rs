@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::parquet::seeds;
 use super::*;
 
-const KINDS: [ColumnKind; 8] = [
+const KINDS: [ColumnKind; 9] = [
     ColumnKind::Path,
     ColumnKind::Int,
     ColumnKind::Float,
@@ -15,6 +15,7 @@ const KINDS: [ColumnKind; 8] = [
     ColumnKind::MultiHot { classes: 4 },
     ColumnKind::Weight,
     ColumnKind::Text,
+    ColumnKind::Tokens,
 ];
 
 /// Opens the bytes with inferred and with every named kind, and touches all that comes out.
@@ -47,6 +48,7 @@ pub(super) fn touch_value(column: &Column, row: SampleIndex) {
         ColumnKind::FloatVector { len } => assert_eq!(column.vector(row).len(), len.unwrap() as usize),
         ColumnKind::MultiHot { classes } => column.multi_hot(row, &mut vec![0; classes as usize]),
         ColumnKind::Text => drop(column.text(row).to_owned()),
+        ColumnKind::Tokens => drop(column.tokens(row).to_vec()),
     }
 }
 

@@ -10,10 +10,10 @@ use proptest::prelude::*;
 use super::rubbish::{mutate, touch_value};
 use super::*;
 
-const EVERY_KIND: &str = "key,image,label,score,vector,tags,weight,caption\n\
-                          b,./x/1.jpg,-3,0.5,\"1 nan\",\"0 3\",0,\n\
-                          a,x/2.jpg,9223372036854775807,-0,\"-inf 4\",,1e-40,\"drei Äpfel, \"\"rot\"\"\"\n\
-                          c,y.jpg,0,inf,\"5 6\",\"2\",2.5, \n";
+const EVERY_KIND: &str = "key,image,label,score,vector,tags,weight,text,caption\n\
+                          b,./x/1.jpg,-3,0.5,\"1 nan\",\"0 3\",0,7 -100,\n\
+                          a,x/2.jpg,9223372036854775807,-0,\"-inf 4\",,1e-40,[],\"drei Äpfel, \"\"rot\"\"\"\n\
+                          c,y.jpg,0,inf,\"5 6\",\"2\",2.5,2147483647, \n";
 
 fn every_kind() -> Snapshot {
     let columns = [
@@ -24,6 +24,7 @@ fn every_kind() -> Snapshot {
         spec("vector", ColumnKind::FloatVector { len: None }),
         spec("tags", ColumnKind::MultiHot { classes: 4 }),
         spec("weight", ColumnKind::Weight),
+        spec("text", ColumnKind::Tokens),
         spec("caption", ColumnKind::Text),
     ];
     open_list("list.csv", EVERY_KIND, &columns).unwrap()
@@ -57,6 +58,8 @@ fn every_kind_of_column_comes_back_with_the_same_name_and_keys() {
     let read = read(snapshot.to_parquet().unwrap(), &snapshot.digest()).unwrap();
     assert_eq!(read.column("caption").unwrap().text(1), "drei Äpfel, \"rot\"");
     assert_eq!(read.column("tags").unwrap().classes(0), [0, 3]);
+    let text = read.column("text").unwrap();
+    assert_eq!([text.tokens(0), text.tokens(1), text.tokens(2)], [&[7, -100][..], &[], &[i32::MAX]]);
     assert_eq!(read.column("label").unwrap().int(1), i64::MAX);
     assert_eq!(read.column("score").unwrap().float(1).to_bits(), (-0f32).to_bits());
     assert!(read.column("vector").unwrap().vector(0)[1].is_nan());

@@ -101,6 +101,6 @@ fn chosen(job: &Arc<Job>, name: &str) -> Result<Option<usize>, Fault> {
 fn pipeline(job: &Job, field: usize) -> Option<&ImagePipeline> {
     match &job.fields[field].makers[0] {
         FieldMaker::Image { pipeline, .. } => Some(pipeline),
-        FieldMaker::Stored(_) | FieldMaker::Value(_) | FieldMaker::Source => None,
+        _ => None,
     }
 }

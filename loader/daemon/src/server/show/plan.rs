@@ -64,10 +64,12 @@ fn reply(
     let planned = RowWalker::new(Arc::clone(epoch)).plan(range)?;
     let mut told = Vec::with_capacity(planned.len() as usize);
     for row in 0..planned.len() {
-        for part in planned.parts(row) {
-            let standing = Standing::of(job, epoch, planned.row(row), *part, bad);
-            told.push(standing.report(job, epoch, range.epoch, &mut headers));
+        let standing = Standing::of(job, epoch, planned.row(row), planned.part(row), bad);
+        let mut report = standing.report(job, epoch, range.epoch, &mut headers);
+        if job.order.packed_capacity().is_some() {
+            report.parts = rows::parts(job, planned.parts(row));
         }
+        told.push(report);
     }
     let mut head = words::head(job, range, epoch.rows());
     head.extend(caution(job, &told));
@@ -159,7 +161,12 @@ fn values(job: &Job, part: PartPlan) -> Vec<v1::ValueReport> {
                 let text = source.to_string();
                 Some(v1::ValueReport { name: field.spec.name.clone(), text })
             }
-            FieldMaker::Image { .. } | FieldMaker::Stored(_) => None,
+            // What stands in files is not read, and what is made of it is not known.
+            FieldMaker::Image { .. }
+            | FieldMaker::Stored(_)
+            | FieldMaker::Tokens(_)
+            | FieldMaker::Length { .. }
+            | FieldMaker::Packed(_) => None,
         }
     };
     job.fields.iter().filter_map(of).collect()

@@ -9,14 +9,15 @@ use forebay_proto::v1::{self, RowState};
 
 use crate::decode::Rect;
 use crate::error::{Fault, Kind};
-use crate::job::{CLASS_COLUMN, FieldMaker, Job};
+use crate::job::{CLASS_COLUMN, FieldMaker, Job, PartPlan};
 use crate::prefetch::BadRow;
 use crate::server::fetch::Made;
 use crate::trace::{TracedRow, Verdict};
 use crate::transform::Drawn;
 
-/// Numbers of a vector, and characters of a text, that are told.
+/// Numbers of a vector, tokens of a row, and characters of a text, that are told.
 const NUMBERS_TOLD: usize = 8;
+const TOKENS_TOLD: usize = 4;
 const CHARS_TOLD: usize = 120;
 
 /// One report a row, in the order of the batch.
@@ -54,8 +55,20 @@ fn report(made: &Made, file: &File, row: &TracedRow, ledger: &[BadRow]) -> Resul
         values,
         bad: bad(work.range.epoch, planned.position, ledger),
         source: source_name(job, row.pick),
+        parts: if job.order.packed_capacity().is_some() {
+            parts(job, work.rows.parts(row.row))
+        } else {
+            Vec::new()
+        },
         ..Default::default()
     })
+}
+
+/// What a packed row holds, end to end.
+pub fn parts(job: &Job, parts: &[PartPlan]) -> Vec<v1::PartReport> {
+    let report =
+        |part: &PartPlan| v1::PartReport { key: job.key(part.pick), start: part.start, count: part.len };
+    parts.iter().map(report).collect()
 }
 
 /// The corrupt samples that one row met. A row that comes twice in a batch met the same ones twice.
@@ -124,24 +137,24 @@ fn values(made: &Made, file: &File, row: u32) -> Result<Vec<v1::ValueReport>, Fa
     let fields = job.fields.iter().zip(made.layout.tensors());
     let mut told = Vec::new();
     for (field, place) in fields {
-        let is_text = match &field.makers[0] {
-            FieldMaker::Value(value) => Some(value.is_text()),
-            FieldMaker::Source => Some(false),
-            FieldMaker::Image { .. } | FieldMaker::Stored(_) => None,
+        let numbers = |most: usize| move |bytes: &[u8]| numbers(field.spec.dtype, bytes, most);
+        let tell: &dyn Fn(&[u8]) -> String = match &field.makers[0] {
+            FieldMaker::Value(value) if value.is_text() => &text,
+            FieldMaker::Value(_) | FieldMaker::Source | FieldMaker::Length { .. } => &numbers(NUMBERS_TOLD),
+            FieldMaker::Tokens(_) | FieldMaker::Packed(_) => &numbers(TOKENS_TOLD),
+            FieldMaker::Image { .. } | FieldMaker::Stored(_) => continue,
         };
-        if let Some(is_text) = is_text {
-            let mut bytes = vec![0; place.stride_bytes as usize];
-            file.read_exact_at(&mut bytes, place.sample_offset_bytes(row))
-                .map_err(|error| Fault::from_error(Kind::Internal, &error))?;
-            told.push(value(&field.spec, is_text, &bytes));
-        }
+        let mut bytes = vec![0; place.stride_bytes as usize];
+        file.read_exact_at(&mut bytes, place.sample_offset_bytes(row))
+            .map_err(|error| Fault::from_error(Kind::Internal, &error))?;
+        told.push(v1::ValueReport { name: field.spec.name.clone(), text: tell(&bytes) });
     }
     Ok(told)
 }
 
 /// One value from its bytes in a tensor.
 pub fn value(spec: &TensorSpec, is_text: bool, bytes: &[u8]) -> v1::ValueReport {
-    let text = if is_text { text(bytes) } else { numbers(spec.dtype, bytes) };
+    let text = if is_text { text(bytes) } else { numbers(spec.dtype, bytes, NUMBERS_TOLD) };
     v1::ValueReport { name: spec.name.clone(), text }
 }
 
@@ -155,16 +168,15 @@ fn text(bytes: &[u8]) -> String {
     told
 }
 
-/// A number as it is; several in brackets, and of a long vector its first ones and its length.
-fn numbers(dtype: DType, bytes: &[u8]) -> String {
+/// A number as it is; several in brackets, and of a long vector its first `most` and its length.
+fn numbers(dtype: DType, bytes: &[u8], most: usize) -> String {
     let size = dtype.size_bytes() as usize;
     let count = bytes.len() / size;
-    let mut told: Vec<_> =
-        bytes.chunks_exact(size).take(NUMBERS_TOLD).map(|bytes| number(dtype, bytes)).collect();
+    let mut told: Vec<_> = bytes.chunks_exact(size).take(most).map(|bytes| number(dtype, bytes)).collect();
     if count == 1 {
         return told.remove(0);
     }
-    if count > NUMBERS_TOLD {
+    if count > most {
         told.push(format!("... {count} in all"));
     }
     format!("[{}]", told.join(", "))
@@ -189,11 +201,11 @@ mod tests {
 
     #[test]
     fn values_are_told_as_the_type_that_a_trainer_gets() {
-        assert_eq!(numbers(DType::I64, &7_i64.to_ne_bytes()), "7");
-        assert_eq!(numbers(DType::Bool, &[1]), "true");
+        assert_eq!(numbers(DType::I64, &7_i64.to_ne_bytes(), 8), "7");
+        assert_eq!(numbers(DType::Bool, &[1], 8), "true");
         let floats: Vec<u8> = [0.5_f32, -2.0].iter().flat_map(|value| value.to_ne_bytes()).collect();
-        assert_eq!(numbers(DType::F32, &floats), "[0.5, -2]");
-        assert_eq!(numbers(DType::U8, &[1; 20]), "[1, 1, 1, 1, 1, 1, 1, 1, ... 20 in all]");
+        assert_eq!(numbers(DType::F32, &floats, 8), "[0.5, -2]");
+        assert_eq!(numbers(DType::U8, &[1; 20], 4), "[1, 1, 1, 1, ... 20 in all]");
     }
 
     #[test]

@@ -15,6 +15,8 @@ const NOTE_CHARS: usize = 100;
 const VALUES_BELOW: usize = 3;
 /// Views of which the crop is told below a sample.
 const VIEWS_BELOW: usize = 3;
+/// Documents of a packed row that are told.
+const PARTS_TOLD: usize = 12;
 
 /// Which rows of what they are.
 pub fn head(job: &Job, range: BatchRange, epoch_rows: u64) -> Vec<String> {
@@ -135,7 +137,7 @@ pub fn table(head: &[String], rows: &[v1::RowReport]) -> String {
     }
     let mut lines = vec![columns];
     for row in rows {
-        let mut cells = vec![row.position.to_string(), shortened(&row.key, KEY_CHARS)];
+        let mut cells = vec![row.position.to_string(), shortened(&what_stands(row), KEY_CHARS)];
         cells.extend(has_class.then(|| shortened(&row.class_name, KEY_CHARS)));
         for name in &values {
             let text = row.values.iter().find(|value| value.name == *name).map(|value| &value.text);
@@ -156,7 +158,12 @@ pub fn table(head: &[String], rows: &[v1::RowReport]) -> String {
         lines.push(cells);
     }
     let mut text: String = head.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
-    text.push_str(&aligned(&lines));
+    let mut lines = aligned(&lines).into_iter();
+    text.extend(lines.next());
+    for (row, line) in rows.iter().zip(lines) {
+        text.push_str(&line);
+        text.extend(parts(row));
+    }
     text
 }
 
@@ -167,6 +174,29 @@ fn crop_column((field, view): &(String, u32), all: &[(String, u32)]) -> String {
     let number = if has_views { format!(" {view}") } else { String::new() };
     let name = if has_others { format!(" of {field}") } else { String::new() };
     format!("crop{number}{name}")
+}
+
+/// The sample of a row, or how many documents are packed into it.
+fn what_stands(row: &v1::RowReport) -> String {
+    match row.parts.len() {
+        0 => row.key.clone(),
+        1 => "1 document".to_owned(),
+        count => format!("{count} documents"),
+    }
+}
+
+/// A line a document of a packed row: which tokens of the row it has, and from where in it they are.
+fn parts(row: &v1::RowReport) -> Vec<String> {
+    let mut at = 0;
+    let mut lines = Vec::new();
+    for part in row.parts.iter().take(PARTS_TOLD) {
+        let from = if part.start > 0 { format!(", from token {} on", part.start) } else { String::new() };
+        lines.push(format!("{:>14}..{:<8} {}{from}\n", at, at + part.count, shortened(&part.key, KEY_CHARS)));
+        at += part.count;
+    }
+    let more = row.parts.len() - lines.len();
+    lines.extend((more > 0).then(|| format!("{:>14} and {more} more\n", "")));
+    lines
 }
 
 /// The names of what rows have, where one of them has any.
@@ -181,7 +211,7 @@ fn told(text: &str) -> String {
 }
 
 /// Columns as wide as their widest cell, two spaces between; the last column of a line, a note, as it is.
-fn aligned(lines: &[Vec<String>]) -> String {
+fn aligned(lines: &[Vec<String>]) -> Vec<String> {
     let count = lines.first().map_or(0, Vec::len);
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<_> = (0..count).map(width).collect();
@@ -268,6 +298,19 @@ mod tests {
             assert_eq!(lines.last(), Some(&(said.to_owned(), colour)));
             assert!(table(&[], &[row(state)]).trim_end().ends_with(said));
         }
+    }
+
+    #[test]
+    fn a_packed_row_tells_its_documents_and_where_they_lie() {
+        let part = |key: &str, start, count| v1::PartReport { key: key.to_owned(), start, count };
+        let parts = vec![part("a.bin", 0, 300), part("b.bin", 512, 212)];
+        let mut row = v1::RowReport { images: Vec::new(), parts, ..row(RowState::Ok) };
+        let text = table(&[], std::slice::from_ref(&row));
+        let told: Vec<_> =
+            text.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(told, ["12 2 documents ant 0", "0..300 a.bin", "300..512 b.bin, from token 512 on"]);
+        row.parts = (0..14).map(|number| part(&number.to_string(), 0, 1)).collect();
+        assert!(table(&[], &[row]).trim_end().ends_with("11..12       11\n               and 2 more"));
     }
 
     #[test]
