@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REAL, write_folder
+from conftest import REAL, write_folder, write_png
 
+from forebay._show import ShownRow
 from forebay.numpy import DataLoader
 from forebay.transforms import RandomHorizontalFlip, RandomResizedCrop
 
-from .support import Node
+from .support import Node, wait_until
 
 TRANSFORM = (RandomResizedCrop((12, 12)), RandomHorizontalFlip())
 Row = Mapping[str, Any]
@@ -48,14 +49,14 @@ def facts(row: Row) -> tuple[Any, ...]:
 SIDES = ("left", "top", "width", "height")
 
 
+def facts_of(row: ShownRow) -> tuple[Any, ...]:
+    """The same of a row that was shown."""
+    cuts = [(cut.field, *cut.size, *(getattr(cut.crop, side) for side in SIDES), cut.flip) for cut in row.images]
+    return row.position, row.key, row.valid, tuple(cuts)
+
+
 def shown(loader: DataLoader, step: int, rank: int) -> list[tuple[Any, ...]]:
-    sheet = loader.show(loader.batch_size, epoch=1, step=step, rank=rank)
-    return [
-        (row.position, row.key, row.valid, tuple(
-            (cut.field, *cut.size, *(getattr(cut.crop, side) for side in SIDES), cut.flip) for cut in row.images
-        ))
-        for row in sheet.rows
-    ]  # fmt: skip
+    return [facts_of(row) for row in loader.show(loader.batch_size, epoch=1, step=step, rank=rank).rows]
 
 
 def test_the_rows_of_a_step_and_rank_are_those_that_the_rank_got_before_and_after_a_change_of_ranks(
@@ -77,13 +78,7 @@ def test_the_rows_of_a_step_and_rank_are_those_that_the_rank_got_before_and_afte
                 words = ("--world", str(world), "--batch", str(size), "--rank", str(rank), "--position", str(position))
                 rows = samples("--job", "run-7", "--socket", node.socket, "--epoch", "1", *words)
                 assert [int(row["values"][0]["text"]) for row in rows] == labels.tolist()
-                assert [facts(row) for row in rows] == [
-                    (row.position, row.key, row.valid, tuple(
-                        (cut.field, *cut.size, *(getattr(cut.crop, side) for side in SIDES), cut.flip)
-                        for cut in row.images
-                    ))
-                    for row in loader.show(len(images)).rows
-                ]  # fmt: skip
+                assert [facts(row) for row in rows] == [facts_of(row) for row in loader.show(len(images)).rows]
         state = loaders[0].state_dict()
         for loader in loaders:
             loader.close()
@@ -164,3 +159,116 @@ def test_a_header_that_begins_late_is_found(tmp_path: Path) -> None:
     assert (folder / "a" / "late.jpg").stat().st_size > 200_000
     (row,) = samples(str(folder), "--batch", "1")
     assert (row["images"][0]["width"], row["images"][0]["height"]) == (64, 48)
+
+
+def recorded(place: Path, *words: str) -> list[Row]:
+    """Name rows from the state root alone: no daemon, and no world or batch size told."""
+    return samples("--job", "run-7", "--state-root", str(place), *words)
+
+
+def test_a_runs_steps_are_found_in_its_state_root_though_ranks_and_batches_changed(
+    folder: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "state"
+    place.mkdir()
+    taken: list[tuple[int, int, list[tuple[Any, ...]]]] = []
+    state: dict[str, Any] | None = None
+    step = 0
+    # The second cluster dies behind its checkpoint: the third begins at the checkpoint, and its steps count.
+    for world, size, steps, kept in ((4, 2, 2, 2), (2, 3, 3, 1), (8, 1, 2, 2)):
+        loaders = [
+            make_loader(folder, batch_size=size, rank=rank, world_size=world, state_root=place) for rank in range(world)
+        ]
+        for loader in loaders:
+            if state:
+                loader.load_state_dict(state)
+        iterators = [iter(loader) for loader in loaders]
+        for done in range(1, steps + 1):
+            for rank, (loader, batches) in enumerate(zip(loaders, iterators)):
+                next(batches)
+                if done <= kept:
+                    rows = [facts_of(row) for row in loader.show(size).rows]
+                    taken.append((step + done - 1, rank, rows))
+            if done == kept:
+                state = loaders[0].state_dict()
+        step += kept
+        for loader in loaders:
+            loader.close()
+    wait_until(lambda: len(list(place.glob("jobs/run-7/cuts/*.json"))) == 3, "three cuts are recorded")
+    for number, rank, rows in taken:
+        assert [facts(row) for row in recorded(place, "--step", str(number), "--rank", str(rank))] == rows
+    # 22 rows were taken by 5 steps; the 8 ranks go on to the end with 8 rows a step.
+    beyond = command("--job", "run-7", "--state-root", str(place), "--step", "8", "--samples")
+    assert "an epoch of 40 rows has 8, under 3 cuts" in beyond.stderr
+    assert (
+        "ranks go from 0 to 1"
+        in command("--job", "run-7", "--state-root", str(place), "--step", "2", "--rank", "2", "--samples").stderr
+    )
+    # The epochs behind it go on as the last one was cut.
+    assert len(recorded(place, "--epoch", "1", "--step", "4", "--rank", "7")) == 1
+
+
+def test_an_epochs_digests_are_computed_from_its_pins_though_the_data_grew(folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "state"
+    place.mkdir()
+    pinned: dict[str, Any] = {"state_root": place, "follow": "epoch", "rolling": False, "digest": True}
+    with make_loader(folder, batch_size=7, **pinned) as loader:
+        for _ in loader:
+            pass
+        write_png(folder / "b" / "new.png", 99)
+        for _ in loader:
+            pass
+        seen = loader.digest()
+    assert (seen[0]["rows"], seen[1]["rows"]) == (40, 41)
+    for epoch in (0, 1):
+        words = ("--job", "run-7", "--state-root", str(place), "--epoch", str(epoch), "--digest", "--content", "--json")
+        told = json.loads(command(*words).stdout)
+        assert {name: told[name] for name in seen[epoch]} == seen[epoch]
+    rows = [row for step in range(6) for row in recorded(place, "--epoch", "1", "--step", str(step))]
+    assert sum(row["key"] == "b/new.png" for row in rows) == 1
+    # Named without the data, too: only crops are not told then.
+    shutil.rmtree(folder)
+    bare = recorded(place, "--epoch", "1", "--step", "2")
+    assert [row["key"] for row in bare] == [row["key"] for row in rows[14:21]]
+    assert all("images" not in row and row["note"] for row in bare)
+
+
+def test_corrupt_samples_stay_in_the_runs_ledger_behind_its_daemon(folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "state"
+    place.mkdir()
+    for name in ("a/003.png", "c/001.png"):
+        (folder / name).write_bytes(b"no image")
+    with make_loader(folder, batch_size=8, on_bad_sample="substitute", state_root=place) as loader:
+        for _ in loader:
+            pass
+        made = [row for step in range(5) for row in loader.show(8, epoch=0, step=step).rows]
+    wait_until(lambda: list(place.glob("jobs/run-7/ledger/*.json")), "the ledger is saved")
+    rows = [row for step in range(5) for row in recorded(place, "--step", str(step))]
+    substituted = [row for row in rows if row["state"] == "ROW_STATE_SUBSTITUTED"]
+    assert {row["bad"][0]["key"] for row in substituted} == {"a/003.png", "c/001.png"}
+    assert [(int(row.get("position", 0)), row["key"], row.get("attempt", 0)) for row in rows] == [
+        (row.position, row.key, row.attempt) for row in made
+    ]
+
+
+def test_what_no_state_root_knows_is_said(folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "state"
+    missing = command("--job", "run-7", "--state-root", str(place), "--samples")
+    assert missing.returncode == 1
+    assert str(place) in missing.stderr
+    place.mkdir()
+    unknown = command("--job", "run-7", "--state-root", str(place), "--samples").stderr
+    assert "has no job run-7" in unknown
+    nowhere = command("--job", "run-7", "--samples").stderr
+    assert "--state-root PLACE" in nowhere
+    with make_loader(folder, batch_size=8, state_root=place, follow="epoch", rolling=False) as loader:
+        next(iter(loader))
+    future = command("--job", "run-7", "--state-root", str(place), "--epoch", "5", "--samples").stderr
+    assert "epoch 5 of job run-7 has no pin" in future
+    wait_until(lambda: list(place.glob("jobs/run-7/cuts/*.json")), "the cut is recorded")
+    for file in place.glob("jobs/run-7/cuts/*.json"):
+        file.unlink()
+    uncut = command("--job", "run-7", "--state-root", str(place), "--samples")
+    assert "not recorded" in uncut.stderr
+    assert "--world" in uncut.stderr
+    assert len(recorded(place, "--world", "2", "--batch", "4", "--rank", "1")) == 4

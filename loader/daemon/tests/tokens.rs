@@ -234,6 +234,9 @@ fn buckets_leave_little_to_pad() {
     );
 }
 
+/// What is done to the files of a corpus: names and bytes.
+type Damage = dyn Fn(&mut Vec<(String, Vec<u8>)>);
+
 /// A corpus of a file each whose files are then changed.
 fn damaged(change: impl FnOnce(&mut Vec<(String, Vec<u8>)>)) -> Corpus {
     let mut corpus = Corpus::new(&[10, 20, 30, 40], Stored::AFileEach, 0);
@@ -242,10 +245,10 @@ fn damaged(change: impl FnOnce(&mut Vec<(String, Vec<u8>)>)) -> Corpus {
 }
 
 /// The fault that a session of a job ends with.
-fn fault_of(corpus: Corpus, job: Arc<Job>) -> Fault {
+fn fault_of(corpus: Corpus, job: &Arc<Job>) -> Fault {
     run(async {
         let node = Node::of(corpus.files, 2, Faults::default());
-        support::fault(&mut node.open_job(&job, &OpenAs { rows: 4, ..OpenAs::default() })).await
+        support::fault(&mut node.open_job(job, &OpenAs { rows: 4, ..OpenAs::default() })).await
     })
 }
 
@@ -255,7 +258,7 @@ fn files_that_are_not_what_the_data_set_says_are_corrupt_by_name() {
     let short = |files: &mut Vec<(String, Vec<u8>)>| files[2].1.truncate(100);
     let long = |files: &mut Vec<(String, Vec<u8>)>| files[2].1.extend([0; 8]);
     let large = |files: &mut Vec<(String, Vec<u8>)>| files[2].1[40..44].fill(0xFF);
-    let cases: [(&dyn Fn(&mut Vec<(String, Vec<u8>)>), &str); 4] = [
+    let cases: [(&Damage, &str); 4] = [
         (&cut, "117 bytes are no whole number of tokens of 4 bytes"),
         (&short, "the file holds 25 tokens and its column of lengths says 30"),
         (&long, "the file holds 32 tokens and its column of lengths says 30"),
@@ -264,7 +267,7 @@ fn files_that_are_not_what_the_data_set_says_are_corrupt_by_name() {
     for (change, says) in cases {
         let corpus = damaged(change);
         let job = packed(&corpus, Stored::AFileEach, r#""capacity":100"#, "");
-        let fault = fault_of(corpus, job);
+        let fault = fault_of(corpus, &job);
         assert_eq!((fault.kind, fault.object.as_deref()), (Kind::Corrupt, Some("2.bin")), "{fault}");
         assert!(fault.to_string().contains(says) && fault.hint.is_some(), "{fault}");
     }
@@ -319,7 +322,7 @@ fn a_file_that_ends_before_its_extent_is_changed_and_never_masked() {
     corpus.files[0].1.truncate(200);
     let mask = r#","onBadSample":{"policy":"BAD_SAMPLE_POLICY_MASK"}"#;
     let job = packed(&corpus, Stored::OneFile, r#""capacity":100"#, mask);
-    let fault = fault_of(corpus, job);
+    let fault = fault_of(corpus, &job);
     assert_eq!((fault.kind, fault.object.as_deref()), (Kind::Changed, Some("d2")), "{fault}");
     assert!(fault.to_string().contains("has 200 bytes, but the sample should end at byte 240"), "{fault}");
 }

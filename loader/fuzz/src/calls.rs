@@ -124,7 +124,6 @@ impl Client<'_> {
             Call::Show(request) => service.show(PEER, request).await.map(drop),
             Call::Digest(request) => service.digest(PEER, &request).await.map(drop),
             Call::Explain(request) => service.explain(PEER, &request).map(drop),
-            Call::Digest(request) => service.digest(PEER, &request).await.map(drop),
             Call::Report(request) => service.report(PEER, request).await.map(drop),
             Call::Losses(request) => service.losses(PEER, request).await.map(drop),
             Call::Stats(_) => service.stats(PEER).map(drop),

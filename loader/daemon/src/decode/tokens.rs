@@ -149,7 +149,7 @@ mod tests {
         let size = dtype.size_bytes() as usize;
         let mut target = vec![0xAA; stored.count(encoded)? as usize * size];
         stored.write(encoded, dtype, &mut target)?;
-        Ok(target.chunks_exact(size).map(|bytes| value(bytes)).collect())
+        Ok(target.chunks_exact(size).map(value).collect())
     }
 
     fn value(bytes: &[u8]) -> i64 {

@@ -113,14 +113,11 @@ impl TokensMaker {
     ) -> Result<(), TokenError> {
         let count = self.held(snapshot, sample, encoded, target.len() as u64)? as usize;
         let (held, rest) = target.split_at_mut(count * self.dtype.size_bytes() as usize);
-        match self.file.zip(encoded) {
-            Some((TokenFile { stored, .. }, encoded)) => {
-                stored.write(&encoded[..count * stored.size_bytes() as usize], self.dtype, held)?;
-            }
-            None => {
-                let list = snapshot.columns()[self.column].tokens(sample);
-                tokens::write_list(&list[..count], self.dtype, held);
-            }
+        if let Some((TokenFile { stored, .. }, encoded)) = self.file.zip(encoded) {
+            stored.write(&encoded[..count * stored.size_bytes() as usize], self.dtype, held)?;
+        } else {
+            let list = snapshot.columns()[self.column].tokens(sample);
+            tokens::write_list(&list[..count], self.dtype, held);
         }
         self.pad(rest);
         Ok(())
