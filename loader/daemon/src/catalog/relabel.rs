@@ -8,7 +8,7 @@ use super::column::{Column, Values};
 use super::snapshot::Snapshot;
 
 /// The column of a folder's class indexes.
-const LABEL: &str = "label";
+pub(super) const LABEL: &str = "label";
 
 impl Snapshot {
     /// The same samples in the same order, with `first` as the first classes of their map and its other ones behind.

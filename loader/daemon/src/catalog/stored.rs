@@ -21,6 +21,7 @@ use super::limits::CatalogLimits;
 use super::list::{Loading, Naming};
 use super::parquet::{Tables, damaged, guarded, reader};
 use super::paths::PathRule;
+use super::relabel::LABEL;
 use super::snapshot::Snapshot;
 use crate::storage::Root;
 
@@ -108,7 +109,22 @@ fn read(
     let paths = PathRule::without_root();
     let loading = Loading { columns: &columns, limits, paths: Some(&paths) };
     let table = Tables { reader, naming, loading: &loading }.load()?;
-    Ok((table.snapshot(naming.clone(), about.classes.map(ClassMap::new), root)?, about.id))
+    let snapshot = table.snapshot(naming.clone(), about.classes.map(ClassMap::new), root)?;
+    check_labels(&snapshot, naming)?;
+    Ok((snapshot, about.id))
+}
+
+/// A client may have made the file, and labels are looked up in the class map without a second look.
+fn check_labels(snapshot: &Snapshot, naming: &Naming) -> Result<(), CatalogError> {
+    let (Some(classes), Some(column)) = (snapshot.class_map(), snapshot.column(LABEL)) else { return Ok(()) };
+    if column.kind() != ColumnKind::Int {
+        return Err(damaged(naming, "it has class names and labels that are no whole numbers"));
+    }
+    let labels = 0..classes.len() as i64;
+    match (0..snapshot.len()).map(|row| column.int(row)).find(|label| !labels.contains(label)) {
+        None => Ok(()),
+        Some(label) => Err(damaged(naming, &format!("it has the label {label} and {} classes", labels.end))),
+    }
 }
 
 impl About {

@@ -113,6 +113,21 @@ fn a_file_that_is_no_stored_snapshot_says_so() {
 }
 
 #[test]
+fn labels_that_the_class_map_does_not_have_are_refused() {
+    for (list, says) in [
+        ("path,label\na.jpg,1\nb.jpg,2\n", "is damaged: it has the label 2 and 2 classes"),
+        ("path,label\na.jpg,-1\n", "is damaged: it has the label -1 and 2 classes"),
+        ("path,label\na.jpg,0.5\n", "labels that are no whole numbers"),
+    ] {
+        let columns = open_list("list.csv", list, &[]).unwrap().columns().to_vec();
+        let classes = ClassMap::new(vec!["cats".to_owned(), "dogs".to_owned()]);
+        let made = Snapshot::assemble(columns, Some(classes), None, |_, _, _: &[u8]| unreachable!("unique"));
+        let made = made.unwrap();
+        assert_says(read(made.to_parquet().unwrap(), &made.digest()), says);
+    }
+}
+
+#[test]
 fn more_rows_than_the_limit_are_refused() {
     let snapshot = every_kind();
     let limits = CatalogLimits { rows_max: 2, ..CatalogLimits::default() };
