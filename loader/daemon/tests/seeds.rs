@@ -1,6 +1,10 @@
 //! Every seed of the fuzz targets through its parser, with this compiler: what fuzzing starts from stays true between runs.
 
-#[allow(clippy::pedantic, reason = "written for another workspace, which has no such lints")]
+#[allow(
+    clippy::pedantic,
+    dead_code,
+    reason = "written for another workspace, with other lints and more callers"
+)]
 #[path = "../../fuzz/src/lib.rs"]
 mod fuzz;
 

@@ -1,6 +1,9 @@
 //! A client's requests.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| {
-    forebay_fuzz::calls::calls(input);
-});
+libfuzzer_sys::fuzz_target!(
+    init: forebay_fuzz::spare_caught_panics(),
+    |input: &[u8]| {
+        forebay_fuzz::calls::calls(input);
+    }
+);

@@ -28,8 +28,8 @@ const LIST: &str = "path,label,tokens\na/1.png,0,5\na/2.png,1,900\nb/3.png,1,70\
 const FIRST: &str = r#"{"resolve":{"spec":{"sources":[{"folder":{"path":"ROOT"}}],"order":{"sampler":"SAMPLER_SHUFFLED","seed":"7"},
     "onBadSample":{"policy":"BAD_SAMPLE_POLICY_SUBSTITUTE"},"fields":[{"name":"image","transforms":[{"centerCrop":{"size":[4]}}]},{"name":"label"}]}}}"#;
 
-/// Requests in the proto's JSON mapping, one a line. In them ROOT is a folder with two class folders and a `list.csv`, and
-/// ORDER and CONTENT name the job that was resolved last, at first one of that folder. Whether any was served.
+/// Requests in the proto's JSON mapping, one a line. In them ROOT is a folder with two class folders and a `list.csv`,
+/// PINS is a state root, and ORDER and CONTENT name the job that was resolved last, at first one of that folder. Whether any was served.
 pub fn calls(input: &[u8]) -> bool {
     static NODE: OnceLock<Node> = OnceLock::new();
     let node = NODE.get_or_init(Node::start);
@@ -53,11 +53,13 @@ struct Node {
     pool: Arc<Pool>,
     runtime: Runtime,
     root: TempDir,
+    pins: TempDir,
 }
 
 impl Node {
     fn start() -> Self {
-        let root = tempfile::tempdir().expect("a folder can be made in TMPDIR");
+        let folder = || tempfile::tempdir().expect("a folder can be made in TMPDIR");
+        let (root, pins) = (folder(), folder());
         for (name, bytes) in
             [("a/1.png", IMAGE), ("a/2.png", IMAGE), ("b/3.png", IMAGE), ("b/bad.png", b"no image")]
         {
@@ -74,7 +76,9 @@ impl Node {
             sample_max: Bytes(1 << 16),
             pixels_max: 1 << 16,
             retry_deadline: Seconds(Duration::from_millis(10)),
-            roots: vec![RootConfig { path, allow: Default::default() }],
+            ledger_memory: Bytes(1 << 20),
+            roots: vec![RootConfig { path: path.clone(), allow: Default::default() }],
+            state_roots: vec![RootConfig { path: pins.path().to_owned(), allow: Default::default() }],
             ..Config::default()
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
@@ -83,7 +87,7 @@ impl Node {
         let engine = ThreadsEngine::new(NonZeroUsize::MIN, &done).expect("a thread");
         let timer = runtime.handle().clone();
         let pool = Pool::start(Arc::new(engine), &completed, config.pool_options(), timer).expect("a thread");
-        Self { config, pool, runtime, root }
+        Self { config, pool, runtime, root, pins }
     }
 }
 
@@ -98,6 +102,7 @@ impl Client<'_> {
     async fn line(&mut self, line: &str) -> bool {
         let root = self.node.root.path().canonicalize().expect("it stays while we run");
         let line = line.replace("ROOT", root.to_str().expect("TMPDIR is UTF-8"));
+        let line = line.replace("PINS", self.node.pins.path().to_str().expect("TMPDIR is UTF-8"));
         let line = line.replace("ORDER", &self.job.order_digest).replace("CONTENT", &self.job.content_digest);
         let Some(v1::Request { call: Some(call), .. }) = super::requests::message(line.as_bytes()) else {
             return false;
@@ -114,7 +119,10 @@ impl Client<'_> {
         let service = &self.service;
         match call {
             Call::Hello(request) => service.hello(&request).map(drop),
-            Call::Resolve(request) => {
+            Call::Resolve(mut request) => {
+                if let Some(pin) = &mut request.pin {
+                    pin.wait_ms = pin.wait_ms.min(5);
+                }
                 let job = service.resolve(PEER, request).await?.job.expect("a resolved job");
                 let (order_digest, content_digest) = (job.order_digest, job.content_digest);
                 self.job = v1::JobRef { order_digest, content_digest };
@@ -123,9 +131,9 @@ impl Client<'_> {
             Call::Open(request) => self.open(&request).await,
             Call::Show(request) => service.show(PEER, request).await.map(drop),
             Call::Digest(request) => service.digest(PEER, &request).await.map(drop),
-            Call::Explain(request) => service.explain(PEER, &request).map(drop),
             Call::Report(request) => service.report(PEER, request).await.map(drop),
             Call::Losses(request) => service.losses(PEER, request).await.map(drop),
+            Call::Explain(request) => service.explain(PEER, &request).map(drop),
             Call::Stats(_) => service.stats(PEER).map(drop),
             Call::Drain(request) => service.drain(PEER, &request).map(drop),
             Call::Fetch(request) => self.fetch(request.key.unwrap_or_default()).await,

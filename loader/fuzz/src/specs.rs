@@ -8,12 +8,15 @@ use forebay::job::{self, EpochRows, FieldMaker, Job, PartPlan, RowWalker};
 use forebay::transform::{ImagePipeline, RowDraws, Scratch};
 use forebay_plan::orders::Pick;
 use forebay_plan::{BatchRange, RowRng, SUBSTITUTE_ATTEMPTS_MAX};
-use forebay_proto::v1;
+use forebay_proto::v1::{self, windows::Grouping};
 
 /// Larger outputs are planned and not made.
 const SAMPLE_BYTES_MAX: u64 = 1 << 18;
-/// Windows over more rows are a minute's work by design, which is no finding.
+/// Windows over a billion rows are a minute's work by design, and packs of 2^26 pieces a gigabyte: no findings.
 const WINDOWED_ROWS_MAX: u64 = 1 << 16;
+const PIECES_MAX: u64 = 1 << 21;
+/// The longest in the column `tokens` of the first source and of both.
+const LONGEST: [u64; 2] = [900, 4_000_000_000];
 const SOURCES_MAX: usize = 5;
 const EPOCHS: [u64; 3] = [0, 1, 1 << 40];
 
@@ -58,13 +61,19 @@ fn resolved(spec: &v1::JobSpec) -> Option<Job> {
     if spec.sources.len() > SOURCES_MAX {
         return None;
     }
-    if spec.order.as_ref().is_some_and(|order| order.windows.is_some()) {
-        let mut rows = spec.clone();
-        rows.order.as_mut()?.windows = None;
+    if let Some(windows) = spec.order.as_ref().and_then(|order| order.windows.as_ref()) {
+        let mut plain = spec.clone();
+        plain.order.as_mut()?.windows = None;
         // Some fields are of packed rows alone.
-        rows.fields = vec![v1::Field { name: "label".to_owned(), ..Default::default() }];
-        let rows = job::resolve_all(&rows, snapshots(&rows)).ok()?.rows;
-        if rows > WINDOWED_ROWS_MAX {
+        plain.fields = vec![v1::Field { name: "label".to_owned(), ..Default::default() }];
+        let rows = job::resolve_all(&plain, snapshots(&plain)).ok()?.rows;
+        let pieces = match &windows.grouping {
+            Some(Grouping::Packed(packed)) => {
+                LONGEST[usize::from(spec.sources.len() > 1)].div_ceil(u64::from(packed.capacity.max(1)))
+            }
+            _ => 1,
+        };
+        if rows > WINDOWED_ROWS_MAX || rows * pieces > PIECES_MAX {
             return None;
         }
     }
