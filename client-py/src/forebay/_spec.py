@@ -255,7 +255,7 @@ def _default_fields(
 
 def _field(name: str, field: Any, memory_order: str) -> dict[str, Any]:
     if not isinstance(field, (Image, Value, Source, *TOKEN_FIELDS)):
-        raise InvalidError(f"field {name}: {field!r} is no field", hint="as forebay.Image(), Value() or Tokens() are")
+        raise InvalidError(f"field {name}: {field!r} is no forebay.Image, Value, Tokens or other field")
     return field.to_spec(name, memory_order)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import REAL, write_png
 
@@ -161,3 +162,46 @@ def test_a_loader_that_was_not_asked_says_so_and_an_older_daemon_too(
     monkeypatch.setenv("FOREBAY_BINARY", str(Path(__file__).resolve().parents[1] / "fake_daemon.py"))
     with make_loader(data, batch_size=4) as loader, pytest.raises(UnimplementedError, match="cannot digest"):
         next(iter(loader))
+
+
+@pytest.mark.parametrize("kind", ["packed", "budget", "repeated", "mixture"])
+def test_every_order_adds_up_to_the_same_on_any_ranks(tmp_path: Path, kind: str) -> None:
+    lines: list[str] = []
+    for index in range(60):
+        np.arange(index, index + 1 + 7 * index % 30, dtype="<u4").tofile(tmp_path / f"{index}.bin")
+        lines.append(json.dumps({"path": f"{index}.bin", "count": 1 + 7 * index % 30}))
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text("\n".join(lines))
+    tokens = {"tokens": forebay.Tokens("path", stored="uint32", length="count", capacity=32)}
+    loose = {"tokens": forebay.Tokens("path", stored="uint32", length="count")}
+    given: dict[str, tuple[Any, dict[str, Any], tuple[int, int]]] = {
+        "packed": (texts, {"fields": {**loose, "ends": forebay.Boundaries()}, "packed": 64}, (5, 2)),
+        "budget": (
+            texts, {"fields": tokens, "token_budget": forebay.TokenBudget(96, samples_max=8, length="count")}, (1, 1)
+        ),
+        "repeated": (write_indexed(tmp_path / "data", 20), {"fields": FIELDS, "repeats": 3}, (7, 2)),
+        "mixture": (
+            forebay.Mixture(
+                {"a": write_indexed(tmp_path / "a", 20), "b": write_indexed(tmp_path / "b", 30)},
+                shares={"a": 3, "b": 1},
+                epoch_rows=1024,
+            ),
+            {"fields": FIELDS, "shuffle": None},
+            (100, 7),
+        ),
+    }  # fmt: skip
+    data, arguments, sizes = given[kind]
+    wholes: list[Epochs] = []
+    for world, size in zip((1, 4), sizes):
+        arguments = {**arguments, "digest": True, "batch_size": size if kind != "budget" else None}
+        arguments = {"shuffle": True, **arguments}
+        arguments = {name: value for name, value in arguments.items() if value is not None}
+        loaders = [DataLoader(data, rank=rank, world_size=world, **arguments) for rank in range(world)]
+        for loader in loaders:
+            for _ in loader:
+                pass
+        wholes.append(forebay.combine_digests(loader.digest() for loader in loaders))
+        for loader in loaders:
+            loader.close()
+    assert wholes[0] == wholes[1]
+    assert wholes[0][0]["rows"] == wholes[0][0]["to_row"] > 1

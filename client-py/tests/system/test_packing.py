@@ -234,6 +234,40 @@ def test_a_file_that_was_cut_is_named_and_a_row_with_it_is_masked_where_it_is_as
         len(DataLoader(records, on_bad_sample="substitute", **arguments))
 
 
+@pytest.mark.parametrize("shape", ["packed", "buckets", "budget", "lists"])
+def test_the_digests_of_an_epoch_are_those_of_any_ranks_and_hashing_changes_no_byte(data: Path, shape: str) -> None:
+    trimmed = {
+        "tokens": forebay.Tokens("path", stored="uint32", offset="offset", length="count"),
+        "length": forebay.Length(),
+    }
+    lists = forebay.Records([{"text": text} for text in documents()], columns={"text": "tokens"})
+    asked: dict[str, Any] = {
+        "packed": {"packed": 256},
+        "buckets": {"packed": None, "fields": trimmed, "bucket_by": forebay.Buckets("count", rows=12, window_rows=96)},
+        "budget": {"packed": None, "fields": trimmed, "token_budget": forebay.TokenBudget(1024, 32)},
+        "lists": {"packed": 256, "fields": {"tokens": forebay.Tokens("text"), **IDS}},
+    }[shape]
+    source = lists if shape == "lists" else data
+    sizes = [1, 1, 1] if shape == "budget" else [12, 4, 5]
+    whole, parts = [], []
+    for world, rows in zip((1, 3, 2), sizes):
+        digests = []
+        for rank in range(world):
+            with loader_of(
+                source, rank=rank, world_size=world, tail="pad", digest=True, **{**asked, "batch_size": rows}
+            ) as loader:
+                made = stream(loader, len(loader))
+                digests.append(loader.digest())
+            if world == 1:
+                with loader_of(source, tail="pad", **{**asked, "batch_size": rows}) as plain:
+                    assert stream(plain, len(plain)) == made
+        (whole if world == 1 else parts).append(forebay.combine_digests(digests)[0])
+    for part in parts:
+        assert (part["order"], part["content"], part["rows"]) == tuple(
+            whole[0][name] for name in ("order", "content", "rows")
+        )
+
+
 def test_a_packed_row_is_shown_with_its_documents(data: Path) -> None:
     with loader_of(data) as loader:
         sheet = loader.show(2)
