@@ -53,6 +53,19 @@ async fn the_calls_of_an_operator_are_served_and_drain_ends_the_daemon() {
     let job = client.resolve(request).await.expect("a job").into_inner().job.expect("a job");
     let (order_digest, content_digest) = (job.order_digest, job.content_digest);
     let key = v1::BatchKey { order_digest, content_digest, epoch: 0, first_row: 0, rows: 1, stage: 0 };
+    // Choices without a name here, as a newer client would send them.
+    let unknown = v1::FetchRequest { key: Some(v1::BatchKey { stage: 99, ..key.clone() }) };
+    let status = client.fetch(unknown).await.map(drop).expect_err("no such stage");
+    assert_eq!(
+        (status.code(), status.message().contains("stage 99")),
+        (Code::Unimplemented, true),
+        "{status}"
+    );
+    let mut unknown: v1::ResolveRequest = serde_json::from_str(&json).expect("a request");
+    unknown.spec.iter_mut().for_each(|spec| spec.job_id = "run-1".to_owned());
+    unknown.pin = Some(v1::Pin { follow: 99, ..Default::default() });
+    let status = client.resolve(unknown).await.map(drop).expect_err("no such way to follow");
+    assert!(status.message().contains("follow 99 is unknown"), "{status}");
     let mut replies =
         client.fetch(v1::FetchRequest { key: Some(key.clone()) }).await.expect("a batch").into_inner();
     let head = replies.message().await.expect("a head").and_then(|reply| reply.head).expect("a head");

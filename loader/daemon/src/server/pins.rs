@@ -143,9 +143,10 @@ impl Service {
                 .hint("give the run a name that no other one has, as in job_id=\"run-7\""));
         }
         let job_id = JobId::new(spec.job_id.as_str()).map_err(PinError::into_fault)?;
-        let (follow, when) = match pin.follow() {
-            v1::Follow::Unspecified | v1::Follow::Run => (Follow::Run, When::Run),
-            v1::Follow::Epoch => (Follow::Epoch, When::Epoch(pin.epoch)),
+        let (follow, when) = match v1::Follow::try_from(pin.follow) {
+            Ok(v1::Follow::Unspecified | v1::Follow::Run) => (Follow::Run, When::Run),
+            Ok(v1::Follow::Epoch) => (Follow::Epoch, When::Epoch(pin.epoch)),
+            Err(_) => return Err(Fault::invalid(format!("follow {} is unknown", pin.follow))),
         };
         check_apart(spec, &pin.state_root)?;
         Ok(Asked { root: self.state_roots.open(peer, &pin.state_root)?, job_id, follow, when })
