@@ -164,39 +164,35 @@ def test_a_loader_that_was_not_asked_says_so_and_an_older_daemon_too(
         next(iter(loader))
 
 
+def a_job(kind: str, folder: Path) -> tuple[Any, dict[str, Any]]:
+    """Make data and the arguments of a loader over it, for one kind of order."""
+    if kind == "repeated":
+        return write_indexed(folder / "data", 20), {"fields": FIELDS, "repeats": 3, "shuffle": True}
+    if kind == "mixture":
+        sources = {name: write_indexed(folder / name, count) for name, count in (("a", 20), ("b", 30))}
+        return forebay.Mixture(sources, shares={"a": 3, "b": 1}, epoch_rows=1024), {"fields": FIELDS}
+    rows = [{"path": f"{index}.bin", "count": 1 + 7 * index % 30} for index in range(60)]
+    for index, row in enumerate(rows):
+        np.arange(index, index + row["count"], dtype="<u4").tofile(folder / row["path"])
+    (folder / "texts.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    if kind == "packed":
+        fields = {"tokens": forebay.Tokens("path", stored="uint32"), "ends": forebay.Boundaries()}
+        packed = forebay.Packed(64, length="count")
+        return folder / "texts.jsonl", {"fields": fields, "packed": packed, "shuffle": True}
+    fields = {"tokens": forebay.Tokens("path", stored="uint32", capacity=32)}
+    budget = forebay.TokenBudget(96, samples_max=8, length="count")
+    return folder / "texts.jsonl", {"fields": fields, "token_budget": budget, "shuffle": True}
+
+
 @pytest.mark.parametrize("kind", ["packed", "budget", "repeated", "mixture"])
 def test_every_order_adds_up_to_the_same_on_any_ranks(tmp_path: Path, kind: str) -> None:
-    lines: list[str] = []
-    for index in range(60):
-        np.arange(index, index + 1 + 7 * index % 30, dtype="<u4").tofile(tmp_path / f"{index}.bin")
-        lines.append(json.dumps({"path": f"{index}.bin", "count": 1 + 7 * index % 30}))
-    texts = tmp_path / "texts.jsonl"
-    texts.write_text("\n".join(lines))
-    tokens = {"tokens": forebay.Tokens("path", stored="uint32", length="count", capacity=32)}
-    loose = {"tokens": forebay.Tokens("path", stored="uint32", length="count")}
-    given: dict[str, tuple[Any, dict[str, Any], tuple[int, int]]] = {
-        "packed": (texts, {"fields": {**loose, "ends": forebay.Boundaries()}, "packed": 64}, (5, 2)),
-        "budget": (
-            texts, {"fields": tokens, "token_budget": forebay.TokenBudget(96, samples_max=8, length="count")}, (1, 1)
-        ),
-        "repeated": (write_indexed(tmp_path / "data", 20), {"fields": FIELDS, "repeats": 3}, (7, 2)),
-        "mixture": (
-            forebay.Mixture(
-                {"a": write_indexed(tmp_path / "a", 20), "b": write_indexed(tmp_path / "b", 30)},
-                shares={"a": 3, "b": 1},
-                epoch_rows=1024,
-            ),
-            {"fields": FIELDS, "shuffle": None},
-            (100, 7),
-        ),
-    }  # fmt: skip
-    data, arguments, sizes = given[kind]
+    data, arguments = a_job(kind, tmp_path)
     wholes: list[Epochs] = []
-    for world, size in zip((1, 4), sizes):
-        arguments = {**arguments, "digest": True, "batch_size": size if kind != "budget" else None}
-        arguments = {"shuffle": True, **arguments}
-        arguments = {name: value for name, value in arguments.items() if value is not None}
-        loaders = [DataLoader(data, rank=rank, world_size=world, **arguments) for rank in range(world)]
+    for world, size in ((1, 7), (4, 2)):
+        cut = {} if kind == "budget" else {"batch_size": size}
+        loaders = [
+            DataLoader(data, rank=rank, world_size=world, digest=True, **cut, **arguments) for rank in range(world)
+        ]
         for loader in loaders:
             for _ in loader:
                 pass
