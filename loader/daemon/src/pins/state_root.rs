@@ -140,7 +140,7 @@ impl StateRoot {
 
     /// Makes a record, if there is none; tells whose is there, as read back.
     ///
-    /// * `bytes`: at most [`RECORD_BYTES_MAX`], with something in them that no other writer has. Equal bytes are ours.
+    /// * `bytes`: at most `RECORD_BYTES_MAX`, with something in them that no other writer has. Equal bytes are ours.
     ///
     /// # Errors
     /// [`PinError::Refused`], [`PinError::TooLarge`]; [`PinError::Unavailable`] where it could not be told until the
