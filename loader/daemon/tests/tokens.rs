@@ -107,7 +107,7 @@ fn check_packed(row: &Row, capacity: usize) -> Vec<(u32, u32)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn packed_rows_hold_every_token_of_every_document_once_wherever_they_are_stored(
