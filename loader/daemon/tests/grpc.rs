@@ -55,7 +55,8 @@ async fn the_calls_of_an_operator_are_served_and_drain_ends_the_daemon() {
     let key = v1::BatchKey { order_digest, content_digest, epoch: 0, first_row: 0, rows: 1, stage: 0 };
     // Choices without a name here, as a newer client would send them.
     let unknown = v1::FetchRequest { key: Some(v1::BatchKey { stage: 99, ..key.clone() }) };
-    let status = client.fetch(unknown).await.map(drop).expect_err("no such stage");
+    let mut replies = client.fetch(unknown).await.expect("a stream").into_inner();
+    let status = replies.message().await.map(drop).expect_err("no such stage");
     assert_eq!(
         (status.code(), status.message().contains("stage 99")),
         (Code::Unimplemented, true),

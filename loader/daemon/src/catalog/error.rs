@@ -251,7 +251,8 @@ impl CatalogError {
             Self::TooManyRows { .. } | Self::LineTooLong { .. } | Self::TooManyColumns { .. } => {
                 "raise the daemon's catalogue limits if this is meant"
             }
-            Self::Empty { .. } | Self::MissingColumn { .. } | Self::Root(_) => return None,
+            Self::MissingColumn { .. } => "name columns that it has, or write the file again",
+            Self::Empty { .. } | Self::Root(_) => return None,
         };
         Some(hint.to_owned())
     }
