@@ -38,6 +38,7 @@ class Script:
     die_before / die_after: "hello" | "resolve" | "open" | "attach" | "arena"; die_after_batches:
     count;
     close_after_batches, rubbish_after_batches: count; delay_ms: before each batch; resolve_delay_ms;
+    hold: {file, after}: no batch is made behind the first `after` while the file is there;
     fault: {epoch, position, kind, fatal, times}; hello_version; fill: False leaves slots as they are;
     deaf_ms: reads nothing from sessions for so long after the first batch;
     content: changes the content digest; parts: False does not tell what the digests are made of;
@@ -94,7 +95,7 @@ class Session:
         self.free = list(range(self.slots))
         self.generations = [0] * self.slots
         self.leased: set[int] = set()
-        self.credit = self.sequence = self.delivered = self.seeks = self.bad_releases = 0
+        self.credit = self.sequence = self.made = self.delivered = self.seeks = self.bad_releases = 0
         self.one_offs_released = 0
         self.stopped = False
         self.pending: list[tuple[bytes, int | None]] = []
@@ -225,6 +226,10 @@ class Session:
             return
         if self.script["delay_ms"]:
             time.sleep(self.script["delay_ms"] / 1000)
+        hold = self.script["hold"]
+        while hold and self.made >= hold["after"] and os.path.exists(hold["file"]):
+            time.sleep(0.005)
+        self.made += 1
         total, start, step = len(self.job.samples), self.position, self.rows * self.size
         rows = self.rows
         if self.tail == "PARTIAL" and start + step > total:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -134,24 +133,30 @@ def interrupt_soon(seconds: float) -> threading.Timer:
     return timer
 
 
-def test_an_interrupt_of_a_wait_leaves_the_iterator_usable(folder: Path, fake: Fake) -> None:
+def next_interrupted(iterator: Any) -> Any:
+    interrupt_soon(0.1)
+    return next(iterator)
+
+
+@pytest.mark.parametrize("taken", [0, 3])
+def test_an_interrupt_of_a_wait_leaves_the_iterator_usable(
+    folder: Path, fake: Fake, tmp_path: Path, taken: int
+) -> None:
     with DataLoader(folder, batch_size=4, shuffle=True, transform=CROP) as loader:
         wanted = epochs(loader, 1)[0]
     forget_daemons()
-    fake.misbehave({"delay_ms": 150})
+    hold = tmp_path / "hold"
+    hold.touch()
+    fake.misbehave({"hold": {"file": str(hold), "after": taken}})
     with DataLoader(folder, batch_size=4, shuffle=True, prefetch=1, transform=CROP) as loader:
-        iterator, got, interrupts = iter(loader), [], 0
-        while len(got) < len(wanted):
-            timer = interrupt_soon(0.05) if interrupts < 4 else None
-            try:
-                got.append(batch_bytes(next(iterator)))
-                if timer:
-                    timer.join()
-                    time.sleep(0.01)
-            except KeyboardInterrupt:
-                interrupts += 1
+        iterator = iter(loader)
+        got = [batch_bytes(next(iterator)) for _ in range(taken)]
+        for _ in range(4):
+            with pytest.raises(KeyboardInterrupt):
+                next_interrupted(iterator)
+        hold.unlink()
+        got.extend(batch_bytes(batch) for batch in iterator)
         assert got == wanted
-        assert interrupts == 4
         assert loader.stats()["restarts"] == 0
     assert fake.starts == 1
 

@@ -32,8 +32,13 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// Prometheus' text format, by its version.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// A socket that is bound and not served yet.
-pub enum Endpoint {
+/// A socket that is bound and not served yet, and what is counted from then on.
+pub struct Endpoint {
+    listener: Listener,
+    handle: PrometheusHandle,
+}
+
+enum Listener {
     /// An address and a port.
     Tcp(tokio::net::TcpListener),
     /// A Unix socket, and its file.
@@ -41,23 +46,24 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// Binds; serving is [`Self::serve`]'s.
+    /// Binds, and counts from here on: before the first client can connect. Serving is [`Self::serve`]'s.
     ///
     /// # Errors
-    /// Invalid, naming the address and the cure.
+    /// Invalid, naming the address and the cure; or another recorder counts in this process.
     pub async fn bind(listen: &MetricsListen) -> Result<Self, Fault> {
-        match listen {
-            MetricsListen::Tcp(address) => bind_tcp(*address).await,
-            MetricsListen::Unix(path) => Ok(Self::Unix(listen::stream(path)?, Unlink(PathBuf::from(path)))),
-        }
+        let listener = match listen {
+            MetricsListen::Tcp(address) => Listener::Tcp(bind_tcp(*address).await?),
+            MetricsListen::Unix(path) => Listener::Unix(listen::stream(path)?, Unlink(PathBuf::from(path))),
+        };
+        Ok(Self { listener, handle: recorder()? })
     }
 
-    /// Counts from here on, and answers until the task is dropped.
+    /// Answers until the task is dropped.
     ///
     /// # Errors
-    /// Invalid: another recorder counts in this process.
+    /// Unavailable: the socket cannot be waited on.
     pub async fn serve(self, service: Arc<Service>) -> Result<(), Fault> {
-        let handle = recorder()?;
+        let Self { listener, handle } = self;
         let upkeep = async {
             loop {
                 tokio::time::sleep(UPKEEP).await;
@@ -66,9 +72,9 @@ impl Endpoint {
         };
         let router = router(Answers { service, handle: handle.clone() });
         let served = async {
-            match self {
-                Self::Tcp(listener) => axum::serve(Bounded::new(listener), router).await,
-                Self::Unix(listener, _unlink) => axum::serve(Bounded::new(listener), router).await,
+            match listener {
+                Listener::Tcp(listener) => axum::serve(Bounded::new(listener), router).await,
+                Listener::Unix(listener, _unlink) => axum::serve(Bounded::new(listener), router).await,
             }
         };
         tokio::select! {
@@ -78,7 +84,7 @@ impl Endpoint {
     }
 }
 
-async fn bind_tcp(address: SocketAddr) -> Result<Endpoint, Fault> {
+async fn bind_tcp(address: SocketAddr) -> Result<tokio::net::TcpListener, Fault> {
     let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| {
         let hint = match error.kind() {
             io::ErrorKind::AddrInUse => {
@@ -99,7 +105,7 @@ async fn bind_tcp(address: SocketAddr) -> Result<Endpoint, Fault> {
         tracing::warn!(%address, "metrics are served without authentication to whoever reaches this address");
     }
     tracing::info!(%address, "serving metrics");
-    Ok(Endpoint::Tcp(listener))
+    Ok(listener)
 }
 
 /// The process's recorder, installed by the first to ask.

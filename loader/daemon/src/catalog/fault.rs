@@ -148,7 +148,8 @@ impl CellFault {
         let hint = match self {
             Self::Missing => "fill the value in, or leave the row out",
             Self::WrongType { .. } => "mend the value, or name another kind for the column",
-            Self::TooLarge { .. } | Self::NotUtf8 => return None,
+            Self::TooLarge { .. } => "mend the value, or write the file again if it is damaged",
+            Self::NotUtf8 => "write the text as UTF-8, or the file again if it is damaged",
             Self::Ragged { .. } => {
                 "make all vectors of the column as long as the first, or as the kind says; lists of tokens need the \
                  kind `tokens`"
