@@ -25,6 +25,7 @@ pub mod operate;
 pub mod pins;
 pub mod prefetch;
 pub mod progress;
+pub mod records;
 pub mod replay;
 pub mod run;
 mod scrape;

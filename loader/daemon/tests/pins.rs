@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use forebay::catalog::{self, CatalogLimits, SourceSpec};
 use forebay::error::Kind;
 use forebay::pins::{
-    Created, Draft, Faults, JobId, Patience, PinError, Pinned, RecordName, Stamp, StateRoot, When, decide,
+    Created, Draft, Faults, JobId, Patience, Pinned, RecordError, RecordName, Stamp, StateRoot, When, decide,
     find, load_snapshot, store_snapshot,
 };
 use forebay::storage::RetryPolicy;
@@ -189,7 +189,7 @@ fn conformance(root: &StateRoot) {
     assert_eq!(root.create(&name, b"one").expect("made"), Created::Ours);
     assert_eq!(root.create(&name, b"two").expect("read"), Created::Theirs(b"one".to_vec()));
     assert_eq!(root.read(&name, 3).expect("an answer").expect("it is there"), b"one");
-    assert!(matches!(root.read(&name, 2), Err(PinError::TooLarge { .. })));
+    assert!(matches!(root.read(&name, 2), Err(RecordError::TooLarge { .. })));
     root.create(&record("jobs/x/deep/er.json"), b"").expect("made");
     assert_eq!(root.list(&record("jobs/x")).expect("a list"), ["1.json", "deep"]);
     assert!(root.list(&record("jobs/y")).expect("a list").is_empty());
@@ -224,16 +224,16 @@ fn a_bucket_that_is_missing_or_closed_is_refused_at_once_and_one_that_is_away_un
         root.create(&record("x"), b"x").expect_err("it cannot be made")
     };
     let error = create("s3://other", server.env());
-    assert!(matches!(error, PinError::Refused { .. }), "{error:?}");
+    assert!(matches!(error, RecordError::Refused { .. }), "{error:?}");
     let changed = |name: &str, value: &str| {
         let mut env = server.env();
         env.iter_mut().filter(|(key, _)| key == name).for_each(|(_, old)| *old = value.to_owned());
         env
     };
     let error = create("s3://state", changed("AWS_SECRET_ACCESS_KEY", "wrong"));
-    assert!(matches!(error, PinError::Refused { .. }), "{error:?}");
+    assert!(matches!(error, RecordError::Refused { .. }), "{error:?}");
     let error = create("s3://state", changed("AWS_ENDPOINT_URL", "http://127.0.0.1:1"));
-    assert!(matches!(error, PinError::Unavailable { .. }), "{error:?}");
+    assert!(matches!(error, RecordError::Unavailable { .. }), "{error:?}");
 }
 
 #[test]

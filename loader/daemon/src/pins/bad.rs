@@ -6,10 +6,10 @@
 use forebay_proto::v1;
 use serde::{Deserialize, Serialize};
 
-use super::error::PinError;
-use super::name::{JobId, RecordName};
 use super::pin::Stamp;
-use super::state_root::{RECORD_BYTES_MAX, StateRoot, nonce};
+use crate::records::RecordError;
+use crate::records::{JobId, RecordName};
+use crate::records::{RECORD_BYTES_MAX, StateRoot, nonce};
 
 const VERSION: u32 = 1;
 /// Lines of one record.
@@ -48,7 +48,7 @@ pub fn note_bad(
     mut next: impl FnMut() -> u64,
     lines: &[v1::BadSample],
     stamp: &Stamp,
-) -> Result<(), PinError> {
+) -> Result<(), RecordError> {
     for some in lines.chunks(LINES_MAX) {
         let lines = some.iter().map(|line| Line {
             epoch: line.epoch,
@@ -68,8 +68,8 @@ pub fn note_bad(
 /// What all writers noted of an epoch.
 ///
 /// # Errors
-/// [`PinError::Damaged`]; what the state root says.
-pub fn bad_samples(root: &StateRoot, job_id: &JobId, epoch: u64) -> Result<Vec<v1::BadSample>, PinError> {
+/// [`RecordError::Damaged`]; what the state root says.
+pub fn bad_samples(root: &StateRoot, job_id: &JobId, epoch: u64) -> Result<Vec<v1::BadSample>, RecordError> {
     let folder = folder(job_id);
     let mut found = Vec::new();
     for file in root.list(&folder)? {
@@ -97,8 +97,8 @@ fn folder(job_id: &JobId) -> RecordName {
 
 #[cfg(test)]
 mod tests {
-    use super::super::state_root::Patience;
     use super::*;
+    use crate::records::Patience;
 
     #[test]
     fn lines_of_all_writers_are_found_by_epoch_and_long_lists_are_split() {
@@ -129,6 +129,6 @@ mod tests {
         assert!(found.iter().all(|line| line.position % 2 == 1 && line.reason.chars().count() == 200));
         assert_eq!(std::fs::read_dir(dir.path().join("jobs/run-7/ledger")).expect("a folder").count(), 4);
         std::fs::write(dir.path().join("jobs/run-7/ledger/71-ab-1.json"), "{}").expect("written");
-        assert!(matches!(bad_samples(&root, &job, 1), Err(PinError::Damaged { .. })));
+        assert!(matches!(bad_samples(&root, &job, 1), Err(RecordError::Damaged { .. })));
     }
 }

@@ -3,10 +3,10 @@
 use forebay_plan::{Digest, DigestBuilder};
 use serde::{Deserialize, Serialize};
 
-use super::error::PinError;
-use super::name::RecordName;
-use super::state_root::{RECORD_BYTES_MAX, StateRoot};
 use crate::error::Fault;
+use crate::records::RecordError;
+use crate::records::RecordName;
+use crate::records::{RECORD_BYTES_MAX, StateRoot};
 
 const VERSION: u32 = 1;
 
@@ -36,8 +36,8 @@ pub fn store_classes(root: &StateRoot, names: &[String]) -> Result<Option<Digest
 /// The class names of that name.
 ///
 /// # Errors
-/// [`PinError::Damaged`] where they are not there or others; what the state root says.
-pub fn load_classes(root: &StateRoot, digest: &Digest) -> Result<Vec<String>, PinError> {
+/// [`RecordError::Damaged`] where they are not there or others; what the state root says.
+pub fn load_classes(root: &StateRoot, digest: &Digest) -> Result<Vec<String>, RecordError> {
     let name = record(digest);
     let bytes = root.read(&name, RECORD_BYTES_MAX)?;
     let bytes = bytes.ok_or_else(|| root.damaged(&name, "it is not there, and a pin names it"))?;

@@ -6,10 +6,10 @@
 use forebay_plan::{Cursor, Digest, Leg, Tail};
 use serde::{Deserialize, Serialize};
 
-use super::error::PinError;
-use super::name::{JobId, RecordName};
 use super::pin::Stamp;
-use super::state_root::{Created, RECORD_BYTES_MAX, StateRoot, nonce};
+use crate::records::RecordError;
+use crate::records::{Created, RECORD_BYTES_MAX, StateRoot, nonce};
+use crate::records::{JobId, RecordName};
 
 const VERSION: u32 = 1;
 
@@ -44,7 +44,7 @@ struct Record {
 ///
 /// # Errors
 /// What the state root says.
-pub fn note_cut(root: &StateRoot, job_id: &JobId, begun: Begun, stamp: &Stamp) -> Result<bool, PinError> {
+pub fn note_cut(root: &StateRoot, job_id: &JobId, begun: Begun, stamp: &Stamp) -> Result<bool, RecordError> {
     let mut next = numbers(root, job_id)?.last().map_or(0, |last| last + 1);
     while next < CUTS_MAX {
         if let Some(last) = next.checked_sub(1)
@@ -66,8 +66,8 @@ pub fn note_cut(root: &StateRoot, job_id: &JobId, begun: Begun, stamp: &Stamp) -
 /// The cuts of a run, in the order in which they were begun.
 ///
 /// # Errors
-/// [`PinError::Damaged`]; what the state root says.
-pub fn cuts(root: &StateRoot, job_id: &JobId) -> Result<Vec<Begun>, PinError> {
+/// [`RecordError::Damaged`]; what the state root says.
+pub fn cuts(root: &StateRoot, job_id: &JobId) -> Result<Vec<Begun>, RecordError> {
     let read = numbers(root, job_id)?.into_iter().map(|number| read(root, job_id, number));
     read.filter_map(Result::transpose).collect()
 }
@@ -84,7 +84,7 @@ fn leads_to(last: &Begun, begun: &Begun) -> bool {
         && (cursor.position - start).is_multiple_of(global)
 }
 
-fn numbers(root: &StateRoot, job_id: &JobId) -> Result<Vec<u64>, PinError> {
+fn numbers(root: &StateRoot, job_id: &JobId) -> Result<Vec<u64>, RecordError> {
     let names = root.list(&RecordName::ours(format!("{}/cuts", job_id.folder())))?;
     let mut numbers: Vec<u64> =
         names.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok()).collect();
@@ -96,7 +96,7 @@ fn name(job_id: &JobId, number: u64) -> RecordName {
     RecordName::ours(format!("{}/cuts/{number:06}.json", job_id.folder()))
 }
 
-fn read(root: &StateRoot, job_id: &JobId, number: u64) -> Result<Option<Begun>, PinError> {
+fn read(root: &StateRoot, job_id: &JobId, number: u64) -> Result<Option<Begun>, RecordError> {
     let name = name(job_id, number);
     let bytes = root.read(&name, RECORD_BYTES_MAX)?;
     bytes.map(|bytes| Record::read(root, &name, &bytes)).transpose()
@@ -119,7 +119,7 @@ impl Record {
         }
     }
 
-    fn read(root: &StateRoot, name: &RecordName, bytes: &[u8]) -> Result<Begun, PinError> {
+    fn read(root: &StateRoot, name: &RecordName, bytes: &[u8]) -> Result<Begun, RecordError> {
         let record: Self = serde_json::from_slice(bytes).map_err(|error| root.damaged(name, error))?;
         if record.version != VERSION || record.rows_per_rank == 0 || record.world == 0 {
             let detail = format!("a cut of version {}, this build reads {VERSION}", record.version);
@@ -134,8 +134,8 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
-    use super::super::state_root::Patience;
     use super::*;
+    use crate::records::Patience;
 
     fn begun(epoch: u64, position: u64, rows_per_rank: u32, size: u32) -> Begun {
         let cursor = Cursor { epoch, position };
@@ -190,7 +190,7 @@ mod tests {
             [&text[..40], &text.replace("partial", "half"), &text.replace("\"world\": 1", "\"world\": 0")]
         {
             std::fs::write(&file, broken).expect("written");
-            assert!(matches!(cuts(&root, &job), Err(PinError::Damaged { .. })), "{broken}");
+            assert!(matches!(cuts(&root, &job), Err(RecordError::Damaged { .. })), "{broken}");
         }
     }
 }

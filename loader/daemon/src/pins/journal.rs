@@ -9,10 +9,10 @@ use forebay_proto::v1;
 
 use super::bad::note_bad;
 use super::cuts::{Begun, note_cut};
-use super::name::JobId;
 use super::pin::Stamp;
-use super::state_root::StateRoot;
 use crate::error::with_causes;
+use crate::records::JobId;
+use crate::records::StateRoot;
 
 /// A run's place for such records. Its calls block.
 pub struct Journal {

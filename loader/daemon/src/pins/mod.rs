@@ -8,29 +8,19 @@
 mod bad;
 mod classes;
 mod cuts;
-mod error;
-mod faulty;
 mod journal;
-mod lanes;
-mod name;
-mod object;
 mod pin;
-mod posix;
-mod records;
 mod run;
 mod snapshots;
-mod state_root;
 #[cfg(test)]
 mod tests;
 
 pub use bad::bad_samples;
 pub use classes::{load_classes, store_classes};
 pub use cuts::{Begun, cuts};
-pub use error::PinError;
-pub use faulty::Faults;
 pub use journal::Journal;
-pub use name::{JobId, RecordName};
 pub use pin::{Draft, Pin, Pinned, Stamp, When, decide, epochs, find, latest_before};
 pub use run::{Follow, Run};
 pub use snapshots::{load_snapshot, store_snapshot};
-pub use state_root::{Created, Patience, StateRoot};
+
+pub use crate::records::{Created, Faults, JobId, Patience, RecordError, RecordName, StateRoot};

@@ -7,10 +7,10 @@ use forebay_plan::Digest;
 use forebay_plan::orders::joint_snapshot;
 use serde::{Deserialize, Serialize};
 
-use super::error::PinError;
-use super::name::{JobId, RecordName};
-use super::state_root::{Created, StateRoot, nonce};
 use crate::error::Fault;
+use crate::records::RecordError;
+use crate::records::{Created, StateRoot, nonce};
+use crate::records::{JobId, RecordName};
 
 /// The layout of [`Pin`]; another one is refused.
 const VERSION: u32 = 1;
@@ -110,7 +110,7 @@ pub fn decide(
     stamp: &Stamp,
     make: impl FnOnce() -> Result<Draft, Fault>,
 ) -> Result<Pin, Fault> {
-    if let Some(pin) = find(root, job_id, when).map_err(PinError::into_fault)? {
+    if let Some(pin) = find(root, job_id, when).map_err(RecordError::into_fault)? {
         return Ok(pin);
     }
     let pin = Pin::new(job_id, when, make()?, stamp);
@@ -122,14 +122,14 @@ pub fn decide(
         Ok(Created::Theirs(theirs)) => Pin::read(root, &name, &theirs, job_id, when),
         Err(error) => Err(error),
     };
-    decided.map_err(PinError::into_fault)
+    decided.map_err(RecordError::into_fault)
 }
 
 /// The pin that is there, if any.
 ///
 /// # Errors
 /// As [`decide`].
-pub fn find(root: &StateRoot, job_id: &JobId, when: When) -> Result<Option<Pin>, PinError> {
+pub fn find(root: &StateRoot, job_id: &JobId, when: When) -> Result<Option<Pin>, RecordError> {
     let name = when.record(job_id);
     let bytes = root.read(&name, PIN_BYTES_MAX)?;
     bytes.map(|bytes| Pin::read(root, &name, &bytes, job_id, when)).transpose()
@@ -139,7 +139,7 @@ pub fn find(root: &StateRoot, job_id: &JobId, when: When) -> Result<Option<Pin>,
 ///
 /// # Errors
 /// As [`decide`].
-pub fn latest_before(root: &StateRoot, job_id: &JobId, epoch: u64) -> Result<Option<Pin>, PinError> {
+pub fn latest_before(root: &StateRoot, job_id: &JobId, epoch: u64) -> Result<Option<Pin>, RecordError> {
     let earlier = epochs(root, job_id)?.into_iter().rfind(|&pinned| pinned < epoch);
     earlier.map_or(Ok(None), |epoch| find(root, job_id, When::Epoch(epoch)))
 }
@@ -148,7 +148,7 @@ pub fn latest_before(root: &StateRoot, job_id: &JobId, epoch: u64) -> Result<Opt
 ///
 /// # Errors
 /// What the state root says.
-pub fn epochs(root: &StateRoot, job_id: &JobId) -> Result<Vec<u64>, PinError> {
+pub fn epochs(root: &StateRoot, job_id: &JobId) -> Result<Vec<u64>, RecordError> {
     let names = root.list(&RecordName::ours(format!("{}/epochs", job_id.folder())))?;
     let mut epochs: Vec<u64> =
         names.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok()).collect();
@@ -207,7 +207,7 @@ impl Pin {
         bytes: &[u8],
         job_id: &JobId,
         when: When,
-    ) -> Result<Self, PinError> {
+    ) -> Result<Self, RecordError> {
         let pin: Self = serde_json::from_slice(bytes)
             .map_err(|error| root.damaged(name, format!("{} bytes that are no pin: {error}", bytes.len())))?;
         if pin.version != VERSION {

@@ -4,11 +4,11 @@ use forebay_plan::Digest;
 use forebay_proto::v1::{self, source::Origin};
 use serde::{Deserialize, Serialize};
 
-use super::error::PinError;
-use super::name::{JobId, RecordName};
 use super::pin::Stamp;
-use super::state_root::{Created, RECORD_BYTES_MAX, StateRoot, nonce};
 use crate::error::Fault;
+use crate::records::RecordError;
+use crate::records::{Created, RECORD_BYTES_MAX, StateRoot, nonce};
+use crate::records::{JobId, RecordName};
 
 const VERSION: u32 = 1;
 
@@ -61,8 +61,8 @@ impl Run {
         (order_digest, content_digest): (Digest, Digest),
         stamp: &Stamp,
     ) -> Result<(), Fault> {
-        let job_id = JobId::new(spec.job_id.as_str()).map_err(PinError::into_fault)?;
-        let found = Self::find(root, &job_id).map_err(PinError::into_fault)?;
+        let job_id = JobId::new(spec.job_id.as_str()).map_err(RecordError::into_fault)?;
+        let found = Self::find(root, &job_id).map_err(RecordError::into_fault)?;
         let write = || {
             let run = Self {
                 version: VERSION,
@@ -94,8 +94,8 @@ impl Run {
     /// What the run was asked for; `None` where it never began here.
     ///
     /// # Errors
-    /// [`PinError::Damaged`]; what the state root says.
-    pub fn find(root: &StateRoot, job_id: &JobId) -> Result<Option<Self>, PinError> {
+    /// [`RecordError::Damaged`]; what the state root says.
+    pub fn find(root: &StateRoot, job_id: &JobId) -> Result<Option<Self>, RecordError> {
         let name = record(job_id);
         let bytes = root.read(&name, RECORD_BYTES_MAX)?;
         bytes.map(|bytes| Self::read(root, &name, &bytes, job_id)).transpose()
@@ -111,10 +111,10 @@ impl Run {
             Ok(Created::Theirs(theirs)) => Self::read(root, &name, &theirs, job_id),
             Err(error) => Err(error),
         };
-        made.map_err(PinError::into_fault)
+        made.map_err(RecordError::into_fault)
     }
 
-    fn read(root: &StateRoot, name: &RecordName, bytes: &[u8], job_id: &JobId) -> Result<Self, PinError> {
+    fn read(root: &StateRoot, name: &RecordName, bytes: &[u8], job_id: &JobId) -> Result<Self, RecordError> {
         let run: Self = serde_json::from_slice(bytes).map_err(|error| root.damaged(name, error))?;
         if run.version != VERSION || run.job_id != job_id.as_str() {
             let detail =

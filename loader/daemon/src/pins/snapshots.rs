@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use forebay_plan::Digest;
 
-use super::error::PinError;
-use super::name::RecordName;
-use super::state_root::StateRoot;
 use crate::catalog::{CatalogError, CatalogLimits, Snapshot};
 use crate::error::{Fault, Kind};
+use crate::records::RecordError;
+use crate::records::RecordName;
+use crate::records::StateRoot;
 use crate::storage::Root;
 
 /// Bytes of a stored snapshot: some hundred million paths, and what one PUT may carry.
@@ -45,7 +45,7 @@ pub fn load_snapshot(
 ) -> Result<Snapshot, Fault> {
     let name = record(digest);
     let file = format!("{}/{name}", root.place());
-    let bytes = root.read(&name, SNAPSHOT_BYTES_MAX).map_err(PinError::into_fault)?.ok_or_else(|| {
+    let bytes = root.read(&name, SNAPSHOT_BYTES_MAX).map_err(RecordError::into_fault)?.ok_or_else(|| {
         Fault::new(Kind::NotFound, format!("the state root has no snapshot {}", digest.short()))
             .object(&file)
             .hint("it was removed, or this is another run's state root")

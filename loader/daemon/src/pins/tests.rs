@@ -11,10 +11,10 @@ use std::time::Duration;
 use forebay_plan::{Digest, DigestBuilder};
 use proptest::prelude::*;
 
-use super::faulty::Faulty;
-use super::records::{Put, Records, TooLarge, Trouble};
 use super::*;
 use crate::error::{Fault, Kind};
+use crate::records::Faulty;
+use crate::records::{Put, Records, TooLarge, Trouble};
 use crate::storage::RetryPolicy;
 
 const MS: Duration = Duration::from_millis(1);
@@ -180,7 +180,7 @@ fn a_record_that_exists_and_cannot_be_seen_is_asked_for_again_and_never_decided_
 #[test]
 fn a_store_that_overwrites_is_refused_before_anything_is_decided() {
     let error = over(Memory { overwrites: true, ..Memory::default() }, PATIENT).check_writable().unwrap_err();
-    assert!(matches!(error, PinError::Overwrites { .. }), "{error}");
+    assert!(matches!(error, RecordError::Overwrites { .. }), "{error}");
     let keeps = over(Memory::default(), PATIENT);
     keeps.check_writable().unwrap();
     keeps.check_writable().unwrap();
@@ -239,7 +239,7 @@ fn a_pin_that_is_cut_or_foreign_is_an_error_that_says_so() {
 fn records_are_bounded() {
     let root = over(Memory::default(), PATIENT);
     let large = vec![0; (128 << 20) + 1];
-    assert!(matches!(root.create(&record("r"), &large), Err(PinError::TooLarge { .. })));
+    assert!(matches!(root.create(&record("r"), &large), Err(RecordError::TooLarge { .. })));
     root.create(&record("r"), &large[..100]).unwrap();
     let error = root.read(&record("r"), 99).unwrap_err();
     assert_eq!(error.to_string(), "memory/r has more than 99 bytes");
@@ -261,11 +261,11 @@ fn a_place_that_is_none_says_what_to_give() {
     fs::write(&file, "").unwrap();
     for text in ["relative", "", "gs://bucket", "http://x", "/a\0b"] {
         let error = StateRoot::open(text, [], HASTY).unwrap_err();
-        assert!(matches!(error, PinError::NotAPlace { .. }), "{text:?}: {error}");
+        assert!(matches!(error, RecordError::NotAPlace { .. }), "{text:?}: {error}");
     }
     for path in [&missing, &file] {
         let error = StateRoot::open(path.to_str().unwrap(), [], HASTY).unwrap_err();
-        assert!(matches!(error, PinError::Open { .. }), "{error}");
+        assert!(matches!(error, RecordError::Open { .. }), "{error}");
         assert!(error.hint().contains("make the folder yourself"));
     }
     assert!(!missing.exists(), "a folder in place of a missing mount is no shared one");
@@ -280,7 +280,7 @@ fn what_may_not_be_written_is_refused_at_once() {
     let root = folder(dir.path());
     for name in ["jobs/run-7/run.json", "snapshots/x"] {
         let error = root.create(&record(name), b"x").unwrap_err();
-        assert!(matches!(error, PinError::Refused { .. }), "{error}");
+        assert!(matches!(error, RecordError::Refused { .. }), "{error}");
         assert!(error.hint().contains("let the user that the daemon runs as read and write there"));
     }
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);

@@ -12,7 +12,7 @@ use crate::catalog::CatalogLimits;
 use crate::error::{Fault, Kind};
 use crate::job::{self, Job, RowWalker};
 use crate::pins::{
-    Follow, JobId, Patience, Pin, PinError, Run, StateRoot, When, epochs, find, load_snapshot,
+    Follow, JobId, Patience, Pin, RecordError, Run, StateRoot, When, epochs, find, load_snapshot,
 };
 use options::ReplayArgs;
 
@@ -24,7 +24,7 @@ const ROWS: u64 = 4096;
 /// # Errors
 /// NotFound: no such run, or no pin of the epoch. What the state root says. What `out` says, but for a closed pipe.
 pub fn run(args: &ReplayArgs, out: &mut dyn Write) -> Result<(), Fault> {
-    let fault = PinError::into_fault;
+    let fault = RecordError::into_fault;
     let root = StateRoot::open(&place(&args.state_root), std::env::vars(), Patience::default());
     let root = root.map_err(fault)?;
     let job_id = JobId::new(args.job.as_str()).map_err(fault)?;
@@ -50,7 +50,7 @@ fn place(text: &str) -> String {
 /// # Errors
 /// NotFound: it keeps no records here.
 pub fn begun(root: &StateRoot, job_id: &JobId) -> Result<Run, Fault> {
-    Run::find(root, job_id).map_err(PinError::into_fault)?.ok_or_else(|| {
+    Run::find(root, job_id).map_err(RecordError::into_fault)?.ok_or_else(|| {
         Fault::new(Kind::NotFound, format!("{} has no job {job_id}", root.place()))
             .hint("check the job_id and the state_root that its loader was given")
     })
@@ -65,7 +65,7 @@ pub fn pinned_job(root: &StateRoot, run: &Run, job_id: &JobId, epoch: u64) -> Re
         Follow::Run => When::Run,
         Follow::Epoch => When::Epoch(epoch),
     };
-    let pin = find(root, job_id, when).map_err(PinError::into_fault)?.ok_or_else(|| {
+    let pin = find(root, job_id, when).map_err(RecordError::into_fault)?.ok_or_else(|| {
         Fault::new(Kind::NotFound, format!("{when} of job {job_id} has no pin: nobody has begun it"))
     })?;
     let load = |pinned: &crate::pins::Pinned| {
@@ -110,7 +110,7 @@ fn tell_run(
     as_json: bool,
     out: &mut dyn Write,
 ) -> Result<(), Told> {
-    let fault = PinError::into_fault;
+    let fault = RecordError::into_fault;
     let mut pins: Vec<Pin> = find(root, job_id, When::Run).map_err(fault)?.into_iter().collect();
     for epoch in epochs(root, job_id).map_err(fault)? {
         pins.extend(find(root, job_id, When::Epoch(epoch)).map_err(fault)?);

@@ -13,7 +13,7 @@ use crate::config::RootConfig;
 use crate::error::{Fault, Kind};
 use crate::job::{self, Job};
 use crate::pins::{
-    Draft, Follow, JobId, Patience, Pin, PinError, Pinned, Run, Stamp, StateRoot, When, decide, find,
+    Draft, Follow, JobId, Patience, Pin, Pinned, RecordError, Run, Stamp, StateRoot, When, decide, find,
     latest_before, load_classes, load_snapshot, store_classes, store_snapshot,
 };
 use crate::storage::Root;
@@ -49,7 +49,7 @@ impl StateRoots {
         }
         drop(open);
         let opened = StateRoot::open(&place, std::env::vars(), Patience::default());
-        let root = Arc::new(opened.map_err(PinError::into_fault)?);
+        let root = Arc::new(opened.map_err(RecordError::into_fault)?);
         open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|(known, _)| *known != place);
         if open.len() == OPEN_MAX {
@@ -142,7 +142,7 @@ impl Service {
             return Err(Fault::invalid("a state root without a job id")
                 .hint("give the run a name that no other one has, as in job_id=\"run-7\""));
         }
-        let job_id = JobId::new(spec.job_id.as_str()).map_err(PinError::into_fault)?;
+        let job_id = JobId::new(spec.job_id.as_str()).map_err(RecordError::into_fault)?;
         let (follow, when) = match v1::Follow::try_from(pin.follow) {
             Ok(v1::Follow::Unspecified | v1::Follow::Run) => (Follow::Run, When::Run),
             Ok(v1::Follow::Epoch) => (Follow::Epoch, When::Epoch(pin.epoch)),
@@ -160,7 +160,7 @@ impl Service {
         asked: &Asked,
     ) -> Result<Arc<Job>, Fault> {
         let Asked { root, job_id, when, .. } = asked;
-        if let Some(found) = find(root, job_id, *when).map_err(PinError::into_fault)? {
+        if let Some(found) = find(root, job_id, *when).map_err(RecordError::into_fault)? {
             return self.job_of_pin(peer, spec, asked, &found);
         }
         if pin.find_only {
@@ -168,7 +168,7 @@ impl Service {
             return Err(Fault::new(Kind::NotFound, message)
                 .hint("use the state_root and the job_id that the run began with"));
         }
-        root.check_writable().map_err(PinError::into_fault)?;
+        root.check_writable().map_err(RecordError::into_fault)?;
         let mut drafted = None;
         let decided = decide(root, job_id, *when, &Stamp::now(), || {
             let job = self.draft(peer, spec, asked)?;
@@ -187,7 +187,7 @@ impl Service {
     fn draft(&self, peer: Peer, spec: &v1::JobSpec, asked: &Asked) -> Result<Arc<Job>, Fault> {
         let job = job::resolve_all(spec, self.list(peer, spec)?)?;
         Run::begin(&asked.root, spec, asked.follow, (job.order_digest, job.content_digest), &Stamp::now())?;
-        let earlier = earlier_classes(asked).map_err(PinError::into_fault)?;
+        let earlier = earlier_classes(asked).map_err(RecordError::into_fault)?;
         if job.classes.starts_with(&earlier) {
             return Ok(Arc::new(job));
         }
@@ -257,7 +257,7 @@ impl Service {
 }
 
 /// Class names by label that the epoch before was pinned with; none where there is no such epoch.
-fn earlier_classes(asked: &Asked) -> Result<Vec<String>, PinError> {
+fn earlier_classes(asked: &Asked) -> Result<Vec<String>, RecordError> {
     let When::Epoch(epoch) = asked.when else { return Ok(Vec::new()) };
     let earlier = latest_before(&asked.root, &asked.job_id, epoch)?;
     let digest = earlier.and_then(|pin| pin.class_map_digest);

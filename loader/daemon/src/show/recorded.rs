@@ -7,7 +7,7 @@ use super::options::ShowArgs;
 use super::side::Side;
 use super::which::Cuts;
 use crate::error::{Fault, Kind};
-use crate::pins::{Begun, Follow, JobId, Patience, PinError, Run, StateRoot, bad_samples, cuts};
+use crate::pins::{Begun, Follow, JobId, Patience, RecordError, Run, StateRoot, bad_samples, cuts};
 use crate::replay;
 
 /// A run that keeps records.
@@ -22,8 +22,8 @@ impl Recorded {
     pub(super) fn of(args: &ShowArgs) -> Result<Option<Self>, Fault> {
         let (Some(job), Some(place)) = (&args.what.job, &args.what.state_root) else { return Ok(None) };
         let root = StateRoot::open(place, std::env::vars(), Patience::default());
-        let root = root.map_err(PinError::into_fault)?;
-        let job_id = JobId::new(job.as_str()).map_err(PinError::into_fault)?;
+        let root = root.map_err(RecordError::into_fault)?;
+        let job_id = JobId::new(job.as_str()).map_err(RecordError::into_fault)?;
         let run = replay::begun(&root, &job_id)?;
         Ok(Some(Self { root, job_id, run }))
     }
@@ -58,14 +58,14 @@ impl Recorded {
 
     /// How the run cut an epoch.
     pub(super) fn cuts(&self, epoch: u64) -> Result<(Vec<Begun>, Cuts), Fault> {
-        let begun = cuts(&self.root, &self.job_id).map_err(PinError::into_fault)?;
+        let begun = cuts(&self.root, &self.job_id).map_err(RecordError::into_fault)?;
         let legs = Legs::of(epoch, begun.iter().map(|begun| begun.leg));
         Ok((begun, legs.map_or(Cuts::Missing, Cuts::Known)))
     }
 
     /// The corrupt samples that it met in an epoch.
     pub(super) fn bad(&self, epoch: u64) -> Result<Vec<v1::BadSample>, Fault> {
-        bad_samples(&self.root, &self.job_id, epoch).map_err(PinError::into_fault)
+        bad_samples(&self.root, &self.job_id, epoch).map_err(RecordError::into_fault)
     }
 }
 

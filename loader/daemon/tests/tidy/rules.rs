@@ -150,8 +150,8 @@ const KEPT_CRATES: [(&str, &[&str]); 6] = [
     ("cudarc", &["loader/daemon/src/gpu/"]),
     ("tonic", &["loader/daemon/src/server", "loader/daemon/src/delivery/remote", "proto/"]),
     ("anyhow", &["loader/daemon/src/main.rs"]),
-    ("object_store", &["loader/daemon/src/pins/object.rs", "loader/daemon/src/storage/object"]),
-    ("rustls", &["loader/daemon/src/pins/object.rs", "loader/daemon/src/storage/object"]),
+    ("object_store", &["loader/daemon/src/records/object.rs", "loader/daemon/src/storage/object"]),
+    ("rustls", &["loader/daemon/src/records/object.rs", "loader/daemon/src/storage/object"]),
 ];
 
 fn crates_stay_in_their_place(file: &File, _tree: &Tree) -> Vec<String> {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::attempt::{Put, Records, TooLarge, Trouble};
 use super::name::RecordName;
-use super::records::{Put, Records, TooLarge, Trouble};
 use super::state_root::nonce;
 use crate::storage::{Root, StorageError};
 

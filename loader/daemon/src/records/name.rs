@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::error::PinError;
+use super::error::RecordError;
 
 /// Bytes of one part of a name.
 const PART_BYTES_MAX: usize = 128;
@@ -22,17 +22,17 @@ impl RecordName {
     /// Checks a name.
     ///
     /// # Errors
-    /// [`PinError::Name`]: a part that is empty, too long, begins with a dot or has other characters.
-    pub fn new(name: impl Into<String>) -> Result<Self, PinError> {
+    /// [`RecordError::Name`]: a part that is empty, too long, begins with a dot or has other characters.
+    pub fn new(name: impl Into<String>) -> Result<Self, RecordError> {
         let name = name.into();
         match name.split('/').find_map(fault_of) {
-            Some(why) => Err(PinError::Name { name: shown(&name), why }),
+            Some(why) => Err(RecordError::Name { name: shown(&name), why }),
             None => Ok(Self(name)),
         }
     }
 
     /// The name of a part that this program chose itself.
-    pub(super) fn ours(name: impl Into<String>) -> Self {
+    pub(crate) fn ours(name: impl Into<String>) -> Self {
         Self::new(name).expect("our own names have letters, digits and dashes")
     }
 
@@ -50,7 +50,7 @@ impl RecordName {
     ///
     /// # Errors
     /// As [`RecordName::new`].
-    pub fn join(&self, part: &str) -> Result<Self, PinError> {
+    pub fn join(&self, part: &str) -> Result<Self, RecordError> {
         Self::new(format!("{self}/{part}"))
     }
 }
@@ -59,12 +59,12 @@ impl JobId {
     /// Checks the name of a run.
     ///
     /// # Errors
-    /// [`PinError::JobId`]: empty, longer than 128 bytes, begins with a dot, or has other characters than those of
+    /// [`RecordError::JobId`]: empty, longer than 128 bytes, begins with a dot, or has other characters than those of
     /// [`RecordName`].
-    pub fn new(id: impl Into<String>) -> Result<Self, PinError> {
+    pub fn new(id: impl Into<String>) -> Result<Self, RecordError> {
         let id = id.into();
         match fault_of(&id) {
-            Some(why) => Err(PinError::JobId { id: shown(&id), why }),
+            Some(why) => Err(RecordError::JobId { id: shown(&id), why }),
             None => Ok(Self(id)),
         }
     }

@@ -10,9 +10,9 @@ use object_store::path::Path;
 use object_store::{ClientOptions, Error, ObjectStore as _, ObjectStoreExt as _, PutMode, RetryConfig};
 use tokio::runtime::{Builder, Runtime};
 
+use super::attempt::{Put, Records, TooLarge, Trouble};
 use super::error::Cause;
 use super::name::RecordName;
-use super::records::{Put, Records, TooLarge, Trouble};
 
 /// A request as a whole: a large snapshot over a slow line.
 const TIMEOUT: Duration = Duration::from_secs(600);

@@ -7,7 +7,7 @@ use super::name::RecordName;
 
 /// What an attempt to make a record came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Put {
+pub(crate) enum Put {
     /// It was not there and now is.
     Written,
     /// Something is there. It may be what an earlier attempt of ours left.
@@ -16,18 +16,18 @@ pub(super) enum Put {
 
 /// Why an attempt failed. Whether it had an effect is not known.
 #[derive(Debug)]
-pub(super) struct Trouble {
+pub(crate) struct Trouble {
     /// Whether to ask again: the storage is slow, away, or did not say.
-    pub(super) passing: bool,
-    pub(super) source: Box<dyn StdError + Send + Sync>,
+    pub(crate) passing: bool,
+    pub(crate) source: Box<dyn StdError + Send + Sync>,
 }
 
 /// A record was longer than the reader takes.
 #[derive(Debug)]
-pub(super) struct TooLarge;
+pub(crate) struct TooLarge;
 
 /// A place for records. Each call is one attempt and blocks; retries, deadlines and read-backs are the caller's.
-pub(super) trait Records: Send + Sync {
+pub(crate) trait Records: Send + Sync {
     /// Makes a record with all of `bytes`, or leaves the one that is there as it is.
     fn put_new(&self, name: &RecordName, bytes: &[u8]) -> Result<Put, Trouble>;
 
@@ -44,12 +44,12 @@ pub(super) trait Records: Send + Sync {
 
 impl Trouble {
     /// Ask again.
-    pub(super) fn passing(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub(crate) fn passing(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { passing: true, source: source.into() }
     }
 
     /// The answer would be the same.
-    pub(super) fn lasting(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub(crate) fn lasting(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { passing: false, source: source.into() }
     }
 }

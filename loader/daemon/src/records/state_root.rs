@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::error::PinError;
+use super::attempt::{Put, Records, TooLarge, Trouble};
+use super::error::RecordError;
 use super::faulty::{Faults, Faulty};
 use super::lanes::Lanes;
 use super::name::RecordName;
 use super::object::Bucket;
 use super::posix::Posix;
-use super::records::{Put, Records, TooLarge, Trouble};
 use crate::error::Fault;
 use crate::storage::{RetryPolicy, StorageError};
 
@@ -83,32 +83,32 @@ impl StateRoot {
     /// * `env`: where a bucket's credentials, region and endpoint come from, as `AWS_*`.
     ///
     /// # Errors
-    /// [`PinError::NotAPlace`], [`PinError::Open`]: the folder is not there, the settings are not whole.
+    /// [`RecordError::NotAPlace`], [`RecordError::Open`]: the folder is not there, the settings are not whole.
     pub fn open(
         text: &str,
         env: impl IntoIterator<Item = (String, String)>,
         patience: Patience,
-    ) -> Result<Self, PinError> {
+    ) -> Result<Self, RecordError> {
         let place = text.trim_end_matches('/').to_owned();
         let records: Arc<dyn Records> = if place.starts_with("s3://") && !text.contains('\0') {
             let bucket = Bucket::open(&place, env, patience.attempt);
-            Arc::new(bucket.map_err(|source| PinError::Open { place: place.clone(), source })?)
+            Arc::new(bucket.map_err(|source| RecordError::Open { place: place.clone(), source })?)
         } else if Path::new(text).is_absolute() && !text.contains('\0') {
             Arc::new(open_folder(&place, text, patience.attempt)?)
         } else {
-            return Err(PinError::NotAPlace { text: text.chars().take(200).collect() });
+            return Err(RecordError::NotAPlace { text: text.chars().take(200).collect() });
         };
         Self::over(place, records, patience)
     }
 
-    pub(super) fn over(
+    pub(crate) fn over(
         place: String,
         records: Arc<dyn Records>,
         patience: Patience,
-    ) -> Result<Self, PinError> {
+    ) -> Result<Self, RecordError> {
         match Lanes::new() {
             Ok(lanes) => Ok(Self { place, records, lanes, patience }),
-            Err(source) => Err(PinError::Open { place, source: source.into() }),
+            Err(source) => Err(RecordError::Open { place, source: source.into() }),
         }
     }
 
@@ -126,8 +126,8 @@ impl StateRoot {
     /// Marks the place, which shows that this process may make records and that the store keeps those that exist.
     ///
     /// # Errors
-    /// [`PinError::Refused`], [`PinError::Overwrites`], [`PinError::Unavailable`].
-    pub fn check_writable(&self) -> Result<(), PinError> {
+    /// [`RecordError::Refused`], [`RecordError::Overwrites`], [`RecordError::Unavailable`].
+    pub fn check_writable(&self) -> Result<(), RecordError> {
         let name = RecordName::ours(MARK);
         let kept = self.settle("create", &name, 0, |name| {
             Box::new(move |records| match records.put_new(&name, MARK_TEXT)? {
@@ -135,7 +135,7 @@ impl StateRoot {
                 Put::Written => Ok(Attempt::Settled(records.put_new(&name, MARK_TEXT)? == Put::Exists)),
             })
         })?;
-        if kept { Ok(()) } else { Err(PinError::Overwrites { place: self.place.clone() }) }
+        if kept { Ok(()) } else { Err(RecordError::Overwrites { place: self.place.clone() }) }
     }
 
     /// Makes a record, if there is none; tells whose is there, as read back.
@@ -143,9 +143,9 @@ impl StateRoot {
     /// * `bytes`: at most `RECORD_BYTES_MAX`, with something in them that no other writer has. Equal bytes are ours.
     ///
     /// # Errors
-    /// [`PinError::Refused`], [`PinError::TooLarge`]; [`PinError::Unavailable`] where it could not be told until the
+    /// [`RecordError::Refused`], [`RecordError::TooLarge`]; [`RecordError::Unavailable`] where it could not be told until the
     /// deadline: the record may or may not be there, and whoever asks next will see.
-    pub fn create(&self, name: &RecordName, bytes: &[u8]) -> Result<Created, PinError> {
+    pub fn create(&self, name: &RecordName, bytes: &[u8]) -> Result<Created, RecordError> {
         if bytes.len() as u64 > RECORD_BYTES_MAX {
             return Err(self.too_large(name, RECORD_BYTES_MAX));
         }
@@ -179,7 +179,7 @@ impl StateRoot {
         name: &RecordName,
         bytes: impl FnOnce() -> Result<Vec<u8>, Fault>,
     ) -> Result<(), Fault> {
-        if self.size(name).map_err(PinError::into_fault)?.is_some() {
+        if self.size(name).map_err(RecordError::into_fault)?.is_some() {
             return Ok(());
         }
         let bytes: Arc<[u8]> = bytes()?.into();
@@ -191,14 +191,14 @@ impl StateRoot {
                 Err(trouble) => Err(trouble),
             })
         });
-        made.map_err(PinError::into_fault)
+        made.map_err(RecordError::into_fault)
     }
 
     /// Reads a record; `None` where there is none.
     ///
     /// # Errors
-    /// [`PinError::TooLarge`], [`PinError::Refused`], [`PinError::Unavailable`].
-    pub fn read(&self, name: &RecordName, bytes_max: u64) -> Result<Option<Vec<u8>>, PinError> {
+    /// [`RecordError::TooLarge`], [`RecordError::Refused`], [`RecordError::Unavailable`].
+    pub fn read(&self, name: &RecordName, bytes_max: u64) -> Result<Option<Vec<u8>>, RecordError> {
         let large = if bytes_max > SMALL_BYTES { self.size(name)?.unwrap_or(0) } else { 0 };
         self.settle("read", name, large.min(bytes_max) as usize, |name| {
             Box::new(move |records| {
@@ -210,12 +210,12 @@ impl StateRoot {
             })
         })
         .map_err(|error| match error {
-            PinError::TooLarge { .. } => self.too_large(name, bytes_max),
+            RecordError::TooLarge { .. } => self.too_large(name, bytes_max),
             other => other,
         })
     }
 
-    fn size(&self, name: &RecordName) -> Result<Option<u64>, PinError> {
+    fn size(&self, name: &RecordName) -> Result<Option<u64>, RecordError> {
         self.settle("read", name, 0, |name| {
             Box::new(move |records| records.size(&name).map(Attempt::Settled))
         })
@@ -224,27 +224,27 @@ impl StateRoot {
     /// Names of the records and folders right beneath a folder, sorted; none where there is no such folder.
     ///
     /// # Errors
-    /// [`PinError::TooMany`], [`PinError::Refused`], [`PinError::Unavailable`].
-    pub fn list(&self, folder: &RecordName) -> Result<Vec<String>, PinError> {
+    /// [`RecordError::TooMany`], [`RecordError::Refused`], [`RecordError::Unavailable`].
+    pub fn list(&self, folder: &RecordName) -> Result<Vec<String>, RecordError> {
         let mut names = self.settle("list", folder, 0, |folder| {
             Box::new(move |records| records.list(&folder, NAMES_MAX).map(Attempt::Settled))
         })?;
         if names.len() > NAMES_MAX {
             let (place, folder) = (self.place.clone(), folder.to_string());
-            return Err(PinError::TooMany { place, folder, names_max: NAMES_MAX });
+            return Err(RecordError::TooMany { place, folder, names_max: NAMES_MAX });
         }
         names.sort_unstable();
         Ok(names)
     }
 
     /// The error of a record that can be read and makes no sense.
-    pub fn damaged(&self, name: &RecordName, detail: impl fmt::Display) -> PinError {
+    pub fn damaged(&self, name: &RecordName, detail: impl fmt::Display) -> RecordError {
         let (place, record) = (self.place.clone(), name.to_string());
-        PinError::Damaged { place, record, detail: detail.to_string() }
+        RecordError::Damaged { place, record, detail: detail.to_string() }
     }
 
-    fn too_large(&self, name: &RecordName, bytes_max: u64) -> PinError {
-        PinError::TooLarge { place: self.place.clone(), record: name.to_string(), bytes_max }
+    fn too_large(&self, name: &RecordName, bytes_max: u64) -> RecordError {
+        RecordError::TooLarge { place: self.place.clone(), record: name.to_string(), bytes_max }
     }
 
     /// Attempts until one settles, the store says no, or the deadline has passed.
@@ -256,7 +256,7 @@ impl StateRoot {
         name: &RecordName,
         bytes: usize,
         attempt: impl Fn(RecordName) -> Call<T>,
-    ) -> Result<T, PinError> {
+    ) -> Result<T, RecordError> {
         let moving = Duration::from_secs(bytes as u64 / BYTES_PER_SECOND);
         let Patience { mut retry, attempt: limit } = self.patience;
         retry.deadline += moving;
@@ -268,7 +268,7 @@ impl StateRoot {
                 Some(Ok(Attempt::Settled(settled))) => return Ok(settled),
                 Some(Ok(Attempt::TooLarge)) => return Err(self.too_large(name, RECORD_BYTES_MAX)),
                 Some(Err(Trouble { passing: false, source })) => {
-                    return Err(PinError::Refused { action, place: place(), record: record(), source });
+                    return Err(RecordError::Refused { action, place: place(), record: record(), source });
                 }
                 Some(Err(trouble)) => trouble,
                 Some(Ok(Attempt::Unseen)) => Trouble::passing("it exists and cannot be read yet"),
@@ -278,7 +278,7 @@ impl StateRoot {
             let Some(wait) = retry.next(attempts, elapsed) else {
                 let (source, waited_ms) = (trouble.source, elapsed.as_millis() as u64);
                 let (place, record) = (place(), record());
-                return Err(PinError::Unavailable { action, place, record, attempts, waited_ms, source });
+                return Err(RecordError::Unavailable { action, place, record, attempts, waited_ms, source });
             };
             std::thread::sleep(wait);
         }
@@ -287,19 +287,19 @@ impl StateRoot {
 }
 
 /// Opens a folder; one on a mount that hangs is given up.
-fn open_folder(place: &str, text: &str, limit: Duration) -> Result<Posix, PinError> {
+fn open_folder(place: &str, text: &str, limit: Duration) -> Result<Posix, RecordError> {
     let (place, path) = (place.to_owned(), Path::new(text).to_owned());
     let opened = Lanes::new().map(|lanes| lanes.run(limit, move || Posix::open(&path)));
     match opened {
         Ok(Some(Ok(folder))) => Ok(folder),
         Ok(Some(Err(StorageError::Root { source, .. }))) => {
-            Err(PinError::Open { place, source: source.into() })
+            Err(RecordError::Open { place, source: source.into() })
         }
-        Ok(Some(Err(source))) => Err(PinError::Open { place, source: source.into() }),
+        Ok(Some(Err(source))) => Err(RecordError::Open { place, source: source.into() }),
         Ok(None) => {
             let source = "it does not answer".into();
             let waited_ms = limit.as_millis() as u64;
-            Err(PinError::Unavailable {
+            Err(RecordError::Unavailable {
                 action: "open",
                 place,
                 record: String::new(),
@@ -308,7 +308,7 @@ fn open_folder(place: &str, text: &str, limit: Duration) -> Result<Posix, PinErr
                 source,
             })
         }
-        Err(source) => Err(PinError::Open { place, source: source.into() }),
+        Err(source) => Err(RecordError::Open { place, source: source.into() }),
     }
 }
 
@@ -319,7 +319,7 @@ impl fmt::Debug for StateRoot {
 }
 
 /// 32 hexadecimal digits that no other writer has drawn.
-pub(super) fn nonce() -> String {
+pub(crate) fn nonce() -> String {
     let mut bytes = [0; 16];
     let drawn = getrandom(&mut bytes, GetRandomFlags::empty());
     assert_eq!(drawn, Ok(bytes.len()), "getrandom gives up to 256 bytes at once (getrandom(2))");

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::attempt::{Put, Records, TooLarge, Trouble};
 use super::name::RecordName;
-use super::records::{Put, Records, TooLarge, Trouble};
 
 /// How often each fault comes, per thousand calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -28,7 +28,7 @@ pub struct Faults {
 }
 
 /// A store behind faults.
-pub(super) struct Faulty {
+pub(crate) struct Faulty {
     inner: Arc<dyn Records>,
     faults: Faults,
     calls: Mutex<HashMap<RecordName, u32>>,
@@ -43,7 +43,7 @@ enum Fate {
 }
 
 impl Faulty {
-    pub(super) fn new(inner: Arc<dyn Records>, faults: Faults) -> Self {
+    pub(crate) fn new(inner: Arc<dyn Records>, faults: Faults) -> Self {
         Self { inner, faults, calls: Mutex::default() }
     }
 

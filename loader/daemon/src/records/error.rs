@@ -4,13 +4,13 @@ use std::error::Error as StdError;
 
 use crate::error::{Fault, Kind};
 
-/// The cause of a [`PinError`], as whatever store there is words it.
+/// The cause of a [`RecordError`], as whatever store there is words it.
 pub type Cause = Box<dyn StdError + Send + Sync>;
 
 /// Why a record could not be made or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PinError {
+pub enum RecordError {
     /// A record's name that is no name.
     #[error("the record name {name:?} {why}")]
     Name {
@@ -107,7 +107,7 @@ pub enum PinError {
     },
 }
 
-impl PinError {
+impl RecordError {
     /// What the caller should do.
     pub fn kind(&self) -> Kind {
         match self {
