@@ -10,6 +10,7 @@ mod cell;
 mod class_map;
 mod column;
 mod csv;
+pub mod dataset;
 mod error;
 mod fault;
 mod folder;
@@ -24,6 +25,7 @@ mod relabel;
 mod scan;
 mod snapshot;
 mod stored;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +38,7 @@ pub use fault::{CellFault, Place, Unit};
 pub use folder::IMG_EXTENSIONS;
 pub use limits::CatalogLimits;
 pub use snapshot::Snapshot;
+pub use table::{Cells, KindsDiffer, Table};
 
 /// The number of a sample in its snapshot.
 pub type SampleIndex = u64;

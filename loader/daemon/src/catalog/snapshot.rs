@@ -35,7 +35,7 @@ impl Snapshot {
         duplicate: impl Fn(usize, usize, &[u8]) -> CatalogError,
     ) -> Result<Self, CatalogError> {
         let rows = columns.first().map_or(0, Column::len);
-        let key = key_column(&columns);
+        let key = key_column(&columns.iter());
         if let Some(key) = key
             && let Some((first, second)) = first_duplicate(&columns, key, rows)
         {
@@ -98,7 +98,7 @@ impl Snapshot {
 
 /// What samples are called by.
 #[derive(Debug, Clone, Copy)]
-struct Key {
+pub(super) struct Key {
     column: usize,
     /// Of where many samples lie in one file.
     offset: Option<usize>,
@@ -106,8 +106,17 @@ struct Key {
 
 impl Key {
     fn of(self, columns: &[Column], row: usize) -> Cow<'_, [u8]> {
-        let int = |column: usize| columns[column].int(row as u64).to_string().into_bytes();
-        match (columns[self.column].bytes(row), self.offset) {
+        self.of_by(|index| &columns[index], row)
+    }
+
+    /// The columns that it is made of.
+    pub(super) fn columns(self) -> Vec<usize> {
+        [Some(self.column), self.offset].into_iter().flatten().collect()
+    }
+
+    pub(super) fn of_by<'a>(self, column: impl Fn(usize) -> &'a Column, row: usize) -> Cow<'a, [u8]> {
+        let int = |index: usize| column(index).int(row as u64).to_string().into_bytes();
+        match (column(self.column).bytes(row), self.offset) {
             (Some(bytes), None) => Cow::Borrowed(bytes),
             (Some(bytes), Some(offset)) => Cow::Owned([bytes, b"@", &int(offset)].concat()),
             (None, _) => Cow::Owned(int(self.column)),
@@ -115,13 +124,13 @@ impl Key {
     }
 }
 
-fn key_column(columns: &[Column]) -> Option<Key> {
+pub(super) fn key_column<'a>(columns: &(impl Iterator<Item = &'a Column> + Clone)) -> Option<Key> {
     let can_be_key =
         |column: &Column| matches!(column.kind, ColumnKind::Text | ColumnKind::Path | ColumnKind::Int);
-    let named = columns.iter().position(|column| column.name == KEY_COLUMN && can_be_key(column));
-    let path = || columns.iter().position(|column| column.kind == ColumnKind::Path);
+    let named = columns.clone().position(|column| column.name == KEY_COLUMN && can_be_key(column));
+    let path = || columns.clone().position(|column| column.kind == ColumnKind::Path);
     let offset =
-        || columns.iter().position(|column| column.name == OFFSET_COLUMN && column.kind == ColumnKind::Int);
+        || columns.clone().position(|column| column.name == OFFSET_COLUMN && column.kind == ColumnKind::Int);
     let named = named.map(|column| Key { column, offset: None });
     named.or_else(|| path().map(|column| Key { column, offset: offset() }))
 }

@@ -6,6 +6,7 @@
 
 mod write;
 
+use std::fmt;
 use std::sync::Arc;
 
 use ::parquet::file::reader::FileReader;
@@ -41,10 +42,10 @@ struct About {
 }
 
 /// One column's name and kind.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Described {
-    name: String,
+pub(super) struct Described {
+    pub(super) name: String,
     kind: String,
     /// Numbers of a vector, or classes of a multi-hot column.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -159,7 +160,7 @@ impl About {
 }
 
 impl Described {
-    fn of(column: &Column) -> Self {
+    pub(super) fn of(column: &Column) -> Self {
         let size = match column.kind() {
             ColumnKind::FloatVector { len } => len,
             ColumnKind::MultiHot { classes } => Some(classes),
@@ -168,7 +169,7 @@ impl Described {
         Self { name: column.name().to_owned(), kind: column.kind().name().to_owned(), size }
     }
 
-    fn spec(&self) -> Result<ColumnSpec, String> {
+    pub(super) fn spec(&self) -> Result<ColumnSpec, String> {
         let plain = [
             ColumnKind::Path,
             ColumnKind::Int,
@@ -188,5 +189,14 @@ impl Described {
             _ => return Err(format!("column {:?} has the kind {:?}", self.name, self.kind)),
         };
         Ok(ColumnSpec { name: self.name.clone(), kind })
+    }
+}
+
+impl fmt::Display for Described {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.size {
+            Some(size) => write!(f, "{} of {size}", self.kind),
+            None => f.write_str(&self.kind),
+        }
     }
 }
