@@ -1,5 +1,6 @@
 //! `forebay dataset`: what is known of a data set's samples. One file a verb.
 
+mod common;
 pub mod options;
 mod place;
 mod spikes;
