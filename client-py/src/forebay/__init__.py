@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._dataset import Dataset
 from ._digest import combine_digests
 from ._mixture import Mixture
 from ._pack import Buckets, Packed, TokenBudget
@@ -24,6 +25,7 @@ __all__ = [
     "Boundaries",
     "Buckets",
     "Column",
+    "Dataset",
     "Folder",
     "ForebayError",
     "Image",

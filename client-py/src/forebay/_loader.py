@@ -46,7 +46,7 @@ class Loader(Reporting, Told, Viewed, Generic[B]):
 
     Args:
         data: a folder of class folders, a `.csv`, `.jsonl` or `.parquet` list, a list of dicts,
-            `forebay.Folder(...)`, `forebay.List(...)`, or several of them in a `forebay.Mixture(...)`.
+            a catalogued `forebay.Dataset(...)`, `forebay.List(...)`, or several in a `forebay.Mixture(...)`.
         batch_size: rows of one rank's batch (default 1).
         shuffle: a new order each epoch, by `seed`; else the data set's own.
         sampler: instead, `"sequential"`, `"shuffled"`, `"balanced"`, `"weighted"`, or any iterable of indices, as

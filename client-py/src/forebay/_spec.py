@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Union, cast
 
 from ._checks import whole
+from ._dataset import Dataset, is_place
 from ._record import record
 from ._tokens import TOKEN_FIELDS, TokenField
 from .errors import InvalidError
@@ -159,15 +160,17 @@ class Source:
 
 
 Field = Union[Image, Value, Source, TokenField]
-Origin = Union[Folder, List, Records]
+Origin = Union[Folder, List, Records, Dataset]
 Data = Union[StrPath, Sequence[Mapping[str, Any]], Origin]
 
 
 def as_source(data: Any) -> Origin:
-    """Tell a folder from a list file from records."""
-    if isinstance(data, (Folder, List, Records)):
+    """Tell a folder from a data set from a list file from records."""
+    if isinstance(data, (Folder, List, Records, Dataset)):
         return data
     if isinstance(data, (str, os.PathLike)):
+        if is_place(os.fspath(cast("StrPath", data))):
+            return Dataset(cast("StrPath", data))
         path = Path(os.fspath(cast("StrPath", data))).expanduser()
         if path.suffix.lower() in _LIST_FORMATS and not path.is_dir():
             return List(path)
@@ -189,7 +192,7 @@ def as_source(data: Any) -> Origin:
     name = type(cast("object", data)).__name__
     raise InvalidError(
         f"a data set of type {name}",
-        hint="pass a folder, a .csv, .jsonl or .parquet file, a list of dicts, or a forebay.Folder",
+        hint="pass a folder, a .csv, .jsonl or .parquet file, a list of dicts, or a forebay.Folder or Dataset",
     )
 
 
@@ -212,7 +215,7 @@ def build(
     """
     if on_bad_sample not in _POLICIES:
         raise InvalidError(f"on_bad_sample={on_bad_sample!r} is not one of {', '.join(_POLICIES)}")
-    is_tuple = fields is None and isinstance(origins[0][0], Folder)
+    is_tuple = fields is None and isinstance(origins[0][0], (Folder, Dataset))
     if fields is None:
         fields = _default_fields([origin for origin, _ in origins], transform, dtype, views)
     elif transform is not None or dtype is not None or views is not None:
@@ -236,7 +239,7 @@ def build(
 def _default_fields(
     origins: Sequence[Origin], transform: Sequence[Any] | None, dtype: str | None, views: int | None
 ) -> Mapping[str, Field]:
-    folders = sum(isinstance(origin, Folder) for origin in origins)
+    folders = sum(isinstance(origin, (Folder, Dataset)) for origin in origins)
     if 0 < folders < len(origins):
         raise InvalidError(
             "folders and lists in one mixture need their fields named",

@@ -1,5 +1,6 @@
 //! Wire <-> domain, in one place: every call of the service, whichever front it came through.
 
+mod catalogued;
 mod digest;
 mod explain;
 mod fetch;
@@ -84,6 +85,7 @@ pub struct Service {
     started: Instant,
     draining: watch::Sender<bool>,
     state_roots: StateRoots,
+    opened: catalogued::Opened,
     resolving: Semaphore,
     fetching: Semaphore,
     owner_uid: u32,
@@ -114,6 +116,7 @@ impl Service {
             started: Instant::now(),
             draining: watch::Sender::new(false),
             state_roots,
+            opened: catalogued::Opened::default(),
             resolving: Semaphore::new(AT_A_TIME),
             fetching: Semaphore::new(AT_A_TIME),
             owner_uid: rustix::process::getuid().as_raw(),

@@ -65,7 +65,7 @@ impl StateRoots {
         open.retain(|(_, known)| !Arc::ptr_eq(known, root));
     }
 
-    fn check(&self, peer: Peer, text: &str) -> Result<String, Fault> {
+    pub(super) fn check(&self, peer: Peer, text: &str) -> Result<String, Fault> {
         if !is_bucket(text) {
             let path = self.folders.check(peer, text)?;
             return path.into_os_string().into_string().map_err(|_| {

@@ -7,9 +7,11 @@ use std::time::Instant;
 use forebay_plan::orders::SOURCES_MAX;
 use forebay_proto::v1;
 
+use super::catalogued::{self, check_unselected, set_of};
 use super::{Kept, Peer, Service};
-use crate::catalog::{self, CatalogError, CatalogErrorKind, CatalogLimits, Snapshot, SourceSpec};
-use crate::error::{Fault, Kind};
+use crate::catalog::dataset::fault;
+use crate::catalog::{self, CatalogError, CatalogLimits, Snapshot, SourceSpec};
+use crate::error::Fault;
 use crate::job::{self, Job};
 use crate::metrics;
 use crate::pins::{StateRoot, When};
@@ -68,7 +70,10 @@ impl Service {
         let (when, root) = pin.unzip();
         let epoch = when.and_then(When::epoch);
         (told.pinned, told.epoch_pinned, told.epoch) = (when.is_some(), epoch.is_some(), epoch.unwrap_or(0));
-        let paths = request.spec.iter().flat_map(|spec| &spec.sources).flat_map(paths).collect();
+        let mut paths: Vec<_> = request.spec.iter().flat_map(|spec| &spec.sources).flat_map(paths).collect();
+        // A data set says itself where its data is.
+        let roots = job.sources.iter().filter_map(|source| source.snapshot.root());
+        paths.extend(roots.filter_map(|root| root.path().to_str().map(str::to_owned)));
         self.keep(Kept { job, paths, epoch, root });
         Ok(v1::ResolveReply { job: Some(told), snapshots })
     }
@@ -97,7 +102,10 @@ impl Service {
     /// Looks at the data of each source.
     pub(super) fn list(&self, peer: Peer, spec: &v1::JobSpec) -> Result<Vec<Arc<Snapshot>>, Fault> {
         let listed = spec.sources.iter().map(|source| {
-            let snapshot = self.source(peer, source).and_then(|source| snapshot(&source));
+            let snapshot = match set_of(source) {
+                Some(set) => self.catalogued(peer, spec, source, set),
+                None => self.source(peer, source).and_then(|source| snapshot(&source)),
+            };
             snapshot.map_err(|fault| naming(source, fault))
         });
         listed.collect()
@@ -106,6 +114,9 @@ impl Service {
     /// The directory of each source, without a look at what is in it.
     pub(super) fn data_roots(&self, peer: Peer, spec: &v1::JobSpec) -> Result<Vec<Option<Arc<Root>>>, Fault> {
         let opened = spec.sources.iter().map(|source| {
+            if let Some(set) = set_of(source) {
+                return self.root_of_set(peer, set).map(Some).map_err(|fault| naming(source, fault));
+            }
             let root = self.source(peer, source).and_then(|source| {
                 let root = data_root(&source).map(Root::open).transpose();
                 root.map_err(|error| fault(&CatalogError::from(error)))
@@ -131,12 +142,10 @@ impl Service {
 
     /// A source as the catalogue reads it, where the caller may.
     fn source(&self, peer: Peer, source: &v1::Source) -> Result<SourceSpec, Fault> {
-        if !source.split.is_empty() || !source.r#where.is_empty() {
-            return Err(Fault::unimplemented("split and where of a source"));
-        }
+        check_unselected(source)?;
         match &source.origin {
             None => Err(Fault::invalid("a source without an origin")),
-            Some(v1::source::Origin::Dataset(_)) => Err(Fault::unimplemented("catalogued data sets")),
+            Some(v1::source::Origin::Dataset(_)) => Err(Fault::internal("a data set is opened by itself")),
             Some(v1::source::Origin::Folder(folder)) => {
                 let root = self.roots.check(peer, &folder.path)?;
                 let extensions = (!folder.extensions.is_empty()).then(|| folder.extensions.clone());
@@ -206,22 +215,14 @@ fn snapshot(source: &SourceSpec) -> Result<Arc<Snapshot>, Fault> {
     opened.map(Arc::new).map_err(|error| fault(&error))
 }
 
-fn fault(error: &CatalogError) -> Fault {
-    let kind = match error.kind() {
-        CatalogErrorKind::Invalid => Kind::Invalid,
-        CatalogErrorKind::NotFound => Kind::NotFound,
-        CatalogErrorKind::Unavailable => Kind::Unavailable,
-    };
-    Fault::from_error(kind, error).maybe_hint(error.hint())
-}
-
 /// The paths of a source as the client gave them.
 fn paths(source: &v1::Source) -> Vec<String> {
     let given = match &source.origin {
         Some(v1::source::Origin::Folder(folder)) => vec![&folder.path],
         Some(v1::source::Origin::List(list)) => vec![&list.path, &list.root],
         Some(v1::source::Origin::Records(records)) => vec![&records.root],
-        Some(v1::source::Origin::Dataset(_)) | None => Vec::new(),
+        Some(v1::source::Origin::Dataset(set)) => catalogued::paths(set),
+        None => Vec::new(),
     };
     given.into_iter().filter(|path| !path.is_empty()).cloned().collect()
 }
