@@ -1,6 +1,7 @@
 //! `forebay dataset`: what is known of a data set's samples. One file a verb.
 
 mod common;
+mod export;
 pub mod options;
 mod place;
 mod spikes;
@@ -17,6 +18,7 @@ use options::{DatasetArgs, DatasetVerb};
 /// What the daemon or the stored ledgers say.
 pub fn run(args: &DatasetArgs) -> Result<String, Fault> {
     match &args.verb {
+        DatasetVerb::Export(args) => export::run(args),
         DatasetVerb::Top(args) => top::run(args),
         DatasetVerb::Spikes(args) => spikes::run(args),
         DatasetVerb::Weights(args) => weights::run(args),

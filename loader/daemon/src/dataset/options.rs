@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::{Subcommand, ValueEnum};
 
+use super::export::options::ExportArgs;
 use crate::losses::By;
 
 /// Options of `forebay dataset`.
@@ -18,6 +19,8 @@ pub struct DatasetArgs {
 /// The verbs.
 #[derive(Subcommand, Clone, Debug)]
 pub enum DatasetVerb {
+    /// Write samples as tar shards or files, with the recipe to make them again.
+    Export(ExportArgs),
     /// The samples with the highest losses, or those that were NaN.
     #[command(after_help = TOP_HELP)]
     Top(TopArgs),

@@ -20,7 +20,7 @@ pub enum ResizeSize {
 
 impl ResizeSize {
     /// Height and width that an image gets. Source: torchvision `_compute_resized_output_size`.
-    pub(super) fn of(self, image: &ImageInfo) -> (u32, u32) {
+    pub fn of(self, image: &ImageInfo) -> (u32, u32) {
         let (short, long) = (image.width.min(image.height), image.width.max(image.height));
         match self {
             Self::Exact { height, width } => (height, width),
