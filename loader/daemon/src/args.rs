@@ -10,6 +10,7 @@ use crate::config::MetricsListen;
 use crate::dataset::options::{DATASET_HELP, DatasetArgs};
 use crate::doctor::options::{DOCTOR_HELP, DoctorArgs};
 use crate::explain::options::{EXPLAIN_HELP, ExplainArgs};
+use crate::index::options::{INDEX_HELP, IndexArgs};
 use crate::init::options::{INIT_HELP, InitArgs};
 use crate::logs::LogFormat;
 use crate::replay::options::{REPLAY_HELP, ReplayArgs};
@@ -58,6 +59,12 @@ pub enum Command {
     /// is needed; --socket asks one.
     #[command(after_help = SHOW_HELP)]
     Show(ShowArgs),
+    /// Make a data set of a folder or list, or add to it what is new.
+    ///
+    /// A data set is a set of numbered commits beside the data, or anywhere: splits, joined columns and quarantine are
+    /// kept in it, and jobs train on one of its states while it grows. The data itself is only read.
+    #[command(after_help = INDEX_HELP)]
+    Index(IndexArgs),
     /// Look at what is known of a data set's samples: the losses that training reported.
     #[command(after_help = DATASET_HELP)]
     Dataset(DatasetArgs),

@@ -12,6 +12,7 @@ pub mod delivery;
 pub mod doctor;
 pub mod error;
 pub mod explain;
+pub mod index;
 pub mod init;
 pub mod job;
 mod listen;

@@ -13,6 +13,7 @@ use forebay::dataset::{self, options::DatasetArgs};
 use forebay::doctor::{self, DoctorArgs};
 use forebay::error::{Fault, Kind};
 use forebay::explain::options::ExplainArgs;
+use forebay::index::{self, options::IndexArgs};
 use forebay::init::{self, InitArgs};
 use forebay::logs;
 use forebay::operate;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Command::Show(show) => show_command(&show),
+        Command::Index(index) => index_command(&index),
         Command::Dataset(dataset) => dataset_command(&dataset),
         Command::Stats(operate) => stats_command(&operate),
         Command::Explain(explain) => explain_command(&explain),
@@ -182,6 +184,10 @@ fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 fn dataset_command(args: &DatasetArgs) -> anyhow::Result<()> {
     print(dataset::run(args)?.as_bytes())
+}
+
+fn index_command(args: &IndexArgs) -> anyhow::Result<()> {
+    print(index::run(args)?.as_bytes())
 }
 
 fn stats_command(args: &OperateArgs) -> anyhow::Result<()> {

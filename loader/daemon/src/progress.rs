@@ -32,6 +32,16 @@ impl Bar {
         let _ = write!(stderr(), "\r\x1b[K{line}");
     }
 
+    /// Shows how much is done where nobody knows of how much; cheap when called often.
+    pub fn count(&mut self, done: u64) {
+        if !self.on || self.shown.is_some_and(|shown| shown.elapsed() < REFRESH) {
+            return;
+        }
+        self.shown = Some(Instant::now());
+        let rate = done as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
+        let _ = write!(stderr(), "\r\x1b[K{} {done} {}, {rate:.0}/s", self.verb, self.unit);
+    }
+
     /// Takes the line away.
     pub fn clear(&mut self) {
         if self.shown.take().is_some() {

@@ -41,6 +41,20 @@ pub enum CatalogError {
         /// The folder.
         root: String,
     },
+    /// A folder in which no file's name ends as a sample's.
+    #[error("{root} holds no file whose name ends in one of {}", .extensions.join(", "))]
+    NoSamples {
+        /// The folder.
+        root: String,
+        /// What a sample file's name must end in.
+        extensions: Vec<String>,
+    },
+    /// A list whose samples have no name.
+    #[error("{file} has neither a column named key nor a column of paths")]
+    NoKey {
+        /// The list.
+        file: String,
+    },
     /// Some class folders hold no sample.
     #[error("found no valid file for the classes {}; supported extensions are: {}", some(.classes), .extensions.join(", "))]
     EmptyClasses {
@@ -222,6 +236,11 @@ impl CatalogError {
                 return io_hint(source);
             }
             Self::NoClasses { .. } => "give a folder that holds one folder a class, or a list with columns",
+            Self::NoSamples { .. } => "is it mounted? else name the extensions of your files",
+            Self::NoKey { .. } => {
+                "samples are told apart by it: add a column `key` with a different value in each row, or name the column of \
+                 paths `image`, `audio` or `path`"
+            }
             Self::EmptyClasses { classes, .. } => return Some(empty_classes_hint(classes)),
             Self::ClassName { .. } => "rename the folder, or use a list with a label column",
             Self::LinkLoop { .. } => "remove the link",

@@ -140,6 +140,12 @@ pub enum CellFault {
     /// Text in another encoding.
     #[error("the text is not UTF-8")]
     NotUtf8,
+    /// A path without a folder, where the folder is the class.
+    #[error("{path} lies in no folder, so it has no class")]
+    NoClass {
+        /// The path.
+        path: String,
+    },
 }
 
 impl CellFault {
@@ -161,6 +167,7 @@ impl CellFault {
             Self::BadWeight { .. } => "give a finite weight, zero or greater",
             Self::Climbs { .. } | Self::OutsideRoot { .. } => "choose a root that holds all the files",
             Self::BadPath { .. } => "name a file beneath the root",
+            Self::NoClass { .. } => "leave it out, or index without classes: --no-classes",
             Self::NoRoot => "give the root that the paths are relative to; \"/\" where they are absolute",
             Self::VectorTooLong { .. } | Self::TextTooLong { .. } | Self::TooManyTokens { .. } => {
                 "raise the daemon's catalogue limits if this is meant"

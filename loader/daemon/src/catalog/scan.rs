@@ -1,26 +1,82 @@
-//! Lists directories, several at once, without a stat a file.
+//! Lists directories, several at once, without a stat a file; those that are as they were are not listed again.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use rustix::fs::{Dir, FileType, OFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::bytes::ByteStrings;
 use super::error::CatalogError;
 use super::limits::CatalogLimits;
 use super::order::python_order;
+use super::stamp::{Stamp, keeps_times};
 use crate::storage::Root;
 
 /// The samples of one directory.
 pub(super) struct Listing {
     pub(super) class: usize,
+    /// Relative to the root, which is the empty path.
     pub(super) dir: Vec<u8>,
-    pub(super) names: ByteStrings,
-    /// Indexes into `names` in Python's order.
-    pub(super) order: Vec<u32>,
+    pub(super) names: Names,
+    pub(super) stamp: Stamp,
+    /// Whether the directory can be told by its stamp to be as it was.
+    pub(super) settled: bool,
+}
+
+/// The names of a directory's samples.
+pub(super) enum Names {
+    /// Read now.
+    Listed {
+        names: ByteStrings,
+        /// Indexes into `names` in Python's order.
+        order: Vec<u32>,
+        /// Size in bytes and time of the last write in ns of each name, where they were asked for.
+        stats: Vec<(i64, i64)>,
+    },
+    /// Rows of the earlier listing.
+    Kept(Range<usize>),
+}
+
+impl Names {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Listed { names, .. } => names.len(),
+            Self::Kept(rows) => rows.len(),
+        }
+    }
+}
+
+/// The directories of an earlier listing, by path.
+pub(super) type Earlier = HashMap<Vec<u8>, EarlierDir>;
+
+/// A directory as it was.
+pub(super) struct EarlierDir {
+    pub(super) stamp: Stamp,
+    pub(super) settled: bool,
+    pub(super) rows: Range<usize>,
+    /// The directories in it that were listed too.
+    pub(super) folders: Vec<Vec<u8>>,
+}
+
+/// What is looked for, and where.
+pub(super) struct Looking<'a> {
+    pub(super) root: &'a Arc<Root>,
+    /// Whether a file of this name is a sample.
+    pub(super) keep: &'a (dyn Fn(&[u8]) -> bool + Sync),
+    /// Whether each sample's size and time are asked for.
+    pub(super) stat: bool,
+    pub(super) earlier: Option<&'a Earlier>,
+    /// When the listing began, in nanoseconds since 1970.
+    pub(super) now_ns: i64,
+    /// Counts samples while they are found, for whoever watches.
+    pub(super) found: &'a AtomicU64,
+    pub(super) limits: &'a CatalogLimits,
 }
 
 /// What a name in a directory leads to, links followed.
@@ -38,33 +94,23 @@ struct Job {
     dir: Vec<u8>,
 }
 
-/// Lists all class folders to the bottom; the listings are in torchvision's order.
+/// Lists folders to the bottom, each given with its class; the listings are in torchvision's order, one a directory.
 pub(super) fn scan(
-    root: &Arc<Root>,
-    classes: &[String],
-    keep: &(dyn Fn(&[u8]) -> bool + Sync),
-    limits: &CatalogLimits,
+    looking: &Looking<'_>,
+    folders: Vec<(usize, Vec<u8>)>,
 ) -> Result<Vec<Listing>, CatalogError> {
-    // The stack is served from its end, so the first class is pushed last.
-    let jobs =
-        classes.iter().enumerate().rev().map(|(class, name)| Job { class, dir: name.as_bytes().to_vec() });
-    let scan = Scan {
-        root,
-        keep,
-        rows_max: limits.rows_max,
-        rows: AtomicU64::new(0),
-        queue: Queue::new(jobs.collect()),
-    };
-    let mut listings = scan.run(limits.scan_threads)?;
+    // The stack is served from its end, so the first folder is pushed last.
+    let jobs = folders.into_iter().rev().map(|(class, dir)| Job { class, dir });
+    let vague = Vague::default();
+    let scan = Scan { looking, vague, queue: Queue::new(jobs.collect()) };
+    let mut listings = scan.run(looking.limits.scan_threads)?;
     listings.sort_unstable_by(|a, b| a.class.cmp(&b.class).then_with(|| python_order(&a.dir, &b.dir)));
     Ok(listings)
 }
 
 struct Scan<'a> {
-    root: &'a Arc<Root>,
-    keep: &'a (dyn Fn(&[u8]) -> bool + Sync),
-    rows_max: u64,
-    rows: AtomicU64,
+    looking: &'a Looking<'a>,
+    vague: Vague,
     queue: Queue,
 }
 
@@ -85,7 +131,7 @@ impl Scan<'_> {
             match self.list(job) {
                 Ok((listing, folders)) => {
                     self.queue.finish(folders);
-                    listings.extend(listing);
+                    listings.push(listing);
                 }
                 Err(error) => {
                     self.queue.stop();
@@ -96,41 +142,104 @@ impl Scan<'_> {
         Ok(listings)
     }
 
-    /// Lists one directory: its samples, if it has any, and its folders.
-    fn list(&self, job: Job) -> Result<(Option<Listing>, Vec<Job>), CatalogError> {
-        let mut folders = Vec::new();
-        let mut names = ByteStrings::default();
-        entries(self.root, &job.dir, &mut |name, entry| {
+    /// Lists one directory, unless it is as it was: its samples, and its folders.
+    fn list(&self, job: Job) -> Result<(Listing, Vec<Job>), CatalogError> {
+        let Job { class, dir } = job;
+        let opened = open_dir(self.looking.root, &dir)?;
+        let (names, folders, settled) = match self.as_it_was(&dir, opened.stamp) {
+            Some(earlier) => (Names::Kept(earlier.rows.clone()), earlier.folders.clone(), true),
+            None => {
+                let settled = opened.stamp.is_settled(self.looking.now_ns) && !self.vague.is(&opened);
+                let (names, folders) = self.read(&dir, opened.fd)?;
+                return self.counted(Listing { class, dir, names, stamp: opened.stamp, settled }, folders);
+            }
+        };
+        self.counted(Listing { class, dir, names, stamp: opened.stamp, settled }, folders)
+    }
+
+    fn as_it_was(&self, dir: &[u8], stamp: Stamp) -> Option<&EarlierDir> {
+        self.looking.earlier?.get(dir).filter(|earlier| earlier.settled && earlier.stamp == stamp)
+    }
+
+    fn counted(&self, listing: Listing, folders: Vec<Vec<u8>>) -> Result<(Listing, Vec<Job>), CatalogError> {
+        let found = listing.names.len() as u64;
+        let rows = self.looking.found.fetch_add(found, Ordering::Relaxed) + found;
+        let rows_max = self.looking.limits.rows_max;
+        if rows > rows_max {
+            let file = self.looking.root.path().display().to_string();
+            return Err(CatalogError::TooManyRows { file, rows_max });
+        }
+        let class = listing.class;
+        Ok((listing, folders.into_iter().map(|dir| Job { class, dir }).collect()))
+    }
+
+    fn read(&self, dir: &[u8], fd: OwnedFd) -> Result<(Names, Vec<Vec<u8>>), CatalogError> {
+        let root = self.looking.root;
+        let (mut folders, mut names, mut stats) = (Vec::new(), ByteStrings::default(), Vec::new());
+        entries(root, dir, &fd, &mut |name, entry| {
             match entry {
-                Entry::Folder => {
-                    folders.push(Job { class: job.class, dir: [&job.dir, &b"/"[..], name].concat() });
+                Entry::Folder => folders.push(join(dir, name)),
+                Entry::File if !(self.looking.keep)(name) => {}
+                Entry::File if !self.looking.stat => names.push(name),
+                // What has gone since it was listed, or leads nowhere, has no size: it is not there.
+                Entry::File => {
+                    if let Some(stat) = size_and_time(root, dir, &fd, name)? {
+                        names.push(name);
+                        stats.push(stat);
+                    }
                 }
-                Entry::File if (self.keep)(name) => names.push(name),
-                Entry::File => {}
             }
             Ok(())
         })?;
-        let found = names.len() as u64;
-        let rows = self.rows.fetch_add(found, Ordering::Relaxed) + found;
-        if rows > self.rows_max {
-            let file = self.root.path().display().to_string();
-            return Err(CatalogError::TooManyRows { file, rows_max: self.rows_max });
-        }
         names.shrink();
-        let mut order: Vec<u32> = (0..found as u32).collect();
+        let mut order: Vec<u32> = (0..names.len() as u32).collect();
         order.sort_unstable_by(|&a, &b| python_order(names.get(a as usize), names.get(b as usize)));
-        let listing = (found > 0).then_some(Listing { class: job.class, dir: job.dir, names, order });
-        Ok((listing, folders))
+        Ok((Names::Listed { names, order, stats }, folders))
     }
 }
 
-/// Visits what a directory holds, in the order of the disk. Only links, and entries of file systems that don't say what
-/// they are, cost a further call.
-pub(super) fn entries(root: &Arc<Root>, dir: &[u8], visit: Visit<'_>) -> Result<(), CatalogError> {
-    let failed =
-        |errno: Errno| CatalogError::Io { action: "list", path: root.display(dir), source: errno.into() };
-    let opened = root.open_beneath(dir, OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed)?;
-    for entry in Dir::new(opened).map_err(failed)? {
+/// Which devices hold file systems whose times say nothing; each is asked once.
+#[derive(Default)]
+struct Vague(Mutex<HashMap<u64, bool>>);
+
+impl Vague {
+    fn is(&self, opened: &OpenedDir) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ask = || rustix::fs::fstatfs(&opened.fd).map_or(true, |found| !keeps_times(found.f_type as u64));
+        *known.entry(opened.device).or_insert_with(ask)
+    }
+}
+
+/// A directory beneath the root, opened, and how it was just then.
+pub(super) struct OpenedDir {
+    pub(super) fd: OwnedFd,
+    pub(super) stamp: Stamp,
+    device: u64,
+}
+
+/// Opens a directory beneath the root. Opening asks a network file system for its times anew (close-to-open).
+pub(super) fn open_dir(root: &Arc<Root>, dir: &[u8]) -> Result<OpenedDir, CatalogError> {
+    let opened = root.open_beneath(or_dot(dir), OFlags::RDONLY | OFlags::DIRECTORY);
+    let stat = opened.and_then(|fd| Ok((rustix::fs::fstat(&fd)?, fd)));
+    let (stat, fd) = stat.map_err(|errno| failed("list", root, dir, errno))?;
+    Ok(OpenedDir { fd, stamp: Stamp::of(&stat), device: stat.st_dev })
+}
+
+/// Whether the times of an opened directory say something, and a listing that began at `now_ns` saw all of it.
+pub(super) fn is_settled(opened: &OpenedDir, now_ns: i64) -> bool {
+    opened.stamp.is_settled(now_ns) && !Vague::default().is(opened)
+}
+
+/// Visits what an opened directory holds, in the order of the disk. Only links, and entries of file systems that don't
+/// say what they are, cost a further call.
+pub(super) fn entries(
+    root: &Arc<Root>,
+    dir: &[u8],
+    opened: impl AsFd,
+    visit: Visit<'_>,
+) -> Result<(), CatalogError> {
+    let failed = |errno: Errno| failed("list", root, dir, errno);
+    for entry in Dir::read_from(opened).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_bytes();
         if name == b"." || name == b".." {
@@ -146,18 +255,42 @@ pub(super) fn entries(root: &Arc<Root>, dir: &[u8], visit: Visit<'_>) -> Result<
     Ok(())
 }
 
+fn failed(action: &'static str, root: &Root, path: &[u8], errno: Errno) -> CatalogError {
+    CatalogError::Io { action, path: root.display(or_dot(path)), source: errno.into() }
+}
+
+/// The root's own path is empty where paths are joined, and `.` where they are opened.
+fn or_dot(dir: &[u8]) -> &[u8] {
+    if dir.is_empty() { b"." } else { dir }
+}
+
+fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+    if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() }
+}
+
+fn size_and_time(
+    root: &Root,
+    dir: &[u8],
+    opened: impl AsFd,
+    name: &[u8],
+) -> Result<Option<(i64, i64)>, CatalogError> {
+    match rustix::fs::statat(opened, name, AtFlags::empty()) {
+        Ok(stat) => Ok(Some((stat.st_size, Stamp::of(&stat).modified_ns))),
+        Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(failed("stat", root, &join(dir, name), errno)),
+    }
+}
+
 /// Follows a link. A broken one counts as a file, as in torchvision: reading it says what is wrong.
 fn resolve(root: &Arc<Root>, dir: &[u8], name: &[u8]) -> Result<Entry, CatalogError> {
-    let path = [dir, b"/", name].concat();
+    let path = join(dir, name);
     match stat(root, &path) {
         Ok(found) if FileType::from_raw_mode(found.st_mode) != FileType::Directory => Ok(Entry::File),
         Ok(found) if lies_in(root, dir, &found) => Err(CatalogError::LinkLoop { path: root.display(&path) }),
         Ok(_) => Ok(Entry::Folder),
         Err(Errno::XDEV) => Err(CatalogError::LinkLeaves { path: root.display(&path) }),
         Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => Ok(Entry::File),
-        Err(errno) => {
-            Err(CatalogError::Io { action: "stat", path: root.display(&path), source: errno.into() })
-        }
+        Err(errno) => Err(failed("stat", root, &path, errno)),
     }
 }
 

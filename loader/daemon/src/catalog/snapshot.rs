@@ -156,7 +156,8 @@ fn first_duplicate(columns: &[Column], key: Key, rows: usize) -> Option<(usize, 
     found
 }
 
-fn hash(key: &[u8]) -> u64 {
+/// A key's hash, the same in each run of one build.
+pub(super) fn hash(key: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(key);
     hasher.finish()

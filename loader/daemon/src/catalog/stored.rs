@@ -160,6 +160,10 @@ impl About {
 }
 
 impl Described {
+    pub(super) fn kind(&self) -> &str {
+        &self.kind
+    }
+
     pub(super) fn of(column: &Column) -> Self {
         let size = match column.kind() {
             ColumnKind::FloatVector { len } => len,

@@ -82,6 +82,19 @@ impl Table {
         Self { rows: snapshot.len() as usize, columns: columns.collect() }
     }
 
+    /// Columns of equal length in which every sample has a value.
+    pub(super) fn of_columns(columns: Vec<Column>) -> Self {
+        let rows = columns.first().map_or(0, Column::len);
+        let columns = columns.into_iter().map(|column| Cells { column, present: None });
+        Self { rows, columns: columns.collect() }
+    }
+
+    /// The names of the columns that samples are called by; `None` where they are called by their numbers.
+    pub(super) fn called_by(&self) -> Option<Vec<String>> {
+        let name = |index: usize| self.columns[index].column.name.clone();
+        self.key_rule().map(|key| key.columns().into_iter().map(name).collect())
+    }
+
     /// How many samples there are.
     pub fn len(&self) -> usize {
         self.rows

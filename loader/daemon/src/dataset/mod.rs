@@ -1,6 +1,6 @@
 //! `forebay dataset`: what is known of a data set's samples. One file a verb.
 
-mod common;
+pub mod common;
 mod export;
 pub mod options;
 mod place;

@@ -118,6 +118,12 @@ impl StateRoot {
         Self { records: Arc::new(Faulty::new(self.records, faults)), ..self }
     }
 
+    /// The store itself, for tests that put something before it.
+    #[cfg(test)]
+    pub(crate) fn into_records(self) -> Arc<dyn Records> {
+        self.records
+    }
+
     /// What it was opened as, without a slash at its end.
     pub fn place(&self) -> &str {
         &self.place

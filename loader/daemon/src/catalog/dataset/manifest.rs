@@ -117,6 +117,31 @@ impl Manifest {
         }
     }
 
+    /// The names of the columns that the samples of a file are called by, as [`Snapshot::key`] has it.
+    ///
+    /// [`Snapshot::key`]: crate::catalog::Snapshot::key
+    pub(super) fn called_by(&self, file: &FileRef) -> Vec<String> {
+        let kind = |name: &str, kinds: &[&str]| {
+            let known = self.columns.iter().find(|known| known.name == name);
+            known.is_some_and(|known| kinds.contains(&known.kind()))
+        };
+        let find = |wanted: &dyn Fn(&str) -> bool| file.columns.iter().find(|name| wanted(name)).cloned();
+        let key = find(&|name| name == "key" && kind(name, &["text", "path", "int"]));
+        if key.is_some() {
+            return key.into_iter().collect();
+        }
+        let path = find(&|name| kind(name, &["path"]));
+        let offset = path.as_ref().and_then(|_| find(&|name| name == "offset" && kind(name, &["int"])));
+        path.into_iter().chain(offset).collect()
+    }
+
+    /// The column of paths that the samples are called by, where there are some and they are.
+    pub fn path_column(&self) -> Option<String> {
+        let name = self.called_by(self.samples.first()?).into_iter().next()?;
+        let is_path = |known: &&Described| known.name == name && known.kind() == "path";
+        self.columns.iter().find(is_path).map(|known| known.name.clone())
+    }
+
     /// Takes the kinds of a table's columns in.
     ///
     /// # Errors

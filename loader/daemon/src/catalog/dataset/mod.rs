@@ -6,6 +6,7 @@
 //! manifest alone, and what it names never changes: a writer that dies at any moment leaves the last commit as it was.
 
 mod filter;
+mod grow;
 mod manifest;
 mod splits;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use forebay_plan::Digest;
 
+pub use grow::{Counts, Grown, Growth};
 pub use manifest::{Change, FileRef, Frozen, Manifest};
 pub use splits::{Part, Split};
 pub use view::{KEY, Selection};

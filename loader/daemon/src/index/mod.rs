@@ -1,0 +1,205 @@
+//! `forebay index`: a folder or list -> a data set, made or grown by what is new.
+
+pub mod options;
+mod report;
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::catalog::dataset::{self, Dataset, Growth, Manifest};
+use crate::catalog::{
+    CatalogError, CatalogLimits, Finding, Found, find_by_names, find_in_folder, find_in_list,
+};
+use crate::dataset::common::absolute;
+use crate::error::{Fault, Kind};
+use crate::progress::Bar;
+use options::IndexArgs;
+use report::Report;
+
+/// How often the rate is shown.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Indexes: what to print.
+///
+/// # Errors
+/// Invalid and NotFound: a source or place that is not there, cannot be read or written, or does not fit the data set.
+/// Else what the storage says.
+pub fn run(args: &IndexArgs) -> Result<String, Fault> {
+    let source = local(&args.source)?;
+    let place = match &args.dataset {
+        Some(place) => absolute(place)?,
+        None => dataset::place_beside(&source),
+    };
+    check_apart(&place, Path::new(&source))?;
+    check_there(args, Path::new(&source))?;
+    let known = if exists(&place) { Some(Dataset::open(&place)?) } else { None };
+    let head = known.as_ref().map(Dataset::head).transpose()?;
+    let set_root = head.as_ref().map(|head| PathBuf::from(&head.root)).filter(|root| root.is_absolute());
+    let started = Instant::now();
+    let found = find(args, Path::new(&source), column(args, head.as_ref())?, set_root)?;
+    let seconds = started.elapsed().as_secs_f64();
+    // Made only now: a source with nothing in it leaves no empty data set behind.
+    let dataset = match known {
+        Some(dataset) => dataset,
+        None => Dataset::create(&place)?,
+    };
+    let growth = Growth { message: message(args, &source), prune: args.prune, new_root: args.new_root };
+    let grown = dataset.grow(&found, &growth)?;
+    let report = Report::new(place, &found, grown, seconds);
+    Ok(if args.json { format!("{:#}\n", report.json()) } else { report.text() })
+}
+
+/// The source from the root on.
+fn local(source: &Path) -> Result<String, Fault> {
+    let text = source.to_str().unwrap_or_default();
+    if text.starts_with("s3://") {
+        return Err(Fault::unimplemented("a bucket as the source of an index")
+            .hint("copy it to shared storage (forebay ingest), and keep the data set itself in the bucket: --dataset s3://..."));
+    }
+    absolute(source.to_str().ok_or_else(|| Fault::invalid(format!("{} is not UTF-8", source.display())))?)
+        .map(|path| if path == "/" { path } else { path.trim_end_matches('/').to_owned() })
+}
+
+/// A data set in the folder that it lists would be listed as a class.
+fn check_apart(place: &str, source: &Path) -> Result<(), Fault> {
+    let real = |path: &Path| {
+        path.ancestors().find_map(|above| {
+            let rest = path.strip_prefix(above).ok()?;
+            let above = above.canonicalize().ok()?;
+            Some(if rest.as_os_str().is_empty() { above } else { above.join(rest) })
+        })
+    };
+    let (Some(place), Some(source)) = (real(Path::new(place)), real(source)) else { return Ok(()) };
+    if !source.is_dir() || !place.starts_with(&source) {
+        return Ok(());
+    }
+    Err(Fault::invalid(format!(
+        "the data set {} would lie in the data {}",
+        place.display(),
+        source.display()
+    ))
+    .hint("name a place outside of it: --dataset PLACE; without one, it lies beside the data"))
+}
+
+fn check_there(args: &IndexArgs, source: &Path) -> Result<(), Fault> {
+    if let Err(error) = source.metadata() {
+        let kind = if error.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Invalid };
+        return Err(Fault::from_error(kind, &error)
+            .context(format!("open the source {}", source.display()))
+            .hint("check the spelling, and that it is mounted here"));
+    }
+    if args.from.is_some() && !source.is_dir() {
+        return Err(Fault::invalid(format!("{} is no folder", source.display()))
+            .hint("with --from, the source is the folder that the paths are relative to"));
+    }
+    Ok(())
+}
+
+fn exists(place: &str) -> bool {
+    place.starts_with("s3://") || Path::new(place).exists()
+}
+
+/// The column of the paths: as it was said, as the data set has it, or by what is looked for.
+fn column(args: &IndexArgs, head: Option<&Manifest>) -> Result<String, Fault> {
+    if let Some(column) = &args.column {
+        return Ok(column.clone());
+    }
+    if let Some(path) = head.and_then(Manifest::path_column) {
+        return Ok(path);
+    }
+    let is_one_of = |known: &[&str]| {
+        let fits = |ext: &String| known.contains(&ext.trim_start_matches('.').to_ascii_lowercase().as_str());
+        !args.extensions.is_empty() && args.extensions.iter().all(fits)
+    };
+    let images = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"];
+    let by_default = args.extensions.is_empty();
+    Ok(match () {
+        () if by_default || is_one_of(&images) => "image",
+        () if is_one_of(&["wav", "flac", "mp3", "ogg", "opus", "m4a", "aac"]) => "audio",
+        () => "path",
+    }
+    .to_owned())
+}
+
+/// Looks for samples, and shows how fast.
+fn find(args: &IndexArgs, source: &Path, column: String, set_root: Option<PathBuf>) -> Result<Found, Fault> {
+    let limits = CatalogLimits { scan_threads: args.threads, ..CatalogLimits::default() };
+    let finding = Finding {
+        extensions: (!args.extensions.is_empty()).then(|| args.extensions.clone()),
+        classes: !args.no_classes,
+        column,
+        stat: args.stat,
+        limits,
+    };
+    watched(|count| match &args.from {
+        Some(list) => from(source, list, &finding, count),
+        None if source.is_dir() => {
+            find_in_folder(source, &finding, count).map_err(|error| folder_fault(&error))
+        }
+        None => {
+            let root = args.root.clone().or(set_root).or_else(|| source.parent().map(Path::to_owned));
+            let root = PathBuf::from(local(&root.unwrap_or_default())?);
+            find_in_list(source, &root, None, Vec::new(), &limits).map_err(|error| dataset::fault(&error))
+        }
+    })
+}
+
+fn from(root: &Path, list: &Path, finding: &Finding, count: &AtomicU64) -> Result<Found, Fault> {
+    let found = if list == Path::new("-") {
+        find_by_names(root, ("standard input", io::stdin().lock()), finding, count)
+    } else {
+        let file = File::open(list).map_err(|error| {
+            Fault::from_error(Kind::NotFound, &error).context(format!("open the list {}", list.display()))
+        })?;
+        find_by_names(
+            root,
+            (&list.display().to_string(), BufReader::with_capacity(1 << 20, file)),
+            finding,
+            count,
+        )
+    };
+    found.map_err(|error| dataset::fault(&error))
+}
+
+fn folder_fault(error: &CatalogError) -> Fault {
+    let fault = dataset::fault(error);
+    match error {
+        CatalogError::NoClasses { .. } => {
+            fault.hint("give a folder that holds one folder a class; for files without classes: --no-classes")
+        }
+        CatalogError::NoSamples { .. } => fault.hint(
+            "is it mounted? else say what your files end in, as in --extensions wav,flac; files that lie in no class \
+             folder are found with --no-classes",
+        ),
+        _ => fault,
+    }
+}
+
+/// Does the work on another thread, and shows its counter on a terminal.
+fn watched<T: Send>(work: impl FnOnce(&AtomicU64) -> Result<T, Fault> + Send) -> Result<T, Fault> {
+    let (count, (done, ended)) = (AtomicU64::new(0), mpsc::channel::<()>());
+    thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            let _done = done;
+            work(&count)
+        });
+        let mut bar = Bar::new("listing", "samples");
+        while ended.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
+            bar.count(count.load(Ordering::Relaxed));
+        }
+        bar.clear();
+        worker.join().expect("listing does not panic")
+    })
+}
+
+fn message(args: &IndexArgs, source: &str) -> String {
+    match &args.from {
+        Some(list) => format!("{source} from {}", list.display()),
+        None => source.to_owned(),
+    }
+}

@@ -1,0 +1,89 @@
+//! What indexing came to, in words and as JSON.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::catalog::Found;
+use crate::catalog::dataset::Grown;
+
+/// What there is to say.
+pub struct Report {
+    place: String,
+    grown: Grown,
+    empty_classes: Vec<String>,
+    seconds: f64,
+}
+
+impl Report {
+    /// * `seconds`: what looking for samples took.
+    pub fn new(place: String, found: &Found, grown: Grown, seconds: f64) -> Self {
+        Self { place, grown, empty_classes: found.empty_classes.clone(), seconds }
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let (grown, counts) = (&self.grown, &self.grown.counts);
+        let rate = counts.found as f64 / self.seconds.max(1e-3);
+        let mut text = format!("{} samples found in {:.1} s, {rate:.0}/s: ", counts.found, self.seconds);
+        let _ = write!(text, "{} added, {} known", counts.added, counts.known);
+        let told = [
+            (counts.removed_before, "removed before"),
+            (counts.repeated, "repeated"),
+            (counts.pruned, "pruned"),
+        ];
+        for (count, what) in told.into_iter().filter(|(count, _)| *count > 0) {
+            let _ = write!(text, ", {count} {what}");
+        }
+        text.push('\n');
+        if !grown.new_classes.is_empty() {
+            let first = grown.manifest.classes.len() - grown.new_classes.len();
+            let _ = writeln!(
+                text,
+                "new classes, from label {first} on: {}",
+                some(&grown.new_classes, grown.new_classes.len())
+            );
+        }
+        if !self.empty_classes.is_empty() {
+            let names = some(&self.empty_classes, self.empty_classes.len());
+            let _ = writeln!(text, "class folders without a sample: {names}");
+        }
+        let gone = counts.missing.unwrap_or(0) as usize;
+        if gone > 0 {
+            let what = if counts.pruned > 0 { "gone, removed now" } else { "gone, still in the data set" };
+            let _ = writeln!(text, "{gone} {what}: {}", some(&grown.gone, gone));
+        }
+        if gone > 0 && counts.pruned == 0 {
+            text.push_str("reading them will fail; --prune removes them for good\n");
+        }
+        let (number, live) = (grown.manifest.number, &self.place);
+        let _ = match grown.committed {
+            true => writeln!(text, "commit {number} of {live}"),
+            false => writeln!(text, "nothing is new: {live} stays at commit {number}"),
+        };
+        text
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        json!({
+            "dataset": self.place,
+            "commit": self.grown.manifest.number,
+            "committed": self.grown.committed,
+            "counts": self.grown.counts,
+            "classes": self.grown.manifest.classes.len(),
+            "new_classes": self.grown.new_classes,
+            "empty_classes": self.empty_classes,
+            "gone": self.grown.gone,
+            "seconds": self.seconds,
+        })
+    }
+}
+
+const SHOWN: usize = 10;
+
+/// The first names, and how many more there are.
+fn some(names: &[String], all: usize) -> String {
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    if all > SHOWN { format!("{shown} and {} more", all - SHOWN) } else { shown }
+}
