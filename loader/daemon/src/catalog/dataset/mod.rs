@@ -76,7 +76,9 @@ impl Dataset {
                 return Ok(Self { root, limits: CatalogLimits::default() });
             }
         }
-        Err(Fault::new(Kind::NotFound, format!("{place} is no data set, and there is none at {beside}"))
+        let beside =
+            if place.ends_with(SUFFIX) { String::new() } else { format!(", and there is none at {beside}") };
+        Err(Fault::new(Kind::NotFound, format!("{place} is no data set{beside}"))
             .hint("make one with: forebay index FOLDER"))
     }
 
