@@ -8,9 +8,17 @@ fn main() {
 
 #[cfg(feature = "turbo")]
 fn build_jpeg_shim() {
-    println!("cargo:rerun-if-changed=src/decode/jpeg/turbo.c");
     let mut shim = cc::Build::new();
-    shim.file("src/decode/jpeg/turbo.c").opt_level(2).warnings(true).extra_warnings(true);
+    for file in ["turbo.c", "region.c"].map(|name| format!("src/decode/jpeg/{name}")) {
+        println!("cargo:rerun-if-changed={file}");
+        shim.file(file);
+    }
+    println!("cargo:rerun-if-changed=src/decode/jpeg/region.h");
+    shim.opt_level(2).warnings(true).extra_warnings(true);
+    // Old bytes in libjpeg's memory are overwritten, so that a result that depends on them shows in tests.
+    if std::env::var_os("CARGO_CFG_DEBUG_ASSERTIONS").is_some() {
+        shim.define("FBJ_SPOIL", None);
+    }
     // turbojpeg-sys names its headers here, so that the shim and the library it links are the same version.
     let include_dirs =
         std::env::var("DEP_TURBOJPEG_INCLUDE").expect("turbojpeg-sys names its include folder");

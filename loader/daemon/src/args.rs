@@ -203,6 +203,10 @@ Configuration keys (all optional but one [[root]]):
   arena_budget = \"8GiB\"                  all batches in shared memory; absent: half of the memory
   sample_max = \"256MiB\"                  a larger file is a corrupt sample
   pixels_max = 178956970                 an image of more pixels is a corrupt sample
+  scans_max = 64                         a JPEG of more scans is a corrupt sample
+  markers_max = 16384                    a JPEG of more segments is a corrupt sample
+  decoder_memory_max = \"2GiB\"            a JPEG that needs more to be decoded is a corrupt sample
+  decode_deadline = \"30s\"                an image that takes longer fails its session: no verdict on the sample
   retry_deadline = \"30s\"                 how long an unreachable file is asked for again
   depth = 2                              batches in flight of a session that does not say
   max_leases = 2                         batches that a consumer may hold

@@ -43,6 +43,14 @@ pub struct Config {
     pub sample_max: Bytes,
     /// An image of more pixels is a corrupt sample.
     pub pixels_max: u64,
+    /// A JPEG of more scans is a corrupt sample: each costs a pass over the image.
+    pub scans_max: u32,
+    /// A JPEG of more segments is a corrupt sample.
+    pub markers_max: u32,
+    /// A JPEG for which libjpeg asks for more is a corrupt sample: two bytes for each coefficient of a progressive one.
+    pub decoder_memory_max: Bytes,
+    /// How long decoding one image may take before its session fails.
+    pub decode_deadline: Seconds,
     /// How long an unreachable sample is asked for again.
     pub retry_deadline: Seconds,
     /// Batches in flight where a session does not say.
@@ -114,6 +122,10 @@ impl Default for Config {
             arena_budget: Bytes(0),
             sample_max: Bytes(256 << 20),
             pixels_max: ImageLimits::default().pixels_max,
+            scans_max: ImageLimits::default().scans_max,
+            markers_max: ImageLimits::default().markers_max,
+            decoder_memory_max: Bytes(ImageLimits::default().decoder_bytes_max),
+            decode_deadline: Seconds(Duration::from_secs(30)),
             retry_deadline: Seconds(Duration::from_secs(30)),
             depth: 2,
             max_leases: 2,
@@ -163,6 +175,10 @@ impl Config {
             ("read_budget", self.read_budget.0),
             ("sample_max", self.sample_max.0),
             ("pixels_max", self.pixels_max),
+            ("scans_max", self.scans_max.into()),
+            ("markers_max", self.markers_max.into()),
+            ("decoder_memory_max", self.decoder_memory_max.0),
+            ("decode_deadline", self.decode_deadline.0.as_millis() as u64),
             ("depth", u64::from(self.depth)),
             ("max_leases", u64::from(self.max_leases)),
             ("ledger_every", self.ledger_every.0.as_millis() as u64),
@@ -218,8 +234,11 @@ impl Config {
             image_limits: ImageLimits {
                 pixels_max: self.pixels_max,
                 encoded_bytes_max: self.sample_max.0,
-                ..ImageLimits::default()
+                scans_max: self.scans_max,
+                markers_max: self.markers_max,
+                decoder_bytes_max: self.decoder_memory_max.0,
             },
+            decode_deadline: self.decode_deadline.0,
         }
     }
 
@@ -285,14 +304,22 @@ mod tests {
     #[test]
     fn every_key_is_read_with_its_unit() {
         let text = "socket = \"/tmp/s\"\ngrpc_socket = \"/tmp/g\"\nmetrics_listen = \"localhost:9464\"\ncpu_threads = 3\nread_threads = 4\nengine = \"threads\"\nread_budget = \"2MiB\"\n\
-                    reads_in_flight = 7\narena_budget = \"1 GiB\"\nsample_max = \"5KiB\"\npixels_max = 9\nretry_deadline = \"2min\"\ndepth = 5\nmax_leases = 6\n\
+                    reads_in_flight = 7\narena_budget = \"1 GiB\"\nsample_max = \"5KiB\"\npixels_max = 9\nscans_max = 10\nmarkers_max = 11\ndecoder_memory_max = \"12MiB\"\ndecode_deadline = \"13s\"\nretry_deadline = \"2min\"\ndepth = 5\nmax_leases = 6\n\
                     ledger_dir = \"/l\"\nledger_every = \"7s\"\nledger_memory = \"8MiB\"\n\
                     [[root]]\npath = \"/data\"\nallow = { uids = [1000], gids = [5] }\n\
                     [[state_root]]\npath = \"s3://b/runs\"\n";
         let config = Config::parse(text).expect("a whole configuration");
         let options = config.pool_options();
         assert_eq!((options.cpu_threads, options.budget), (3, ReadBudget { bytes: 2 << 20, reads: 7 }));
-        assert_eq!((options.sample_bytes_max, options.image_limits.pixels_max), (5 << 10, 9));
+        let limits = ImageLimits {
+            pixels_max: 9,
+            encoded_bytes_max: 5 << 10,
+            scans_max: 10,
+            markers_max: 11,
+            decoder_bytes_max: 12 << 20,
+        };
+        assert_eq!((options.sample_bytes_max, options.image_limits), (5 << 10, limits));
+        assert_eq!(options.decode_deadline, Duration::from_secs(13));
         assert_eq!(
             (options.retry.deadline, config.arena_budget_bytes()),
             (Duration::from_secs(120), 1 << 30)

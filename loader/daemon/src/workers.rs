@@ -80,6 +80,8 @@ pub struct PoolOptions {
     pub retry: RetryPolicy,
     /// What an image may ask of us.
     pub image_limits: ImageLimits,
+    /// When decoding one image is given up, and its session fails: no verdict on the image.
+    pub decode_deadline: Duration,
 }
 
 /// The decode threads, the storage engine before them and the gate before that.

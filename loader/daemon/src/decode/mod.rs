@@ -10,6 +10,7 @@ mod sniff;
 pub mod tokens;
 
 use std::fmt;
+use std::time::Duration;
 
 pub use error::DecodeError;
 pub use sniff::sniff;
@@ -23,13 +24,25 @@ pub struct ImageLimits {
     pub encoded_bytes_max: u64,
     /// Scans of a progressive JPEG; each costs a pass over the whole image.
     pub scans_max: u32,
+    /// Segments of a JPEG, its scans among them; restart markers do not count.
+    pub markers_max: u32,
+    /// What libjpeg may hold for one image, in bytes: the coefficients of a file of several scans, two bytes each, and
+    /// some rows. Counted from what it asks for, never from what is free.
+    pub decoder_bytes_max: u64,
 }
 
 impl Default for ImageLimits {
-    /// Pillow's own limit on pixels (a quarter of a gigapixel's bytes), 256 MiB, and six times the scans that
-    /// encoders write.
+    /// Pillow's own limit on pixels (a quarter of a gigapixel's bytes), 256 MiB, six times the scans that encoders
+    /// write, four times the segments that 256 MiB of metadata fill, and room for the coefficients of any image that has
+    /// no more pixels.
     fn default() -> ImageLimits {
-        ImageLimits { pixels_max: 178_956_970, encoded_bytes_max: 256 << 20, scans_max: 64 }
+        ImageLimits {
+            pixels_max: 178_956_970,
+            encoded_bytes_max: 256 << 20,
+            scans_max: 64,
+            markers_max: 16_384,
+            decoder_bytes_max: 2 << 30,
+        }
     }
 }
 
@@ -162,9 +175,15 @@ pub struct ImageDecoder {
 }
 
 impl ImageDecoder {
-    /// A decoder that refuses what passes `limits`.
+    /// A decoder that refuses what passes `limits`, however long that takes.
     pub fn new(limits: ImageLimits) -> ImageDecoder {
-        ImageDecoder { limits, jpeg: jpeg::JpegDecoder::new(), raw: Vec::new(), rgb: Vec::new() }
+        Self::with_deadline(limits, Duration::MAX)
+    }
+
+    /// The same, stopped where one image takes longer than `time_max`: [`DecodeError::OutOfTime`], which is no verdict on
+    /// the image. The clock is looked at once for a megapixel of work. PNG has no such hook: its pixels bound its work.
+    pub fn with_deadline(limits: ImageLimits, time_max: Duration) -> ImageDecoder {
+        ImageDecoder { limits, jpeg: jpeg::JpegDecoder::new(time_max), raw: Vec::new(), rgb: Vec::new() }
     }
 
     /// Size and format from the header alone, in about a microsecond. Sound headers may still head a bad file.

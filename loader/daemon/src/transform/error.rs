@@ -50,3 +50,18 @@ pub enum SampleError {
         target_bytes: usize,
     },
 }
+
+impl SampleError {
+    /// Whether it says something about the sample's bytes, so that every machine comes to the same.
+    pub fn is_verdict(&self) -> bool {
+        !matches!(self, Self::Decode(error) if !error.is_verdict())
+    }
+
+    /// The key of the configuration whose limit the sample passed, where it did.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Decode(error) => error.limit(),
+            _ => None,
+        }
+    }
+}

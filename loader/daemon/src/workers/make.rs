@@ -31,7 +31,7 @@ const RETRIES_A_WARNING: u64 = 1000;
 /// One decode thread, until the pool is gone.
 pub(super) fn decode_loop(pool: &Weak<Pool>, completed: &flume::Receiver<Done<Task>>, options: PoolOptions) {
     let mut bench = Bench {
-        decoder: ImageDecoder::new(options.image_limits),
+        decoder: ImageDecoder::with_deadline(options.image_limits, options.decode_deadline),
         scratch: Scratch::default(),
         meter: ThreadMeter::of_this_thread(),
         own: Vec::new(),
@@ -90,7 +90,7 @@ impl Bench {
                 metrics::read_failed(Kind::Corrupt);
                 let reason = with_causes(error);
                 let Read { buf, tag, .. } = read;
-                return Self::bad(pool, tag, buf, &reason);
+                return Self::bad(pool, tag, buf, &reason, Some("sample_max"));
             }
             StorageErrorKind::Invalid => Kind::Invalid,
             StorageErrorKind::Changed => Kind::Changed,
@@ -122,10 +122,8 @@ impl Bench {
                 Kind::Invalid => "the path leaves the source's root: mend the list, or name another root",
                 _ => "it stayed unreachable until the deadline: look at the storage and the file's permissions, then resume",
             });
-        task.work.fail(task.sample.index(), fault);
-        let Read { buf, tag: Task { sample, reserved, earlier, .. }, .. } = read;
-        sample.fail();
-        pool.end(reserved, buf, earlier);
+        let Read { buf, tag, .. } = read;
+        Self::give_up(pool, tag, buf, fault);
     }
 
     /// Decodes and transforms one sample whose files are all there.
@@ -152,19 +150,35 @@ impl Bench {
                 finish_sample(&work, sample, planned.valid);
                 pool.end(reserved, buf, earlier);
             }
-            Ok(Err(error)) => Self::bad(pool, task, buf, &with_causes(&error)),
+            Ok(Err(error)) if error.is_verdict() => {
+                Self::bad(pool, task, buf, &with_causes(&error), error.limit());
+            }
+            Ok(Err(error)) => {
+                let key = task.work.job.key(task.pick);
+                let fault = Fault::from_error(Kind::Unavailable, &error)
+                    .context(format!("decode sample {key}"))
+                    .object(key)
+                    .hint("look at the file and at how busy the machine is; where both are as they should be, raise decode_deadline in the daemon's configuration, then resume");
+                Self::give_up(pool, task, buf, fault);
+            }
             Err(_) => {
                 // The decoder may be in any state: it is dropped, and the session learns that the fault is ours.
-                self.decoder = ImageDecoder::new(pool.options.image_limits);
+                self.decoder =
+                    ImageDecoder::with_deadline(pool.options.image_limits, pool.options.decode_deadline);
                 self.scratch = Scratch::default();
                 let key = task.work.job.key(task.pick);
                 let fault = Fault::internal(format!("decoding sample {key} panicked")).object(key);
-                let Task { work, sample, reserved, earlier, .. } = task;
-                work.fail(sample.index(), fault);
-                sample.fail();
-                pool.end(reserved, buf, earlier);
+                Self::give_up(pool, task, buf, fault);
             }
         }
+    }
+
+    /// Fails the session: what went wrong is no verdict on the sample, so that no other may stand in for it.
+    fn give_up(pool: &Pool, task: Task, buf: ReadBuf, fault: Fault) {
+        let Task { work, sample, reserved, earlier, .. } = task;
+        work.fail(sample.index(), fault);
+        sample.fail();
+        pool.end(reserved, buf, earlier);
     }
 
     fn fields(&mut self, task: &mut Task, last: &ReadBuf) -> Result<(), SampleError> {
@@ -265,7 +279,8 @@ impl Bench {
     }
 
     /// A corrupt sample: what the job's policy says. The verdict hangs on the sample's bytes and the spec alone.
-    fn bad(pool: &Arc<Pool>, mut task: Task, buf: ReadBuf, reason: &str) {
+    /// `limit` is the configuration's key where one was passed.
+    fn bad(pool: &Arc<Pool>, mut task: Task, buf: ReadBuf, reason: &str, limit: Option<&str>) {
         let work = Arc::clone(&task.work);
         let row = task.sample.index();
         let planned = work.planned(row);
@@ -304,20 +319,21 @@ impl Bench {
                 } else {
                     format!("decode sample {key}")
                 };
-                let fault = Fault::new(Kind::Corrupt, reason).context(what).object(key).hint(
-                    if work.job.order.packed_capacity().is_some() {
-                        "mend or remove the file, or set on_bad_sample to \"mask\""
-                    } else {
-                        "mend or remove the file, or set on_bad_sample to \"substitute\" or \"mask\""
-                    },
-                );
-                let Task { sample, reserved, earlier, .. } = task;
-                work.fail(row, fault);
-                sample.fail();
-                pool.end(reserved, buf, earlier);
+                let fault = Fault::new(Kind::Corrupt, reason).context(what).object(key);
+                let fault = fault.hint(cure_of_bad(limit, work.job.order.packed_capacity().is_some()));
+                Self::give_up(pool, task, buf, fault);
             }
         }
     }
+}
+
+/// What to do about a corrupt sample that ended its session.
+fn cure_of_bad(limit: Option<&str>, packed: bool) -> String {
+    let policies = if packed { "\"mask\"" } else { "\"substitute\" or \"mask\"" };
+    let raise = limit.map_or_else(String::new, |key| {
+        format!(", or raise {key} in the configuration of every daemon that serves the run")
+    });
+    format!("mend or remove the file, or set on_bad_sample to {policies}{raise}")
 }
 
 /// What hashes a row's bytes while they are made, where the batch is tallied and the row is one of its epoch.

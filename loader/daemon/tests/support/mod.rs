@@ -108,6 +108,7 @@ impl Node {
                 backoff_max: Duration::from_millis(4),
             },
             image_limits: ImageLimits::default(),
+            decode_deadline: Duration::from_secs(3600),
         };
         let timer = tokio::runtime::Handle::current();
         let pool = Pool::start(Arc::new(engine), &completed, options, timer).expect("threads");

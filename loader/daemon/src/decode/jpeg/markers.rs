@@ -49,11 +49,11 @@ pub(super) fn read_frame(encoded: &[u8]) -> Result<Frame, DecodeError> {
     Err(no_frame(encoded))
 }
 
-/// Walks the whole file.
-pub(super) fn walk(encoded: &[u8]) -> Result<Walk, DecodeError> {
+/// Walks the whole file, over at most `markers_max` segments.
+pub(super) fn walk(encoded: &[u8], markers_max: u32) -> Result<Walk, DecodeError> {
     let mut markers = Markers { encoded, at: 2 };
     let mut frame = None;
-    let (mut scans, mut multi_scan) = (0, false);
+    let (mut scans, mut segments, mut multi_scan) = (0, 0, false);
     let reaches_end = loop {
         let (code, payload) = match markers.next_segment() {
             Ok(Some(segment)) => segment,
@@ -62,6 +62,10 @@ pub(super) fn walk(encoded: &[u8]) -> Result<Walk, DecodeError> {
             Err(_) if scans > 0 => break false,
             Err(error) => return Err(error),
         };
+        segments += 1;
+        if segments > markers_max {
+            return Err(DecodeError::TooManyMarkers { markers_max });
+        }
         match code {
             EOI => break true,
             SOS => {

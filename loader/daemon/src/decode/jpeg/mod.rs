@@ -7,6 +7,8 @@ mod turbo;
 #[cfg(not(feature = "turbo"))]
 mod zune;
 
+use std::time::Duration;
+
 use self::markers::{Frame, Walk};
 use super::{DecodeError, ImageFormat, ImageInfo, ImageLimits, Pixels, Rect};
 use crate::buffer::grown;
@@ -27,6 +29,12 @@ const BLOCK: u32 = 8;
 /// How far the interpolation of subsampled colour looks beyond a pixel, in pixels of the image.
 const UPSAMPLING_MARGIN: u32 = 2;
 
+/// What decoding one image may take.
+struct Bounds<'a> {
+    limits: &'a ImageLimits,
+    time_max: Duration,
+}
+
 /// What a JPEG library does for us.
 trait Backend {
     /// Decoder objects are made once a thread.
@@ -39,7 +47,7 @@ trait Backend {
         encoded: &[u8],
         walk: &Walk,
         cover: Rect,
-        scans_max: u32,
+        bounds: &Bounds,
         out: &mut [u8],
     ) -> Result<u64, DecodeError>;
 
@@ -48,7 +56,7 @@ trait Backend {
         &mut self,
         encoded: &[u8],
         walk: &Walk,
-        scans_max: u32,
+        bounds: &Bounds,
         row: &mut [u8],
     ) -> Result<bool, DecodeError>;
 }
@@ -56,12 +64,14 @@ trait Backend {
 /// The JPEG decoder of one worker thread.
 pub(super) struct JpegDecoder {
     backend: Chosen,
+    time_max: Duration,
     warnings: u64,
 }
 
 impl JpegDecoder {
-    pub fn new() -> JpegDecoder {
-        JpegDecoder { backend: Chosen::new(), warnings: 0 }
+    /// A decoder that stops after `time_max` of one image.
+    pub fn new(time_max: Duration) -> JpegDecoder {
+        JpegDecoder { backend: Chosen::new(), time_max, warnings: 0 }
     }
 
     /// Recoverable faults met so far, over all images. They depend on the crops that were drawn, so they are a
@@ -81,20 +91,21 @@ impl JpegDecoder {
         limits: &ImageLimits,
         buffer: &'b mut Vec<u8>,
     ) -> Result<Pixels<'b>, DecodeError> {
-        let walk = markers::walk(encoded)?;
+        let walk = markers::walk(encoded, limits.markers_max)?;
         let image = info(&walk.frame);
         limits.check_pixels(&image)?;
         if walk.scans > limits.scans_max {
             return Err(DecodeError::TooManyScans { scans_max: limits.scans_max });
         }
-        if !walk.reaches_end && self.is_cut(encoded, &walk, limits, buffer)? {
+        let bounds = Bounds { limits, time_max: self.time_max };
+        if !walk.reaches_end && self.is_cut(encoded, &walk, &bounds, buffer)? {
             return Err(DecodeError::Truncated { format: JPEG, len_bytes: encoded.len() as u64 });
         }
         want.check_inside(&image)?;
         let cover = cover(&walk, want);
         let pixels = cover.area();
         let out = grown(buffer, pixels * walk.frame.channels() as usize);
-        self.warnings += self.backend.decode(encoded, &walk, cover, limits.scans_max, out)?;
+        self.warnings += self.backend.decode(encoded, &walk, cover, &bounds, out)?;
         if walk.frame.channels() == 4 {
             cmyk::to_rgb_in_place(out);
         }
@@ -110,14 +121,14 @@ impl JpegDecoder {
         &mut self,
         encoded: &[u8],
         walk: &Walk,
-        limits: &ImageLimits,
+        bounds: &Bounds,
         buffer: &mut Vec<u8>,
     ) -> Result<bool, DecodeError> {
         if walk.multi_scan {
             return Ok(true);
         }
         let row = grown(buffer, (walk.frame.width * walk.frame.channels()) as usize);
-        self.backend.ends_early(encoded, walk, limits.scans_max, row)
+        self.backend.ends_early(encoded, walk, bounds, row)
     }
 }
 

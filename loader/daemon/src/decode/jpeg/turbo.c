@@ -2,19 +2,35 @@
  * Decodes one rectangle of one JPEG through libjpeg-turbo and stops after its last row.
  *
  * libjpeg reports errors by not returning from error_exit; the longjmp stays inside this file, so no
- * Rust frame is ever jumped over. The decoder object lives as long as its worker thread.
+ * Rust frame is ever jumped over. The decoder object lives as long as its worker thread, and allocates nothing from
+ * image to image: its memory is the region of region.c.
  */
+#define _POSIX_C_SOURCE 199309L /* clock_gettime */
+
 #include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include <jpeglib.h>
+#include "region.h"
+
 #include <jerror.h>
 
-/* The verdicts; decode/jpeg/turbo.rs names the same numbers. */
-enum { FBJ_OK = 0, FBJ_CORRUPT = 1, FBJ_NO_MEMORY = 2, FBJ_TOO_MANY_SCANS = 3, FBJ_UNSUPPORTED = 4 };
+/* What became of an image; decode/jpeg/turbo.rs names the same numbers. */
+enum {
+  FBJ_OK = 0,
+  FBJ_CORRUPT = 1,
+  FBJ_NO_MEMORY = 2,
+  FBJ_TOO_MANY_SCANS = 3,
+  FBJ_UNSUPPORTED = 4,
+  FBJ_TOO_MUCH_MEMORY = 5,
+  FBJ_OUT_OF_TIME = 6
+};
+
+/* The clock is read once for so many pixels of work, a few milliseconds: most images end before it is. */
+#define FBJ_PIXELS_A_LOOK ((uint64_t)1 << 20)
 
 struct fbj_request {
   uint32_t image_width, image_height; /* as our own walk of the markers read them */
@@ -22,6 +38,8 @@ struct fbj_request {
   uint32_t channels;                  /* 3: RGB, 4: CMYK as stored */
   uint32_t scans_max;
   uint32_t keep;      /* 0: decode every row of the image, each over the one before, in `out` */
+  uint64_t memory_bytes_max; /* for libjpeg's own buffers */
+  uint64_t time_ns_max;
   uint8_t *out;       /* width * height * channels bytes; with keep == 0, image_width * channels */
 };
 
@@ -32,6 +50,9 @@ struct fbj_report {
 
 struct fbj {
   struct jpeg_decompress_struct cinfo;
+  struct jpeg_decompress_struct fresh; /* what it was before its first image */
+  struct jpeg_memory_mgr *first_memory; /* libjpeg's own manager, which holds the parts that live as long as cinfo */
+  struct fbj_region region;
   struct jpeg_error_mgr errors;
   struct jpeg_source_mgr source;
   struct jpeg_progress_mgr progress;
@@ -40,6 +61,9 @@ struct fbj {
   uint64_t warnings;
   uint32_t scans_max;
   int too_many_scans;
+  uint64_t pixels_since_look;
+  uint64_t deadline_ns;
+  int out_of_time;
   int past_end;      /* the source was asked for bytes it does not have */
   int ended_early;   /* and the decoder then missed some of them */
 };
@@ -84,10 +108,28 @@ static void skip_input_data(j_decompress_ptr cinfo, long num_bytes) {
   cinfo->src->bytes_in_buffer -= (size_t)num_bytes;
 }
 
-static void progress_monitor(j_common_ptr cinfo) {
-  struct fbj *j = of(cinfo);
-  if ((uint32_t)((j_decompress_ptr)cinfo)->input_scan_number <= j->scans_max) return;
-  j->too_many_scans = 1;
+static uint64_t now_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/*
+ * libjpeg calls this for every row of blocks of every scan that it takes in, and for every row that it puts out: the
+ * places where a decoder that runs away can be stopped, since nothing can stop it from outside.
+ */
+static void progress_monitor(j_common_ptr common) {
+  struct fbj *j = of(common);
+  j_decompress_ptr cinfo = (j_decompress_ptr)common;
+  if ((uint32_t)cinfo->input_scan_number > j->scans_max) {
+    j->too_many_scans = 1;
+    longjmp(j->on_error, 1);
+  }
+  j->pixels_since_look += (uint64_t)cinfo->image_width * DCTSIZE;
+  if (j->pixels_since_look < FBJ_PIXELS_A_LOOK) return;
+  j->pixels_since_look = 0;
+  if (now_ns() < j->deadline_ns) return;
+  j->out_of_time = 1;
   longjmp(j->on_error, 1);
 }
 
@@ -97,17 +139,22 @@ static int create(struct fbj *j) {
   j->cinfo.client_data = j;
   j->cinfo.src = &j->source;
   j->cinfo.progress = &j->progress;
+  j->first_memory = j->cinfo.mem;
+  fbj_region_init(&j->region);
+  j->cinfo.mem = &j->region.methods;
+  j->fresh = j->cinfo;
   return 1;
 }
 
 /*
- * libjpeg keeps Huffman and quantization tables from one image to the next, for streams that send them apart. A file
- * without tables of its own would get those of whatever its thread decoded before, so each image gets a new object.
+ * Ends an image. libjpeg keeps Huffman and quantization tables from one image to the next, for streams that send them
+ * apart, and a file without tables of its own would get those of whatever its thread decoded before. So every field
+ * goes back to what it was, and all memory with it. What lies behind the pointers that stay (the marker reader, the
+ * input controller and the master) libjpeg sets anew when it begins a file.
  */
-static int renew(struct fbj *j) {
-  if (setjmp(j->on_error)) return 0;
-  jpeg_destroy_decompress(&j->cinfo);
-  return create(j);
+static void end_image(struct fbj *j) {
+  jpeg_abort_decompress(&j->cinfo); /* cannot fail: it rewinds the region */
+  j->cinfo = j->fresh;
 }
 
 /* NULL where there is no memory. */
@@ -134,6 +181,8 @@ struct fbj *fbj_new(void) {
 
 void fbj_free(struct fbj *j) {
   if (!j) return;
+  fbj_region_free(&j->region);
+  j->cinfo.mem = j->first_memory;
   if (!setjmp(j->on_error)) jpeg_destroy_decompress(&j->cinfo);
   free(j);
 }
@@ -171,6 +220,8 @@ static void decode(struct fbj *j, const struct fbj_request *want) {
 
 static int verdict_on_error(const struct fbj *j) {
   if (j->too_many_scans) return FBJ_TOO_MANY_SCANS;
+  if (j->out_of_time) return FBJ_OUT_OF_TIME;
+  if (j->region.over_limit) return FBJ_TOO_MUCH_MEMORY;
   switch (j->errors.msg_code) {
     case JERR_OUT_OF_MEMORY: return FBJ_NO_MEMORY;
     case JERR_BAD_PRECISION:
@@ -191,17 +242,19 @@ static int guarded_decode(struct fbj *j, const struct fbj_request *want) {
 }
 
 int fbj_decode(struct fbj *j, const uint8_t *bytes, size_t len, const struct fbj_request *want, struct fbj_report *report) {
-  if (!renew(j)) return FBJ_NO_MEMORY;
   j->warnings = 0;
-  j->past_end = j->ended_early = j->too_many_scans = 0;
+  j->past_end = j->ended_early = j->too_many_scans = j->out_of_time = 0;
   j->scans_max = want->scans_max;
+  j->pixels_since_look = 0;
+  uint64_t now = now_ns();
+  j->deadline_ns = want->time_ns_max > UINT64_MAX - now ? UINT64_MAX : now + want->time_ns_max;
+  j->region.asked_bytes_max = want->memory_bytes_max;
   j->message[0] = 0;
   j->source.next_input_byte = bytes;
   j->source.bytes_in_buffer = len;
   int verdict = guarded_decode(j, want);
   report->warnings = j->warnings;
   report->source_ended = (uint32_t)j->ended_early;
-  /* Aborting frees the image's memory and cannot fail. */
-  jpeg_abort_decompress(&j->cinfo);
+  end_image(j);
   return verdict;
 }

@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_char};
 use std::ptr::NonNull;
 
 use super::markers::Walk;
-use super::{Backend, JPEG};
+use super::{Backend, Bounds, JPEG};
 use crate::decode::{DecodeError, Rect};
 
 // turbojpeg-sys builds and links the library; the shim's calls are what we use of it.
@@ -15,6 +15,8 @@ const OK: i32 = 0;
 const CORRUPT: i32 = 1;
 const NO_MEMORY: i32 = 2;
 const TOO_MANY_SCANS: i32 = 3;
+const TOO_MUCH_MEMORY: i32 = 5;
+const OUT_OF_TIME: i32 = 6;
 
 /// `struct fbj_request` of turbo.c.
 #[repr(C)]
@@ -28,7 +30,28 @@ struct Request {
     channels: u32,
     scans_max: u32,
     keep: u32,
+    memory_bytes_max: u64,
+    time_ns_max: u64,
     out: *mut u8,
+}
+
+impl Request {
+    fn new(walk: &Walk, cover: Rect, bounds: &Bounds, out: &mut [u8]) -> Request {
+        Request {
+            image_width: walk.frame.width,
+            image_height: walk.frame.height,
+            left: cover.left,
+            top: cover.top,
+            width: cover.width,
+            height: cover.height,
+            channels: walk.frame.channels(),
+            scans_max: bounds.limits.scans_max,
+            keep: 1,
+            memory_bytes_max: bounds.limits.decoder_bytes_max,
+            time_ns_max: u64::try_from(bounds.time_max.as_nanos()).unwrap_or(u64::MAX),
+            out: out.as_mut_ptr(),
+        }
+    }
 }
 
 /// `struct fbj_report` of turbo.c.
@@ -67,7 +90,7 @@ pub(super) struct Turbo {
 unsafe impl Send for Turbo {}
 
 impl Turbo {
-    fn call(&mut self, encoded: &[u8], want: &Request) -> Result<Report, DecodeError> {
+    fn call(&mut self, encoded: &[u8], want: &Request, bounds: &Bounds) -> Result<Report, DecodeError> {
         let mut report = Report::default();
         // SAFETY: the decoder is alive (ours until drop); `encoded`, `want` and `report` outlive the call, which
         // keeps none of them; `want.out` has room for what `want` asks, as both callers below assert.
@@ -79,6 +102,10 @@ impl Turbo {
             CORRUPT => Err(DecodeError::Corrupt { format: JPEG, detail: self.message() }),
             NO_MEMORY => std::alloc::handle_alloc_error(std::alloc::Layout::new::<u8>()),
             TOO_MANY_SCANS => Err(DecodeError::TooManyScans { scans_max: want.scans_max }),
+            TOO_MUCH_MEMORY => {
+                Err(DecodeError::TooMuchMemory { decoder_bytes_max: bounds.limits.decoder_bytes_max })
+            }
+            OUT_OF_TIME => Err(DecodeError::OutOfTime { time_max: bounds.time_max }),
             _ => Err(DecodeError::UnsupportedFeature {
                 format: JPEG,
                 feature: "a colour space or sampling that libjpeg-turbo does not convert",
@@ -107,48 +134,27 @@ impl Backend for Turbo {
         encoded: &[u8],
         walk: &Walk,
         cover: Rect,
-        scans_max: u32,
+        bounds: &Bounds,
         out: &mut [u8],
     ) -> Result<u64, DecodeError> {
         let channels = walk.frame.channels();
         assert!(out.len() >= cover.area() * channels as usize, "the buffer was sized for this rectangle");
-        let want = Request {
-            image_width: walk.frame.width,
-            image_height: walk.frame.height,
-            left: cover.left,
-            top: cover.top,
-            width: cover.width,
-            height: cover.height,
-            channels,
-            scans_max,
-            keep: 1,
-            out: out.as_mut_ptr(),
-        };
-        Ok(self.call(encoded, &want)?.warnings)
+        let want = Request { keep: 1, ..Request::new(walk, cover, bounds, out) };
+        Ok(self.call(encoded, &want, bounds)?.warnings)
     }
 
     fn ends_early(
         &mut self,
         encoded: &[u8],
         walk: &Walk,
-        scans_max: u32,
+        bounds: &Bounds,
         row: &mut [u8],
     ) -> Result<bool, DecodeError> {
         let channels = walk.frame.channels();
         assert!(row.len() >= (walk.frame.width * channels) as usize, "the buffer holds one row");
-        let want = Request {
-            image_width: walk.frame.width,
-            image_height: walk.frame.height,
-            left: 0,
-            top: 0,
-            width: walk.frame.width,
-            height: walk.frame.height,
-            channels,
-            scans_max,
-            keep: 0,
-            out: row.as_mut_ptr(),
-        };
-        Ok(self.call(encoded, &want)?.source_ended != 0)
+        let whole = Rect { left: 0, top: 0, width: walk.frame.width, height: walk.frame.height };
+        let want = Request { keep: 0, ..Request::new(walk, whole, bounds, row) };
+        Ok(self.call(encoded, &want, bounds)?.source_ended != 0)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Decodes the whole image, 1.3 times slower than libjpeg-turbo, and with its own IDCT and upsampling: pixels
 //! differ by a few levels from the `turbo` build's, so the two must not share a job (their `numerics_id` differs).
+//! It has no hook for a watchdog and no limit on memory: pixels, scans, markers and bytes bound its work.
 
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -9,7 +10,7 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::markers::Walk;
-use super::{Backend, JPEG};
+use super::{Backend, Bounds, JPEG};
 use crate::buffer::grown;
 use crate::decode::{DecodeError, Rect};
 
@@ -49,7 +50,7 @@ impl Backend for Zune {
         encoded: &[u8],
         walk: &Walk,
         cover: Rect,
-        _scans_max: u32,
+        _bounds: &Bounds,
         out: &mut [u8],
     ) -> Result<u64, DecodeError> {
         self.decode_whole(encoded, walk)?;
@@ -69,7 +70,7 @@ impl Backend for Zune {
         &mut self,
         _encoded: &[u8],
         _walk: &Walk,
-        _scans_max: u32,
+        _bounds: &Bounds,
         _row: &mut [u8],
     ) -> Result<bool, DecodeError> {
         Ok(true)
