@@ -167,7 +167,8 @@ fn frames_that_we_do_not_decode_are_refused_by_name() {
     for (code, precision, feature) in [
         (0xC3, 8, "lossless coding"),
         (0xC5, 8, "hierarchical coding"),
-        (0xC1, 12, "samples of other than 8 bits"),
+        (0xC1, 12, "12-bit samples"),
+        (0xC1, 10, "samples of other than 8 bits"),
     ] {
         let expected = DecodeError::UnsupportedFeature { format: "JPEG", feature };
         assert_eq!(with_frame(code, precision), expected);

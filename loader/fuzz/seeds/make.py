@@ -1,5 +1,8 @@
 """Writes the seeds that are no text: `python make.py`, with Pillow. The others are written by hand.
 
+JPEGs that Pillow does not write (4:1:1, 4:4:0, 4:4:1, arithmetic coding, YCCK, RGB with Adobe's marker, 12 bits, lossless) are
+what `Written::encode` of `loader/daemon/tests/turbojpeg/` gives.
+
 A seed's name says what its parser must answer: `ok-` accepted, `bad-` refused, `any-` as the build's decoder likes.
 """
 

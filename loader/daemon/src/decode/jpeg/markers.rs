@@ -160,8 +160,10 @@ fn parse_frame(code: u8, payload: &[u8]) -> Result<Frame, DecodeError> {
     let [precision, h1, h0, w1, w0, components, factors @ ..] = payload else {
         return Err(corrupt("its frame header is too short"));
     };
-    if *precision != 8 {
-        return unsupported("samples of other than 8 bits");
+    match precision {
+        8 => {}
+        12 => return unsupported("12-bit samples"),
+        _ => return unsupported("samples of other than 8 bits"),
     }
     let (width, height) = (u16::from_be_bytes([*w1, *w0]), u16::from_be_bytes([*h1, *h0]));
     if width == 0 || height == 0 {

@@ -23,6 +23,9 @@ compile_error!("choose a JPEG decoder: feature `turbo` (needs nasm, cmake and a 
 
 const JPEG: &str = "JPEG";
 
+/// libjpeg's own limit (`JPEG_MAX_DIMENSION`), which the format's 65,535 passes.
+const SIDE_MAX: u32 = 65_500;
+
 /// A DCT block is 8 samples wide and high.
 const BLOCK: u32 = 8;
 
@@ -94,6 +97,10 @@ impl JpegDecoder {
         let walk = markers::walk(encoded, limits.markers_max)?;
         let image = info(&walk.frame);
         limits.check_pixels(&image)?;
+        if image.width.max(image.height) > SIDE_MAX {
+            let feature = "a side of more than 65,500 pixels";
+            return Err(DecodeError::UnsupportedFeature { format: JPEG, feature });
+        }
         if walk.scans > limits.scans_max {
             return Err(DecodeError::TooManyScans { scans_max: limits.scans_max });
         }
@@ -104,13 +111,13 @@ impl JpegDecoder {
         want.check_inside(&image)?;
         let cover = cover(&walk, want);
         let pixels = cover.area();
-        let out = grown(buffer, pixels * walk.frame.channels() as usize);
+        let out = uneven(buffer, pixels * walk.frame.channels() as usize);
         self.warnings += self.backend.decode(encoded, &walk, cover, &bounds, out)?;
         if walk.frame.channels() == 4 {
             cmyk::to_rgb_in_place(out);
         }
         let region = Rect { left: want.left - cover.left, top: want.top - cover.top, ..want };
-        Ok(Pixels { rgb: &buffer[..pixels * 3], width: cover.width, height: cover.height, region })
+        Ok(Pixels { rgb: &out[..pixels * 3], width: cover.width, height: cover.height, region })
     }
 
     /// The slow path of a file without its end marker: whether pixels are missing too.
@@ -130,6 +137,17 @@ impl JpegDecoder {
         let row = grown(buffer, (walk.frame.width * walk.frame.channels()) as usize);
         self.backend.ends_early(encoded, walk, bounds, row)
     }
+}
+
+/// Room for `len_bytes` in `buffer`, at an odd address.
+///
+/// libjpeg-turbo writes a row around the cache where the row lies on 32 bytes (`jdcolext-avx2.asm`), for whoever does not
+/// read it soon. We resize it at once. Rows of an even width from an odd address never lie so: measured, decoding and
+/// reading a 32 x 32 image takes 0.54 of the time, one of 500 x 375 0.97.
+fn uneven(buffer: &mut Vec<u8>, len_bytes: usize) -> &mut [u8] {
+    let room = grown(buffer, len_bytes + 1);
+    let start = usize::from(room.as_ptr().addr().is_multiple_of(2));
+    &mut room[start..start + len_bytes]
 }
 
 impl Frame {
