@@ -9,14 +9,7 @@ use forebay::error::Kind;
 use forebay::session::Outgoing;
 use forebay::storage::Faults;
 use forebay_plan::Cursor;
-use support::{Node, OpenAs, digest_of, png};
-
-fn spec(policy: &str) -> String {
-    format!(
-        r#"{{"sources":[{{"records":{{"root":"ROOT","jsonLines":"LINES"}}}}],"order":{{"sampler":"SAMPLER_SHUFFLED","seed":"7"}},"onBadSample":{{"policy":"BAD_SAMPLE_POLICY_{policy}"}},
-        "fields":[{{"name":"image","column":"path","transforms":[{{"randomResizedCrop":{{"size":[8]}}}},{{"randomHorizontalFlip":{{}}}}]}},{{"name":"label"}}]}}"#
-    )
-}
+use support::{Node, OpenAs, digest_of, png, spec};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_sample_comes_once_an_epoch_and_the_bytes_are_the_same_on_any_number_of_threads() {

@@ -95,6 +95,18 @@ impl Node {
 
     /// Over files of any names.
     pub fn of(stored: Vec<(String, Vec<u8>)>, cpu_threads: usize, faults: Faults) -> Self {
+        Self::bounded(stored, cpu_threads, faults, ImageLimits::default(), Duration::from_secs(3600))
+    }
+
+    /// As `of`, with what decoding an image may take.
+    pub fn bounded(
+        stored: Vec<(String, Vec<u8>)>,
+        cpu_threads: usize,
+        faults: Faults,
+        image_limits: ImageLimits,
+        decode_deadline: Duration,
+    ) -> Self {
+        let files = stored.len();
         let (done, completed) = flume::unbounded();
         let memory: Arc<dyn Engine<_>> = Arc::new(MemoryEngine::new(stored, done.clone()));
         let engine = FaultyEngine::new(memory, faults, done).expect("a thread");
@@ -107,12 +119,12 @@ impl Node {
                 backoff: Duration::from_millis(1),
                 backoff_max: Duration::from_millis(4),
             },
-            image_limits: ImageLimits::default(),
-            decode_deadline: Duration::from_secs(3600),
+            image_limits,
+            decode_deadline,
         };
         let timer = tokio::runtime::Handle::current();
         let pool = Pool::start(Arc::new(engine), &completed, options, timer).expect("threads");
-        Self { pool, root: tempfile::tempdir().expect("a folder"), files: 0 }
+        Self { pool, root: tempfile::tempdir().expect("a folder"), files }
     }
 
     /// Opens a session of the job that `spec` says in the proto's JSON mapping; ROOT and LINES are filled in.
@@ -152,6 +164,14 @@ impl Node {
         };
         Session::new(spec, Arc::clone(&self.pool), Arc::new(Counters::default())).expect("an arena")
     }
+}
+
+/// A job over all files: a crop, a flip and the label, shuffled; what is to become of a corrupt sample.
+pub fn spec(policy: &str) -> String {
+    format!(
+        r#"{{"sources":[{{"records":{{"root":"ROOT","jsonLines":"LINES"}}}}],"order":{{"sampler":"SAMPLER_SHUFFLED","seed":"7"}},"onBadSample":{{"policy":"BAD_SAMPLE_POLICY_{policy}"}},
+        "fields":[{{"name":"image","column":"path","transforms":[{{"randomResizedCrop":{{"size":[8]}}}},{{"randomHorizontalFlip":{{}}}}]}},{{"name":"label"}}]}}"#
+    )
 }
 
 /// A batch as a client would copy it.
