@@ -8,13 +8,14 @@ mod common;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 
-use common::{Jpeg, SplitMix};
+use common::{Jpeg, SplitMix, mutate};
 use forebay::decode::{DecodeError, ImageDecoder, ImageLimits, Rect};
 use forebay::transform::{ImageOp, ImagePipeline, OutputOrder, OutputType, Scratch};
 use jpeg_encoder::{ColorType, SamplingFactor};
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
+    static FREED: Cell<u64> = const { Cell::new(0) };
 }
 
 fn counted() {
@@ -27,6 +28,7 @@ unsafe extern "C" {
     fn __libc_calloc(count: usize, size: usize) -> *mut c_void;
     fn __libc_realloc(memory: *mut c_void, size: usize) -> *mut c_void;
     fn __libc_memalign(align: usize, size: usize) -> *mut c_void;
+    fn __libc_free(memory: *mut c_void);
 }
 
 #[unsafe(no_mangle)]
@@ -46,8 +48,16 @@ extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
 #[unsafe(no_mangle)]
 extern "C" fn realloc(memory: *mut c_void, size: usize) -> *mut c_void {
     counted();
+    FREED.with(|freed| freed.set(freed.get() + u64::from(!memory.is_null())));
     // SAFETY: as above.
     unsafe { __libc_realloc(memory, size) }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn free(memory: *mut c_void) {
+    FREED.with(|freed| freed.set(freed.get() + u64::from(!memory.is_null())));
+    // SAFETY: as above.
+    unsafe { __libc_free(memory) }
 }
 
 #[unsafe(no_mangle)]
@@ -59,6 +69,11 @@ extern "C" fn posix_memalign(memory: *mut *mut c_void, align: usize, size: usize
         *memory = __libc_memalign(align, size);
         if (*memory).is_null() { ENOMEM } else { 0 }
     }
+}
+
+/// Allocations of this thread that are still there.
+fn held() -> u64 {
+    COUNT.with(Cell::get) - FREED.with(Cell::get)
 }
 
 fn allocations(mut work: impl FnMut()) -> u64 {
@@ -129,6 +144,26 @@ fn a_refused_jpeg_leaves_nothing_behind_and_costs_the_next_nothing() {
     let each = allocations(&mut both);
     assert!(each <= 2, "the refusal's text and no more: {each}");
     assert_eq!(allocations(&mut both), each);
+}
+
+#[test]
+fn mutated_files_leave_nothing_behind() {
+    let seeds = files();
+    let limits = ImageLimits { pixels_max: 1 << 20, ..ImageLimits::default() };
+    let mut decoder = ImageDecoder::new(limits);
+    let mut pass = |rounds: usize| {
+        for n in 0..rounds {
+            let file = mutate(&seeds[n % seeds.len()], &mut SplitMix(n as u64));
+            let _ = decoder
+                .info(&file)
+                .and_then(|info| decoder.decode_region(&file, Rect::whole(&info)).map(drop));
+        }
+        held()
+    };
+    // The pass of the largest image decides how much is kept; the same files again need no more.
+    let (first, second) = (pass(2000), pass(2000));
+    assert!(first > 0, "the counter counts");
+    assert_eq!(first, second);
 }
 
 #[test]

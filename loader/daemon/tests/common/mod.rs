@@ -87,3 +87,28 @@ pub fn png(width: u32, height: u32, color: image::ExtendedColorType) -> Vec<u8> 
         .expect("the scene encodes");
     encoded
 }
+
+/// One to five changes: a byte, a bit, a cut, a doubled or dropped stretch.
+pub fn mutate(sound: &[u8], rng: &mut SplitMix) -> Vec<u8> {
+    let mut file = sound.to_vec();
+    for _ in 0..=rng.below(4) {
+        let at = rng.below(file.len() as u64) as usize;
+        // Headers are short but decide much: aim there every other time.
+        let at = if rng.below(2) == 0 { at.min(rng.below(700) as usize) } else { at };
+        let len = (1 + rng.below(30) as usize).min(file.len() - at);
+        match rng.below(5) {
+            0 => file[at] = rng.below(256) as u8,
+            1 => file[at] ^= 1 << rng.below(8),
+            2 if at > 2 => file.truncate(at),
+            3 => drop(file.drain(at..at + len)),
+            _ => {
+                let stretch = file[at..at + len].to_vec();
+                file.splice(at..at, stretch);
+            }
+        }
+        if file.is_empty() {
+            break;
+        }
+    }
+    file
+}
