@@ -3,6 +3,8 @@
   ./dev bench peers                                    all of them, on photographs that forebay makes
   ./dev bench peers --only dali,tfdata,forebay --rounds 5
   ./dev bench peers --data /data/imagenet/val --dtype float32 --seconds 30
+  ./dev bench peers --set 12mp --rounds 5             also: progressive, small32; made of the same photographs
+  ./dev bench peers --only forebay,dali --cores 1,2   how each goes from one core to two
   ./dev bench peers --list                             what --only takes
 
 Each peer gets a venv of its own in ./target/peers, with pinned versions. The table goes to standard output; --out gets
@@ -16,14 +18,12 @@ import os
 import sys
 from pathlib import Path
 
-from . import catalogue, children, convert, plan
+from . import catalogue, children, convert, datasets, plan
 from .catalogue import Entry
-from .comparison import SYNTHETIC_FILES, Comparison, is_made
+from .comparison import Comparison, is_made
 from .convert import Photos
 from .envs import REPO, WORK, Pythons, missing_debian, say
 from .settings import DTYPES
-
-SYNTHETIC_MEGABYTES, SYNTHETIC_MINUTES = 510, 2
 
 
 def main() -> int:
@@ -68,10 +68,23 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="an interval needs two (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=15.0, help="measured, of one run (default: %(default)s)")
     parser.add_argument("--warmup", type=float, default=5.0, help="seconds before, not measured (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=256, help="images (default: %(default)s)")
-    parser.add_argument("--cores", type=int, help="for each peer, and as many workers (default: all this may use)")
     parser.add_argument(
-        "--out", type=Path, help="folder for peers.md, peers.svg, peers.json (default: ./target/peers/results)"
+        "--set",
+        choices=list(datasets.SETS),
+        default="photos",
+        help="measure on what is made of the photographs: %(choices)s (default: %(default)s)",
+    )
+    parser.add_argument("--batch", type=int, help="images (default: 256; 32 of 12mp)")
+    parser.add_argument(
+        "--cores",
+        default="",
+        metavar="A,B",
+        help="for each peer, and as many workers; several: each peer once with each (default: all this may use)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder for peers.md, peers.svg, peers.json (default: ./target/peers/results, -SET behind it)",
     )
     parser.add_argument("--binary", type=Path, help="the forebay command (default: ./target/release/forebay)")
     parser.add_argument(
@@ -99,19 +112,28 @@ def check(parser: argparse.ArgumentParser, args: argparse.Namespace, there: list
     args.dtype = args.dtype.split(",")
     if wrong := [dtype for dtype in args.dtype if dtype not in DTYPES]:
         parser.error(f"unknown dtype {', '.join(wrong)}; there are {', '.join(DTYPES)}")
+    args.set = datasets.SETS[args.set]
+    args.batch = args.set.batch if args.batch is None else args.batch
     if min(args.rounds, args.batch, args.seconds) <= 0 or args.warmup < 0:
         parser.error("--rounds, --batch and --seconds must be above zero")
     usable = len(os.sched_getaffinity(0))
-    args.cores = args.cores or usable
-    if not 0 < args.cores <= usable:
-        parser.error(f"--cores {args.cores}: this process may use {usable}")
+    args.cores = cores_of(args.cores, usable)
+    if not args.cores or not 0 < args.cores[0] <= args.cores[-1] <= usable:
+        parser.error(f"--cores: this process may use 1 to {usable}")
     args.work = args.work.resolve()
-    args.out = (args.out or args.work / "results").resolve()
+    results = "results" if args.set.name == "photos" else f"results-{args.set.name}"
+    args.out = (args.out or args.work / results).resolve()
     args.synthetic = None if args.data else args.work / "photos"
     args.data = (args.data or args.synthetic / "train").resolve()
     if not args.synthetic and not any(args.data.glob("*/*")):
         parser.error(f"{args.data} has no class folders with files; without --data photographs are made")
     args.binary = args.binary or next(filter(Path.exists, [REPO / "target" / "release" / "forebay"]), None)
+
+
+def cores_of(text: str, usable: int) -> list[int]:
+    """Give the numbers of cores in order, empty where one of them is no number."""
+    parts = [part.strip() for part in text.split(",")] if text else [str(usable)]
+    return sorted({int(part) for part in parts}) if all(part.isdecimal() for part in parts) else []
 
 
 def steps_of(args: argparse.Namespace, pythons: Pythons) -> list[plan.Step]:
@@ -123,14 +145,23 @@ def steps_of(args: argparse.Namespace, pythons: Pythons) -> list[plan.Step]:
             steps[name] = plan.Step(install.megabytes, install.minutes, text)
     made = not args.synthetic or is_made(args.synthetic)
     if not made:
-        steps["synth"] = plan.Step(SYNTHETIC_MEGABYTES, SYNTHETIC_MINUTES, f"make {SYNTHETIC_FILES} photographs")
+        standard = datasets.SETS["photos"]
+        steps["synth"] = plan.Step(standard.megabytes, standard.minutes, f"make {standard.files} {standard.words}")
     photos = Photos.read(args.data)
-    megabytes = photos.bytes / 1e6 if made else SYNTHETIC_MEGABYTES
+    if args.set.name != "photos":
+        target = datasets.folder_of(args.work, args.set, photos)
+        made = (target / datasets.MARKER).exists()
+        if not made:
+            steps["set"] = plan.Step(args.set.megabytes, args.set.minutes, f"make {args.set.files} {args.set.words}")
+        photos = Photos.read(target / "train")
+    megabytes = photos.bytes / 1e6 if made else args.set.megabytes
     for peer in (entry.peer for entry in args.peers if entry.peer.convert):
         if not (convert.place(args.work / "converted", peer, photos) / convert.MARKER).exists():
             size = int(megabytes * peer.converted_share)
             steps[f"convert {peer.name}"] = plan.Step(size, 1, f"convert the photographs for {peer.name}")
-    measuring = plan.measuring(len(args.peers), len(args.dtype), args.rounds, args.seconds, args.warmup)
+    measuring = plan.measuring(
+        len(args.peers) * len(args.cores), len(args.dtype), args.rounds, args.seconds, args.warmup
+    )
     return [*steps.values(), measuring]
 
 

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import catalogue, children, convert, machine, plot, table
+from . import catalogue, children, convert, datasets, machine, plot, table
 from .catalogue import Entry
 from .convert import Photos
 from .envs import Pythons, say
 from .rounds import Outcome, PeerFailedError, Run, in_turns
 
 TITLE = "Photographs to training batches, loaders in turns"
-SYNTHETIC_FILES = 4000
 CONVERT_LIMIT_SECONDS = 3600.0
 RUN_LIMIT_SECONDS = 300.0
 
@@ -28,7 +27,12 @@ class Comparison:
 
     def __init__(self, args: argparse.Namespace, pythons: Pythons) -> None:
         self.args, self.pythons = args, pythons
-        self.entries: dict[str, Entry] = {entry.peer.name: entry for entry in args.peers}
+        self.entries: dict[str, Entry] = {}
+        self.cores: dict[str, int] = {}
+        for entry in args.peers:
+            for cores in reversed(args.cores):
+                row = row_name(entry.peer.name, cores, args.cores[-1])
+                self.entries[row], self.cores[row] = entry, cores
         self.env = children.environment(args.binary)
         self.outcome = Outcome()
         self.conversions: dict[str, dict[str, Any]] = {}
@@ -40,11 +44,15 @@ class Comparison:
         """Make the data, install each peer and convert for it; who fails here is not measured."""
         self.make_photos()
         self.photos = Photos.read(self.args.data)
+        if self.args.set.name != "photos":
+            say(f"{self.args.set.words}: made where they are not there yet")
+            self.args.data = datasets.made(self.args.work, self.args.set, self.photos, self.pythons.with_torch())
+            self.photos = Photos.read(self.args.data)
         for name, entry in self.entries.items():
             try:
                 self.pythons.python_for(entry)
                 if entry.peer.convert:
-                    self.conversions[name] = self.convert(entry)
+                    self.conversions[name] = self.convert(name)
             except PeerFailedError as failed:
                 say(f"{name}: {failed}")
                 self.outcome.failures.update({(name, dtype): str(failed) for dtype in self.args.dtype})
@@ -61,18 +69,20 @@ class Comparison:
         if not binary:
             raise SystemExit("error: no forebay to make photographs with\nhint: ./dev build, or name yours with --data")
         # Every fifth of a class goes to val/, which is not used here.
-        count = str(SYNTHETIC_FILES * 5 // 4)
-        say(f"making {SYNTHETIC_FILES} photographs in {self.args.synthetic}")
+        files = datasets.SETS["photos"].files
+        count = str(files * 5 // 4)
+        say(f"making {files} photographs in {self.args.synthetic}")
         command = [str(binary), "synth", str(self.args.synthetic), "--images", count]
         if subprocess.run(command, stdout=sys.stderr, check=False).returncode != 0:
             raise SystemExit("error: could not make photographs\nhint: the lines above say why; --data names yours")
 
-    def convert(self, entry: Entry) -> dict[str, Any]:
+    def convert(self, row: str) -> dict[str, Any]:
         """Give what a peer's conversion took, now or when it was made."""
+        entry = self.entries[row]
 
         def run(target: Path) -> dict[str, Any]:
             say(f"converting for {entry.peer.name}")
-            return self.ask(entry, "convert", ["--data", str(self.photos.folder), "--convert-to", str(target)])
+            return self.ask(row, "convert", ["--data", str(self.photos.folder), "--convert-to", str(target)])
 
         return convert.converted(entry.peer, self.photos, self.args.work / "converted", run)
 
@@ -87,7 +97,7 @@ class Comparison:
         for option in ("batch", "warmup", "seconds"):
             arguments += [f"--{option}", str(getattr(args, option))]
         try:
-            figures = self.ask(entry, f"{dtype}-{round_}", arguments)
+            figures = self.ask(name, f"{dtype}-{round_}", arguments)
         except PeerFailedError as failed:
             say(f"{words}: {failed}")
             raise
@@ -95,8 +105,9 @@ class Comparison:
         self.versions[name] = figures.pop("versions") | (self.forebay_version() if name == table.OURS else {})
         return figures
 
-    def ask(self, entry: Entry, what: str, arguments: Sequence[str]) -> dict[str, Any]:
-        """Run a peer's worker."""
+    def ask(self, row: str, what: str, arguments: Sequence[str]) -> dict[str, Any]:
+        """Run a peer's worker, on as many cores as its row says."""
+        entry = self.entries[row]
         limit = CONVERT_LIMIT_SECONDS if what == "convert" else RUN_LIMIT_SECONDS + self.args.seconds + self.args.warmup
         named = [
             "--module",
@@ -104,9 +115,9 @@ class Comparison:
             "--peer",
             entry.peer.name,
             "--cores",
-            str(self.args.cores),
+            str(self.cores[row]),
         ]
-        log = self.args.work / "logs" / f"{entry.peer.name}-{what}.log"
+        log = self.args.work / "logs" / f"{row.replace(' ', '-')}-{what}.log"
         return children.ask_worker(self.pythons.python_for(entry), [*named, *arguments], self.env, log, limit)
 
     def forebay_version(self) -> dict[str, str]:
@@ -120,12 +131,17 @@ class Comparison:
         """Print the table and keep it, with the plot and every run's figures."""
         args, outcome, rows = self.args, self.outcome, table.summarise(self.outcome.runs)
         here = machine.describe()
-        about = [self.data_in_words(), machine.in_words(here, args.cores)]
+        about = [self.data_in_words(), machine.in_words(here, args.cores[-1])]
         notes = {name: entry.peer.note for name, entry in self.entries.items()}
         kept = {
             "machine": here,
             "settings": {name: getattr(args, name) for name in ("rounds", "seconds", "warmup", "batch", "cores")},
-            "data": {"synthetic": bool(args.synthetic), "files": self.photos.files, "bytes": self.photos.bytes},
+            "data": {
+                "set": args.set.name,
+                "synthetic": bool(args.synthetic),
+                "files": self.photos.files,
+                "bytes": self.photos.bytes,
+            },
             "versions": self.versions,
             "conversions": self.conversions,
             "failures": [{"peer": peer, "dtype": of, "reason": why} for (peer, of), why in outcome.failures.items()],
@@ -146,14 +162,19 @@ class Comparison:
 
     def data_in_words(self) -> str:
         """Say what was loaded, without a path."""
-        files, kind = self.photos.files, "synthetic photographs" if self.args.synthetic else "photographs"
+        files, kind = self.photos.files, f"{'synthetic ' * bool(self.args.synthetic)}{self.args.set.words}"
         mean_kb = self.photos.bytes / max(files, 1) / 1000
         return f"{files} {kind} of {mean_kb:.0f} KB in a warm page cache, batches of {self.args.batch} x 224 x 224"
 
 
+def row_name(peer: str, cores: int, cores_most: int) -> str:
+    """Name a row: the peer alone on all the cores of the run, so that every ratio is to forebay on those."""
+    return peer if cores == cores_most else f"{peer} on {cores} core{'s' * (cores > 1)}"
+
+
 def is_made(synthetic: Path) -> bool:
     """Tell whether all photographs are there; `forebay synth` goes on where it was stopped."""
-    return sum(1 for _ in synthetic.glob("train/*/*")) >= SYNTHETIC_FILES
+    return sum(1 for _ in synthetic.glob("train/*/*")) >= datasets.SETS["photos"].files
 
 
 def warm(folder: Path) -> None:

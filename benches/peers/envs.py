@@ -61,6 +61,12 @@ class Pythons:
             return self._python(entry.family)
         return self.torch
 
+    def with_torch(self) -> Path:
+        """Give the Python that has torch, torchvision and Pillow, installed where it is not."""
+        if self._is_own(self.torch) and not self._installed("torch", TORCH):
+            self._make("torch", TORCH)
+        return self.torch
+
     def _make(self, name: str, install: Install) -> None:
         if lacking := missing_debian(install):
             raise PeerFailedError(f"not installed: it is built from source and needs {' '.join(lacking)}")

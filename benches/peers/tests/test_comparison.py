@@ -12,6 +12,7 @@ import pytest
 from peers import envs
 from peers.catalogue import Entry
 from peers.comparison import Comparison
+from peers.datasets import SETS
 from peers.envs import Pythons
 from peers.rounds import PeerFailedError
 from peers.settings import Install
@@ -43,7 +44,8 @@ def comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
         seconds=0.05,
         warmup=0.0,
         batch=8,
-        cores=1,
+        cores=[1],
+        set=SETS["photos"],
     )
     return Comparison(args, Pythons(tmp_path / "venvs", tmp_path / "logs", Path(sys.executable)))
 

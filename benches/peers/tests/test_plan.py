@@ -10,6 +10,7 @@ from peers import plan
 from peers.__main__ import steps_of
 from peers.catalogue import Entry, chosen, entries
 from peers.convert import MARKER, Photos, place
+from peers.datasets import SETS
 from peers.envs import Pythons
 
 
@@ -26,6 +27,8 @@ def options(tmp_path: Path, peers: list[Entry]) -> argparse.Namespace:
         rounds=3,
         seconds=15.0,
         warmup=5.0,
+        cores=[2],
+        set=SETS["photos"],
     )
 
 
