@@ -39,7 +39,7 @@ SETS = {
         DataSet("photos", "photographs", 4000, 256, 510, 2),
         DataSet("12mp", "photographs of 12 megapixels, mosaics of 16", 256, 32, 800, 2),
         DataSet("progressive", "photographs, progressive", 4000, 256, 480, 1),
-        DataSet("small32", "JPEGs of 32 x 32", 48_000, 256, 200, 1),
+        DataSet("small32", "JPEGs of 32 x 32", 20_000, 256, 80, 1),
     )
 }
 
