@@ -35,7 +35,7 @@ static size_t rounded(size_t bytes, size_t to) { return (bytes + to - 1) / to * 
 
 static uint8_t *aligned(void *memory) { return (uint8_t *)rounded((size_t)memory, FBJ_ALIGN); }
 
-/* In debug builds: bytes that differ from image to image, so that a result that hangs on old bytes shows in tests. */
+/* For tests and the fuzzer: bytes that differ from image to image, so that a result that hangs on old ones shows. */
 static void spoil(struct fbj_region *region, uint8_t *bytes, size_t len) {
 #ifdef FBJ_SPOIL
   memset(bytes, 0x55 + region->image_count * 0x2B, len);
