@@ -115,6 +115,11 @@ pub struct OperateArgs {
     pub json: bool,
 }
 
+/// A path that may be empty, which clap's own does not allow.
+fn maybe_empty(text: &str) -> Result<PathBuf, std::convert::Infallible> {
+    Ok(PathBuf::from(text))
+}
+
 impl Args {
     /// What to log where nobody says: a daemon of a node tells who comes and goes; the rest keeps quiet beside the output.
     pub fn log_filter(&self) -> &str {
@@ -166,6 +171,9 @@ pub struct ServeArgs {
     /// Overrides the configuration's ledger_dir.
     #[arg(long, value_name = "DIR", env = "FOREBAY_LEDGER_DIR")]
     pub ledger_dir: Option<PathBuf>,
+    /// Overrides the configuration's cache_dir; empty: listings of folders are kept in memory alone.
+    #[arg(long, value_name = "DIR", env = "FOREBAY_CACHE_DIR", value_parser = maybe_empty)]
+    pub cache_dir: Option<PathBuf>,
     /// Print the configuration in force and stop.
     #[arg(long)]
     pub print_config: bool,
@@ -213,6 +221,7 @@ Configuration keys (all optional but one [[root]]):
   ledger_dir = \"/shared/forebay\"          keeps what loader.report() tells, by run; absent: in memory alone
   ledger_every = \"30s\"                   how often it is written
   ledger_memory = \"1GiB\"                 all ledgers, 40 bytes a sample; absent: a sixteenth of the memory
+  cache_dir = \"/var/cache/forebay\"       keeps listings of folders: one that did not change is not listed again; absent: in memory alone
   [[root]]                               what may be read; more than one is fine
   path = \"/data\"
   allow = { uids = [1000], gids = [100] }  absent: anybody who may connect

@@ -63,6 +63,8 @@ pub struct Config {
     pub ledger_every: Seconds,
     /// Memory for them, all runs together. 0: a sixteenth of the machine's.
     pub ledger_memory: Bytes,
+    /// Where listings of folders are kept, so that one that did not change is not listed again. Absent: in memory.
+    pub cache_dir: Option<PathBuf>,
     /// What may be read, and by whom.
     #[serde(rename = "root")]
     pub roots: Vec<RootConfig>,
@@ -132,6 +134,7 @@ impl Default for Config {
             ledger_dir: None,
             ledger_every: Seconds(Duration::from_secs(30)),
             ledger_memory: Bytes(0),
+            cache_dir: None,
             roots: Vec::new(),
             state_roots: Vec::new(),
         }
@@ -197,6 +200,9 @@ impl Config {
         }
         if let Some(root) = self.roots.iter().find(|root| !root.path.is_absolute()) {
             return Err(Fault::invalid(format!("root {} is not an absolute path", root.path.display())));
+        }
+        if let Some(folder) = self.cache_dir.as_ref().filter(|folder| !folder.is_absolute()) {
+            return Err(Fault::invalid(format!("cache_dir {} is not an absolute path", folder.display())));
         }
         let is_place = |root: &RootConfig| root.path.is_absolute() || root.path.starts_with("s3://");
         if let Some(root) = self.state_roots.iter().find(|root| !is_place(root)) {
@@ -305,7 +311,7 @@ mod tests {
     fn every_key_is_read_with_its_unit() {
         let text = "socket = \"/tmp/s\"\ngrpc_socket = \"/tmp/g\"\nmetrics_listen = \"localhost:9464\"\ncpu_threads = 3\nread_threads = 4\nengine = \"threads\"\nread_budget = \"2MiB\"\n\
                     reads_in_flight = 7\narena_budget = \"1 GiB\"\nsample_max = \"5KiB\"\npixels_max = 9\nscans_max = 10\nmarkers_max = 11\ndecoder_memory_max = \"12MiB\"\ndecode_deadline = \"13s\"\nretry_deadline = \"2min\"\ndepth = 5\nmax_leases = 6\n\
-                    ledger_dir = \"/l\"\nledger_every = \"7s\"\nledger_memory = \"8MiB\"\n\
+                    ledger_dir = \"/l\"\nledger_every = \"7s\"\nledger_memory = \"8MiB\"\ncache_dir = \"/c\"\n\
                     [[root]]\npath = \"/data\"\nallow = { uids = [1000], gids = [5] }\n\
                     [[state_root]]\npath = \"s3://b/runs\"\n";
         let config = Config::parse(text).expect("a whole configuration");
@@ -328,6 +334,7 @@ mod tests {
         assert_eq!(config.state_roots[0].path, Path::new("s3://b/runs"));
         assert_eq!((config.depth, config.max_leases, config.read_threads), (5, 6, 4));
         assert_eq!(config.ledger_dir.as_deref(), Some(Path::new("/l")));
+        assert_eq!(config.cache_dir.as_deref(), Some(Path::new("/c")));
         assert_eq!((config.ledger_every.0, config.ledger_memory_bytes()), (Duration::from_secs(7), 8 << 20));
         assert_eq!(config.metrics_listen, Some(MetricsListen::Tcp(([127, 0, 0, 1], 9464).into())));
     }
@@ -373,6 +380,7 @@ mod tests {
         assert!(message("depth = 0").contains("depth must be at least 1"));
         assert!(message("cpu_threads = 5000").contains("above 1024"));
         assert!(message("[[root]]\npath = \"data\"").contains("absolute"));
+        assert!(message("cache_dir = \"c\"").contains("cache_dir c is not an absolute path"));
         assert!(message("[[state_root]]\npath = \"gs://b\"").contains("neither an absolute path nor s3://"));
     }
 

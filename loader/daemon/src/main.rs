@@ -2,12 +2,14 @@
 
 use std::fmt::Display;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
 use forebay::args::{Args, Command, OperateArgs, ServeArgs, SynthArgs};
 use forebay::bench::{self, options::BenchArgs};
+use forebay::catalog::own_folder;
 use forebay::config::Config;
 use forebay::dataset::{self, options::DatasetArgs};
 use forebay::doctor::{self, DoctorArgs};
@@ -95,6 +97,7 @@ fn serve_command(args: ServeArgs) -> anyhow::Result<()> {
     config.read_threads = args.read_threads.unwrap_or(config.read_threads);
     config.metrics_listen = args.metrics_listen.or(config.metrics_listen);
     config.ledger_dir = args.ledger_dir.or(config.ledger_dir);
+    config.cache_dir = cache_dir(args.cache_dir, args.private_fd.is_some(), config.cache_dir);
     config.check()?;
     if args.print_config {
         println!("{config:#?}");
@@ -112,6 +115,15 @@ fn serve_command(args: ServeArgs) -> anyhow::Result<()> {
     // Reads that hang in a dead file system must not keep the daemon from ending.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     Ok(served?)
+}
+
+/// Where listings are kept: as it was said, nowhere where that is empty; else a process' own daemon has its user's cache.
+fn cache_dir(said: Option<PathBuf>, is_private: bool, configured: Option<PathBuf>) -> Option<PathBuf> {
+    match said {
+        Some(said) => Some(said).filter(|said| !said.as_os_str().is_empty()),
+        None if is_private => configured.or_else(|| own_folder(|name| std::env::var_os(name))),
+        None => configured,
+    }
 }
 
 fn synth_command(args: SynthArgs) -> anyhow::Result<()> {

@@ -19,6 +19,7 @@ mod infer;
 mod json;
 mod limits;
 mod list;
+mod listings;
 mod order;
 mod parquet;
 mod paths;
@@ -40,6 +41,7 @@ pub use fault::{CellFault, Place, Unit};
 pub use folder::IMG_EXTENSIONS;
 pub use found::{Finding, Found, find_by_names, find_in_folder, find_in_list};
 pub use limits::CatalogLimits;
+pub use listings::{Listings, own_folder};
 pub use snapshot::Snapshot;
 pub use table::{Cells, KindsDiffer, Table};
 

@@ -27,6 +27,7 @@ use pins::StateRoots;
 pub use roots::{Peer, Roots};
 pub use show::table;
 
+use crate::catalog::Listings;
 use crate::config::Config;
 use crate::error::{Fault, Kind};
 use crate::job::{self, Job, Policy, tensor_to_proto};
@@ -86,6 +87,7 @@ pub struct Service {
     draining: watch::Sender<bool>,
     state_roots: StateRoots,
     opened: catalogued::Opened,
+    listings: Listings,
     resolving: Semaphore,
     fetching: Semaphore,
     owner_uid: u32,
@@ -99,6 +101,7 @@ impl Service {
     pub fn new(config: Config, pool: Arc<Pool>) -> Result<Arc<Self>, Fault> {
         let roots = Roots::new(config.roots.clone());
         let state_roots = StateRoots::new(config.state_roots.clone());
+        let listings = Listings::new(config.cache_dir.clone());
         let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos());
         let instance = format!("{}-{nanos:x}", std::process::id());
         let folder = config.ledger_dir.as_deref();
@@ -117,6 +120,7 @@ impl Service {
             draining: watch::Sender::new(false),
             state_roots,
             opened: catalogued::Opened::default(),
+            listings,
             resolving: Semaphore::new(AT_A_TIME),
             fetching: Semaphore::new(AT_A_TIME),
             owner_uid: rustix::process::getuid().as_raw(),

@@ -104,11 +104,23 @@ impl Service {
         let listed = spec.sources.iter().map(|source| {
             let snapshot = match set_of(source) {
                 Some(set) => self.catalogued(peer, spec, source, set),
-                None => self.source(peer, source).and_then(|source| snapshot(&source)),
+                None => self.source(peer, source).and_then(|source| self.snapshot(&source)),
             };
             snapshot.map_err(|fault| naming(source, fault))
         });
         listed.collect()
+    }
+
+    /// Reads what a source names; a folder as far as it has changed since it was listed.
+    fn snapshot(&self, source: &SourceSpec) -> Result<Arc<Snapshot>, Fault> {
+        let limits = CatalogLimits::default();
+        let opened = match source {
+            SourceSpec::Folder { root, extensions } => {
+                self.listings.open(root, extensions.as_deref(), &limits)
+            }
+            _ => catalog::open(source, &limits).map(Arc::new),
+        };
+        opened.map_err(|error| fault(&error))
     }
 
     /// The directory of each source, without a look at what is in it.
@@ -207,12 +219,6 @@ fn data_root(source: &SourceSpec) -> Option<&PathBuf> {
         SourceSpec::Folder { root, .. } | SourceSpec::List { root, .. } => Some(root),
         SourceSpec::Records { root, .. } => root.as_ref(),
     }
-}
-
-/// Reads what a source names.
-fn snapshot(source: &SourceSpec) -> Result<Arc<Snapshot>, Fault> {
-    let opened = catalog::open(source, &CatalogLimits::default());
-    opened.map(Arc::new).map_err(|error| fault(&error))
 }
 
 /// The paths of a source as the client gave them.

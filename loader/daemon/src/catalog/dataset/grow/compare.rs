@@ -83,7 +83,9 @@ impl<'a> Compared<'a> {
                 self.mark(&snapshot, State::Removed);
             }
             if let Some(absent) = &mut self.absent {
-                (0..snapshot.len()).for_each(|row| drop(absent.remove(snapshot.key(row).as_ref())));
+                for row in 0..snapshot.len() {
+                    absent.remove(snapshot.key(row).as_ref());
+                }
             }
         }
         Ok(())
