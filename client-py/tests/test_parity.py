@@ -165,6 +165,59 @@ def test_resized_crop_matches_torchvision(tmp_path: Path, scene: str, crop: tupl
     check_resize(got, np.asarray(pillow), f"resized_crop {scene} {crop}, Pillow")
 
 
+# Beside torchvision on a uint8 tensor and beside Pillow, each: the largest and the mean difference, in levels of 255, over
+# the scenes and crops above and below. Pillow has no filter without antialias and no corner's nearest. None: not compared.
+FILTERS = {
+    "bilinear": ("bilinear", True, (1, 0.1), (1, 0.1)),
+    "bilinear, no antialias": ("bilinear", False, (1, 0.1), None),
+    "bicubic": ("bicubic", True, (1, 0.1), (2, 0.1)),
+    "bicubic, no antialias": ("bicubic", False, (1, 0.1), None),
+    "nearest": ("nearest", True, (0, 0.0), None),
+    "nearest-exact": ("nearest-exact", True, (0, 0.0), (0, 0.0)),
+}
+
+
+def within(got: np.ndarray, want: np.ndarray, stated: tuple[int, float], what: str) -> None:
+    """Within what is stated of a filter."""
+    largest, mean = difference(got, want, what)
+    assert largest <= stated[0], what
+    assert mean <= stated[1], what
+
+
+@pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.parametrize("name", FILTERS)
+def test_every_filter_matches_torchvision(tmp_path: Path, name: str, scene: str) -> None:
+    by, antialias, tensors, pillows = FILTERS[name]
+    mode = v2.InterpolationMode(by)
+    pixels = SCENES[scene](300, 400)
+    file = save(tmp_path, pixels)
+    for left, top, width, height in CROPS:
+        what = f"{name} {scene} {(left, top, width, height)}"
+        crop = [left, top, width, height]
+        got = run(file, (224, 224, 3), size=[224, 224], crop=crop, interpolation=by, antialias=antialias)
+        box = (top, left, height, width, [224, 224])
+        want = F.resized_crop(tensor(pixels), *box, interpolation=mode, antialias=antialias)
+        within(got, want.permute(1, 2, 0).numpy(), tensors, f"{what}, tensor")
+        if pillows:
+            by_pillow = v2.InterpolationMode.NEAREST if by == "nearest-exact" else mode
+            want = F.resized_crop(Image.fromarray(pixels), *box, interpolation=by_pillow)
+            within(got, np.asarray(want), pillows, f"{what}, Pillow")
+
+
+@pytest.mark.parametrize("name", FILTERS)
+@pytest.mark.parametrize("shape", [(300, 400), (517, 389), (100, 150), (256, 256), (227, 1001)])
+def test_every_filter_matches_torchvision_where_only_the_middle_is_made(
+    tmp_path: Path, name: str, shape: tuple[int, int]
+) -> None:
+    by, antialias, tensors, _ = FILTERS[name]
+    file = save(tmp_path, natural(*shape))
+    request = {"shorter_side": 256, "center_crop": True, "interpolation": by, "antialias": antialias}
+    got = run(file, (224, 224, 3), size=[224, 224], **request)
+    resize = v2.Resize(256, interpolation=v2.InterpolationMode(by), antialias=antialias)
+    want = v2.Compose([resize, v2.CenterCrop(224)])(tensor(natural(*shape)))
+    within(got, want.permute(1, 2, 0).numpy(), tensors, f"{name}, Resize(256), CenterCrop(224) {shape}")
+
+
 def test_resized_crop_of_a_jpeg_decodes_only_the_crop_and_matches(tmp_path: Path) -> None:
     for subsampling in ["4:4:4", "4:2:0"]:
         file = save(tmp_path, natural(375, 500), quality=92, subsampling=subsampling)

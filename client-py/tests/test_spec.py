@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import pickle
 from pathlib import Path
@@ -146,6 +147,29 @@ def test_the_dtype_follows_the_transforms(tmp_path: Path, chain: Any, dtype: Any
 def test_a_wrong_transform_is_refused_when_it_is_made(make: Any, message: str) -> None:
     with pytest.raises(InvalidError, match=message):
         make()
+
+
+class Mode(enum.Enum):
+    """As torchvision's InterpolationMode."""
+
+    BICUBIC = "bicubic"
+    LANCZOS = "lanczos"
+
+
+def test_a_filter_is_told_where_it_is_not_the_default() -> None:
+    assert t.Resize(8, interpolation="bilinear", antialias=True).to_spec() == t.Resize(8).to_spec()
+    assert t.Resize(8).to_spec() == {"resize": {"size": [8]}}
+    cubic = {"size": [8], "interpolation": "INTERPOLATION_BICUBIC", "antialias": False}
+    assert t.Resize(8, Mode.BICUBIC, False).to_spec() == {"resize": cubic}  # noqa: FBT003 - torchvision's own order
+    assert t.Resize(8, Mode.BICUBIC) == t.Resize(8, interpolation="bicubic")
+    crop = t.RandomResizedCrop(8, interpolation="nearest-exact", antialias=False)
+    assert crop.to_spec()["random_resized_crop"]["interpolation"] == "INTERPOLATION_NEAREST_EXACT"
+    assert "antialias" not in crop.to_spec()["random_resized_crop"]
+    with pytest.raises(InvalidError, match=r"Resize\(interpolation='lanczos'\) is not served") as refused:
+        t.Resize(8, Mode.LANCZOS)
+    assert "nearest-exact" in str(refused.value)
+    with pytest.raises(InvalidError, match="True or False"):
+        t.RandomResizedCrop(8, antialias="warn")
 
 
 def test_transforms_are_values() -> None:

@@ -28,20 +28,28 @@ Size = Union[int, Sequence[int]]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 _SIDE_MAX = 65_535
+_INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "nearest-exact")
 
 
 @record
 class Resize:
-    """Resize with antialiased bilinear filtering. One number: the shorter side; two: height and width."""
+    """Resize. One number: the shorter side; two: height and width.
+
+    `interpolation`: `"bilinear"`, `"bicubic"`, `"nearest"`, `"nearest-exact"`, or torchvision's `InterpolationMode`.
+    `antialias`: whether a smaller result takes in all pixels of the source; says nothing to the nearest ones.
+    """
 
     size: Size
+    interpolation: Any = "bilinear"
+    antialias: bool = True
 
     def __post_init__(self) -> None:
         _set(self, "size", _size("Resize", self.size))
+        _set_filter("Resize", self)
 
     def to_spec(self) -> dict[str, Any]:
         """Give the `forebay.v1.Transform`."""
-        return {"resize": {"size": _sides(self.size)}}
+        return {"resize": {"size": _sides(self.size), **_filter_spec(self)}}
 
 
 @record
@@ -60,21 +68,24 @@ class CenterCrop:
 
 @record
 class RandomResizedCrop:
-    """Cut out a random part of the area (`scale`) and aspect (`ratio`), resized to `size`."""
+    """Cut out a random part of the area (`scale`) and aspect (`ratio`), resized to `size` as `Resize` does."""
 
     size: Size
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: Any = "bilinear"
+    antialias: bool = True
 
     def __post_init__(self) -> None:
         _set(self, "size", _size("RandomResizedCrop", self.size))
         _set(self, "scale", _range("RandomResizedCrop", "scale", self.scale, 1.0))
         _set(self, "ratio", _range("RandomResizedCrop", "ratio", self.ratio, float("inf")))
+        _set_filter("RandomResizedCrop", self)
 
     def to_spec(self) -> dict[str, Any]:
         """Give the `forebay.v1.Transform`."""
         spec = {"size": _sides(self.size), "scale": list(self.scale), "ratio": list(self.ratio)}
-        return {"random_resized_crop": spec}
+        return {"random_resized_crop": {**spec, **_filter_spec(self)}}
 
 
 @record
@@ -163,6 +174,30 @@ def split_dtype(transforms: Sequence[Any]) -> tuple[list[dict[str, Any]], str | 
 
 def _set(target: object, name: str, value: object) -> None:
     object.__setattr__(target, name, value)
+
+
+def _set_filter(owner: str, target: Resize | RandomResizedCrop) -> None:
+    """Take torchvision's `InterpolationMode` by its value, and turn away what the daemon does not do."""
+    given: Any = getattr(target.interpolation, "value", target.interpolation)
+    if given not in _INTERPOLATIONS:
+        raise InvalidError(
+            f"{owner}(interpolation={given!r}) is not served", hint="choose one of " + ", ".join(_INTERPOLATIONS)
+        )
+    if target.antialias not in (True, False, None):
+        raise InvalidError(f"{owner}(antialias={target.antialias!r}): True or False is needed")
+    _set(target, "interpolation", given)
+    _set(target, "antialias", bool(target.antialias) or given.startswith("nearest"))
+
+
+def _filter_spec(transform: Resize | RandomResizedCrop) -> dict[str, Any]:
+    """Give what is not the default, so that a spec of before and its digest stay what they were."""
+    spec: dict[str, Any] = {}
+    if transform.interpolation != "bilinear":
+        name = str(transform.interpolation).upper().replace("-", "_")
+        spec["interpolation"] = f"INTERPOLATION_{name}"
+    if not transform.antialias:
+        spec["antialias"] = False
+    return spec
 
 
 def _number(owner: str, name: str, value: Any) -> float:

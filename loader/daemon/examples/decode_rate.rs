@@ -7,7 +7,9 @@
 use std::path::{Path, PathBuf};
 
 use forebay::decode::{ImageDecoder, ImageLimits, Rect};
-use forebay::transform::{ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize, RowDraws, Scratch};
+use forebay::transform::{
+    Filter, ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize, RowDraws, Scratch,
+};
 use rustix::time::{ClockId, clock_gettime};
 
 /// splitmix64.
@@ -31,12 +33,19 @@ impl RowDraws for Draws {
     }
 }
 
-const CROP: ImageOp =
-    ImageOp::RandomResizedCrop { height: 224, width: 224, scale: [0.08, 1.0], ratio: [3.0 / 4.0, 4.0 / 3.0] };
+const CROP: ImageOp = ImageOp::RandomResizedCrop {
+    height: 224,
+    width: 224,
+    scale: [0.08, 1.0],
+    ratio: [3.0 / 4.0, 4.0 / 3.0],
+    filter: Filter::DEFAULT,
+};
 const FLIP: ImageOp = ImageOp::RandomHorizontalFlip { p: 0.5 };
 const NORMALIZE: ImageOp = ImageOp::Normalize { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
-const EVAL: [ImageOp; 2] =
-    [ImageOp::Resize { size: ResizeSize::ShorterSide(256) }, ImageOp::CenterCrop { height: 224, width: 224 }];
+const EVAL: [ImageOp; 2] = [
+    ImageOp::Resize { size: ResizeSize::ShorterSide(256), filter: Filter::DEFAULT },
+    ImageOp::CenterCrop { height: 224, width: 224 },
+];
 
 fn main() {
     let mut args = std::env::args().skip(1);
@@ -71,8 +80,13 @@ fn main() {
         decoder.decode_region(encoded, crop).expect("a sound image");
     });
     views("two views", &images, rounds, &pipeline, 2);
-    let local =
-        ImageOp::RandomResizedCrop { height: 96, width: 96, scale: [0.05, 0.14], ratio: [0.75, 4.0 / 3.0] };
+    let local = ImageOp::RandomResizedCrop {
+        height: 96,
+        width: 96,
+        scale: [0.05, 0.14],
+        ratio: [0.75, 4.0 / 3.0],
+        filter: Filter::DEFAULT,
+    };
     let local = self::pipeline(&[local], OutputType::U8, OutputOrder::ChannelsLast);
     views("two small views", &images, rounds, &local, 2);
     views("eight small views", &images, rounds, &local, 8);

@@ -3,14 +3,14 @@
 //!
 //! `pixels FILE JSON`, all keys optional: `size` [height, width] of the result (default: the image's), `crop`
 //! [left, top, width, height] (default: the whole image), `shorter_side`, `center_crop`, `flip`, `f32`, `chw`, `mean`
-//! with `std`. `{"info": true}` prints the width and the height instead.
+//! with `std`, `interpolation` as torchvision's value with `antialias`. `{"info": true}` prints the width and the height instead.
 #![allow(missing_docs)] // a program, not a library
 
 use std::io::Write;
 
 use forebay::decode::{ImageDecoder, ImageLimits, Rect};
 use forebay::transform::{
-    Draw, ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize, RowDraws, Scratch,
+    Draw, Filter, ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize, RowDraws, Scratch,
 };
 use serde::Deserialize;
 
@@ -33,6 +33,21 @@ struct Request {
     chw: bool,
     mean: Option<[f32; 3]>,
     std: Option<[f32; 3]>,
+    interpolation: Option<String>,
+    antialias: Option<bool>,
+}
+
+impl Request {
+    fn filter(&self) -> Result<Filter, String> {
+        let antialias = self.antialias.unwrap_or(true);
+        Ok(match self.interpolation.as_deref() {
+            None | Some("bilinear") => Filter::Bilinear { antialias },
+            Some("bicubic") => Filter::Bicubic { antialias },
+            Some("nearest") => Filter::Nearest,
+            Some("nearest-exact") => Filter::NearestExact,
+            Some(other) => return Err(format!("no interpolation {other}")),
+        })
+    }
 }
 
 /// Nothing here is drawn.
@@ -60,11 +75,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let [height, width] = request.size.unwrap_or([info.height, info.width]);
 
+    let filter = request.filter()?;
     let mut ops = Vec::new();
     match request.shorter_side {
-        Some(side) => ops.push(ImageOp::Resize { size: ResizeSize::ShorterSide(side) }),
+        Some(side) => ops.push(ImageOp::Resize { size: ResizeSize::ShorterSide(side), filter }),
         None if !request.center_crop => {
-            ops.push(ImageOp::Resize { size: ResizeSize::Exact { height, width } });
+            ops.push(ImageOp::Resize { size: ResizeSize::Exact { height, width }, filter });
         }
         None => {}
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use forebay::catalog::{self, CatalogLimits, ColumnKind, ColumnSpec, SourceSpec};
 use forebay::error::{Fault, Kind};
 use forebay::job::{self, FieldMaker, Job};
-use forebay_proto::v1;
+use forebay_proto::v1::{self, transform::Op};
 
 const LINES: &str = r#"{"path":"a.jpg","label":3,"score":0.5,"box":[1,2,3],"name":"cat","tags":[0,2],"w":2}
 {"path":"b.jpg","label":-4,"score":1.5,"box":[4,5,6],"name":"é","tags":[],"w":0}
@@ -75,11 +75,39 @@ fn a_default_and_the_same_said_aloud_are_one_content() {
 }
 
 #[test]
+fn a_filters_defaults_are_those_of_before_there_was_a_choice() {
+    let content = |op: &str, more: &str| {
+        job(&image(&format!(r#"{{"{op}":{{"size":[8,8]{more}}}}}"#), "")).expect("a job").content_digest
+    };
+    for op in ["resize", "randomResizedCrop"] {
+        let before = content(op, "");
+        let aloud = content(op, r#","interpolation":"INTERPOLATION_BILINEAR","antialias":true"#);
+        assert_eq!([aloud, content(op, r#","antialias":true"#)], [before; 2]);
+        // Nothing is smoothed where one pixel is taken.
+        let nearest = |antialias| {
+            let more = format!(r#","interpolation":"INTERPOLATION_NEAREST","antialias":{antialias}"#);
+            content(op, &more)
+        };
+        assert_eq!(nearest(true), nearest(false));
+    }
+    // Written down before there was one: a state of then must go on.
+    assert_eq!(
+        content("resize", "").to_string(),
+        "2473366551514feaf40b26b5f4ecf3f2426b8afc202b6066d65b6f2437bdc12c"
+    );
+}
+
+#[test]
 fn each_setting_that_changes_bytes_changes_the_content_and_only_it() {
     let specs = [
         image(CROP, ""),
         image(r#"{"centerCrop":{"size":[9]}}"#, ""),
         image(r#"{"resize":{"size":[8,8]}}"#, ""),
+        image(r#"{"resize":{"size":[8,8],"antialias":false}}"#, ""),
+        image(r#"{"resize":{"size":[8,8],"interpolation":"INTERPOLATION_BICUBIC"}}"#, ""),
+        image(r#"{"resize":{"size":[8,8],"interpolation":"INTERPOLATION_BICUBIC","antialias":false}}"#, ""),
+        image(r#"{"resize":{"size":[8,8],"interpolation":"INTERPOLATION_NEAREST"}}"#, ""),
+        image(r#"{"resize":{"size":[8,8],"interpolation":"INTERPOLATION_NEAREST_EXACT"}}"#, ""),
         image(&format!("{CROP},{}", r#"{"randomHorizontalFlip":{"p":0.25}}"#), ""),
         image(&format!("{CROP},{}", r#"{"normalize":{}}"#), ""),
         image(&format!("{CROP},{}", r#"{"normalize":{"mean":[0,0,0],"std":[1,1,1]}}"#), ""),
@@ -149,6 +177,19 @@ fn each_setting_is_told_by_its_part_in_the_words_of_the_python_that_asks_for_it(
             image(exact, r#","views":2"#),
             "field image",
             "column path; Resize((8, 9)); 2 views; uint8; channels last",
+        ),
+        (
+            image(r#"{"resize":{"size":[8,9],"interpolation":"INTERPOLATION_NEAREST_EXACT"}}"#, ""),
+            "field image",
+            "column path; Resize((8, 9), interpolation=nearest-exact); uint8; channels last",
+        ),
+        (
+            image(
+                r#"{"randomResizedCrop":{"size":[8],"interpolation":"INTERPOLATION_BICUBIC","antialias":false}}"#,
+                "",
+            ),
+            "field image",
+            "column path; RandomResizedCrop(8, interpolation=bicubic, antialias=False); uint8; channels last",
         ),
         (both.into(), "field label", "value"),
         (both.into(), "field score", "value; float64"),
@@ -249,11 +290,14 @@ fn what_is_reserved_answers_unimplemented_by_name() {
 
 #[test]
 fn a_choice_that_this_version_does_not_know_is_refused_and_never_taken_for_the_default() {
-    let field = |change: fn(&mut v1::Field)| {
+    let field = |change: &dyn Fn(&mut v1::Field)| {
         let mut field = v1::Field { name: "label".into(), ..Default::default() };
         change(&mut field);
         v1::JobSpec { fields: vec![field], ..Default::default() }
     };
+    let transform = |op| v1::Transform { op: Some(op) };
+    let resize = v1::Resize { interpolation: 99, ..Default::default() };
+    let crop = v1::RandomResizedCrop { interpolation: 99, ..Default::default() };
     let source = |source| v1::JobSpec { sources: vec![source], ..Default::default() };
     let columns = vec![v1::Column { kind: 99, ..Default::default() }];
     let records = v1::source::Origin::Records(v1::Records { columns, ..Default::default() });
@@ -265,9 +309,14 @@ fn a_choice_that_this_version_does_not_know_is_refused_and_never_taken_for_the_d
         (source(v1::Source { sampler: 99, ..Default::default() }), "sampler"),
         (source(v1::Source { origin: Some(list), ..Default::default() }), "format"),
         (source(v1::Source { origin: Some(records), ..Default::default() }), "kind"),
-        (field(|field| field.decode = 99), "decode"),
-        (field(|field| field.dtype = 99), "dtype"),
-        (field(|field| field.memory_order = 99), "memory_order"),
+        (field(&|field| field.decode = 99), "decode"),
+        (field(&|field| field.dtype = 99), "dtype"),
+        (field(&|field| field.memory_order = 99), "memory_order"),
+        (field(&|field| field.transforms = vec![transform(Op::Resize(resize.clone()))]), "interpolation"),
+        (
+            field(&|field| field.transforms = vec![transform(Op::RandomResizedCrop(crop.clone()))]),
+            "interpolation",
+        ),
         (v1::JobSpec { on_bad_sample: Some(on_bad_sample), ..Default::default() }, "on_bad_sample policy"),
     ] {
         let Err(fault) = resolved(&spec) else { panic!("{what} is accepted") };

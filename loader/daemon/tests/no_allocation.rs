@@ -10,7 +10,7 @@ use std::ffi::{c_int, c_void};
 
 use common::{Jpeg, SplitMix, mutate};
 use forebay::decode::{DecodeError, ImageDecoder, ImageLimits, Rect};
-use forebay::transform::{ImageOp, ImagePipeline, OutputOrder, OutputType, Scratch};
+use forebay::transform::{Filter, ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize, Scratch};
 use jpeg_encoder::{ColorType, SamplingFactor};
 
 thread_local! {
@@ -173,8 +173,13 @@ fn mutated_files_leave_nothing_behind() {
 fn views_allocate_nothing_beyond_what_each_allocates_alone() {
     const VIEWS: u64 = 16;
     let file = Jpeg::rgb(200, 150, SamplingFactor::R_4_2_0).encode();
-    let crop =
-        ImageOp::RandomResizedCrop { height: 24, width: 20, scale: [0.08, 1.0], ratio: [0.75, 4.0 / 3.0] };
+    let crop = ImageOp::RandomResizedCrop {
+        height: 24,
+        width: 20,
+        scale: [0.08, 1.0],
+        ratio: [0.75, 4.0 / 3.0],
+        filter: Filter::DEFAULT,
+    };
     let flip = ImageOp::RandomHorizontalFlip { p: 0.5 };
     let pipeline =
         ImagePipeline::new(&[crop, flip], OutputType::U8, OutputOrder::ChannelsLast).expect("a fixed size");
@@ -197,4 +202,31 @@ fn views_allocate_nothing_beyond_what_each_allocates_alone() {
         pipeline.write(&decoded, &mut scratch, &mut target).expect("it has room");
     });
     assert_eq!(together, each, "resizing {VIEWS} views");
+}
+
+#[test]
+fn no_filter_allocates_after_the_first_image() {
+    let file = Jpeg::rgb(200, 150, SamplingFactor::R_4_2_0).encode();
+    let (mut decoder, mut scratch) = (ImageDecoder::new(ImageLimits::default()), Scratch::new());
+    let size = ResizeSize::ShorterSide(40);
+    for filter in [
+        Filter::Nearest,
+        Filter::NearestExact,
+        Filter::Bilinear { antialias: true },
+        Filter::Bilinear { antialias: false },
+        Filter::Bicubic { antialias: true },
+        Filter::Bicubic { antialias: false },
+    ] {
+        let ops = [ImageOp::Resize { size, filter }, ImageOp::CenterCrop { height: 24, width: 20 }];
+        let pipeline =
+            ImagePipeline::new(&ops, OutputType::F32, OutputOrder::ChannelsFirst).expect("a fixed size");
+        let mut target = vec![0; pipeline.view_bytes()];
+        let mut run = || {
+            pipeline
+                .run(&file, &mut decoder, &mut scratch, &mut SplitMix(1), &mut target)
+                .expect("a sound file");
+        };
+        run();
+        assert_eq!(allocations(run), 0, "{filter:?}");
+    }
 }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use forebay::decode::{ImageDecoder, ImageLimits};
 use forebay::storage::Faults;
-use forebay::transform::{ImageOp, ImagePipeline, OutputOrder, OutputType, RowDraws, Scratch};
+use forebay::transform::{Filter, ImageOp, ImagePipeline, OutputOrder, OutputType, RowDraws, Scratch};
 use forebay_plan::{Cursor, EpochPrf, OrderSpec, Purpose, RowRng, Sampler};
 use support::{Copied, Node, OpenAs, digest_of, png};
 
@@ -42,8 +42,13 @@ impl RowDraws for Draws {
 
 /// One view of a sample, made here from the definition of a row.
 fn made(sample: usize, position: u64, view: u32, attempt: u32) -> Vec<u8> {
-    let crop =
-        ImageOp::RandomResizedCrop { height: 8, width: 8, scale: ImageOp::SCALE, ratio: ImageOp::RATIO };
+    let crop = ImageOp::RandomResizedCrop {
+        height: 8,
+        width: 8,
+        scale: ImageOp::SCALE,
+        ratio: ImageOp::RATIO,
+        filter: Filter::DEFAULT,
+    };
     let ops = [crop, ImageOp::RandomHorizontalFlip { p: 0.5 }];
     let pipeline = ImagePipeline::new(&ops, OutputType::U8, OutputOrder::ChannelsLast).expect("sound");
     let mut rng = Draws(EpochPrf::new(SEED, Purpose::Augment, 0).rng(position, view, attempt));

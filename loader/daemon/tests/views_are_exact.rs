@@ -5,7 +5,7 @@ mod common;
 use common::{Jpeg, SplitMix};
 use forebay::decode::{ImageDecoder, ImageLimits};
 use forebay::transform::{
-    ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize, SampleError, Scratch, VIEWS_MAX,
+    Filter, ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize, SampleError, Scratch, VIEWS_MAX,
 };
 use jpeg_encoder::SamplingFactor;
 
@@ -14,7 +14,13 @@ const NORMALIZE: ImageOp = ImageOp::Normalize { mean: [0.5, 0.4, 0.3], std: [0.2
 
 /// A random part between two shares of the area.
 fn crop(scale: [f64; 2]) -> ImageOp {
-    ImageOp::RandomResizedCrop { height: 24, width: 20, scale, ratio: [0.75, 4.0 / 3.0] }
+    ImageOp::RandomResizedCrop {
+        height: 24,
+        width: 20,
+        scale,
+        ratio: [0.75, 4.0 / 3.0],
+        filter: Filter::DEFAULT,
+    }
 }
 
 fn generators(seed: u64, views: u32) -> Vec<SplitMix> {
@@ -65,7 +71,7 @@ fn every_view_has_the_bytes_of_a_run_of_its_own_in_every_layout() {
     let encoded = Jpeg::rgb(130, 97, SamplingFactor::R_4_2_0).encode();
     let (u8s, f32s) = (OutputType::U8, OutputType::F32);
     let middle = [
-        ImageOp::Resize { size: ResizeSize::ShorterSide(40) },
+        ImageOp::Resize { size: ResizeSize::ShorterSide(40), filter: Filter::DEFAULT },
         ImageOp::CenterCrop { height: 24, width: 50 },
         FLIP,
     ];

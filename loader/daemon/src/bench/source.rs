@@ -186,7 +186,7 @@ pub(crate) fn transforms(transform: Transform, dtype: Dtype) -> Vec<v1::Transfor
             Op::RandomHorizontalFlip(v1::RandomHorizontalFlip::default()),
         ],
         Transform::Eval => vec![
-            Op::Resize(v1::Resize { size: vec![EVAL_SIDE] }),
+            Op::Resize(v1::Resize { size: vec![EVAL_SIDE], ..Default::default() }),
             Op::CenterCrop(v1::CenterCrop { size: vec![SIDE] }),
         ],
     };

@@ -1,7 +1,7 @@
 //! Whether this version knows every choice in a spec. Protobuf hands on numbers that it has no name for, and a newer
 //! client's sampler must not quietly become the first of ours.
 
-use forebay_proto::v1::{self, source::Origin};
+use forebay_proto::v1::{self, source::Origin, transform::Op};
 
 use crate::error::Fault;
 
@@ -16,12 +16,21 @@ pub fn check(spec: &v1::JobSpec) -> Result<(), Fault> {
         known::<v1::DType>("dtype", field.dtype)?;
         known::<v1::DType>("stored_dtype", field.stored_dtype)?;
         known::<v1::MemoryOrder>("memory_order", field.memory_order)?;
+        field.transforms.iter().filter_map(|transform| transform.op.as_ref()).try_for_each(transform)?;
     }
     if let Some(order) = &spec.order {
         known::<v1::Sampler>("sampler", order.sampler)?;
     }
     let policy = spec.on_bad_sample.as_ref().map_or(0, |given| given.policy);
     known::<v1::BadSamplePolicy>("on_bad_sample policy", policy)
+}
+
+fn transform(op: &Op) -> Result<(), Fault> {
+    match op {
+        Op::Resize(resize) => known::<v1::Interpolation>("interpolation", resize.interpolation),
+        Op::RandomResizedCrop(crop) => known::<v1::Interpolation>("interpolation", crop.interpolation),
+        Op::CenterCrop(_) | Op::RandomHorizontalFlip(_) | Op::Normalize(_) => Ok(()),
+    }
 }
 
 fn source(source: &v1::Source) -> Result<(), Fault> {

@@ -3,6 +3,7 @@
 mod classes;
 mod digest;
 mod fields;
+mod images;
 mod known;
 mod order;
 mod parts;

@@ -8,8 +8,9 @@ use forebay_proto::v1::{self, transform::Op, windows};
 use prost::Message as _;
 
 use super::digest::NUMERICS_ID;
+use super::images::{FLIP, IMAGENET_MEAN, IMAGENET_STD};
 use super::order::JobOrder;
-use super::spec::{FLIP, IMAGENET_MEAN, IMAGENET_STD, Policy};
+use super::spec::Policy;
 use crate::transform::ImageOp;
 
 /// The parts of an order; snapshot, seed and rows stand in a state by themselves.
@@ -135,12 +136,19 @@ fn dtype_name(dtype: v1::DType) -> String {
 
 fn operation(op: &Op) -> String {
     match op {
-        Op::Resize(resize) => call("Resize", [side(&resize.size)]),
+        Op::Resize(resize) => call(
+            "Resize",
+            [side(&resize.size)].into_iter().chain(filter(resize.interpolation(), resize.antialias)),
+        ),
         Op::CenterCrop(crop) => call("CenterCrop", [square(&crop.size)]),
         Op::RandomResizedCrop(crop) => {
             let scale = (crop.scale != ImageOp::SCALE).then(|| format!("scale={}", tuple(&crop.scale)));
             let ratio = (crop.ratio != ImageOp::RATIO).then(|| format!("ratio={}", tuple(&crop.ratio)));
-            call("RandomResizedCrop", [Some(square(&crop.size)), scale, ratio].into_iter().flatten())
+            let filter = filter(crop.interpolation(), crop.antialias);
+            call(
+                "RandomResizedCrop",
+                [Some(square(&crop.size)), scale, ratio].into_iter().flatten().chain(filter),
+            )
         }
         Op::RandomHorizontalFlip(flip) => {
             let p = flip.p.filter(|p| *p != FLIP).map(|p| p.to_string());
@@ -152,6 +160,15 @@ fn operation(op: &Op) -> String {
             call("Normalize", numbers.into_iter().flatten())
         }
     }
+}
+
+/// What of a filter is not the default.
+fn filter(interpolation: v1::Interpolation, antialias: Option<bool>) -> impl Iterator<Item = String> {
+    let name = || interpolation.as_str_name().trim_start_matches("INTERPOLATION_").to_lowercase();
+    let by = (interpolation != v1::Interpolation::Unspecified)
+        .then(|| format!("interpolation={}", name().replace('_', "-")));
+    let smooth = (antialias == Some(false)).then(|| "antialias=False".to_owned());
+    by.into_iter().chain(smooth)
 }
 
 /// `Name(one, two)`, or the name alone where there is nothing to say.

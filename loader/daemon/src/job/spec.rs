@@ -4,28 +4,23 @@ use std::sync::{Arc, Mutex};
 
 use forebay_plan::orders::joint_snapshot;
 use forebay_plan::{DType, Digest, MemoryOrder, TensorSpec};
-use forebay_proto::v1::{self, transform::Op};
+use forebay_proto::v1;
 
 use super::classes::{CLASS_COLUMN, Classes};
 use super::digest::content_digest;
 use super::fields::{FieldMaker, FieldPlan};
+use super::images::image_field;
 use super::order::{JobOrder, order};
 use super::token_fields::{is_of_tokens, no_token_settings, packed_can_do, plan_tokens};
 use super::values::ValueMaker;
 use super::{Job, JobSource, VALID, known, parts};
 use crate::catalog::{Column, ColumnKind, Snapshot};
-use crate::error::{Fault, Kind};
-use crate::transform::{ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize, VIEWS_MAX};
+use crate::error::Fault;
+use crate::transform::VIEWS_MAX;
 
 const JOB_ID_BYTES_MAX: usize = 128;
 const SOURCE_NAME_BYTES_MAX: usize = 64;
 const FIELDS_MAX: usize = 32;
-const TRANSFORMS_MAX: usize = 32;
-const SIDE_MAX: u32 = 16_384;
-/// RandomHorizontalFlip's probability.
-pub(super) const FLIP: f64 = 0.5;
-pub(super) const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-pub(super) const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// What a corrupt sample does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -360,44 +355,6 @@ fn value_field(
     Ok((field, spec, FieldMaker::Value(value.relabelled(relabel))))
 }
 
-fn image_field(mut field: v1::Field, column: usize) -> Result<Planned, Fault> {
-    if field.transforms.len() > TRANSFORMS_MAX {
-        return Err(Fault::invalid(format!("field {}: more than {TRANSFORMS_MAX} transforms", field.name)));
-    }
-    let ops = field.transforms.iter_mut().map(image_op).collect::<Result<Vec<_>, _>>();
-    let ops = ops.map_err(|fault| fault.context(format!("field {}", field.name)))?;
-    let normalised = ops.iter().any(|op| matches!(op, ImageOp::Normalize { .. }));
-    let asked = dtype(&field)?.unwrap_or(if normalised { DType::F32 } else { DType::U8 });
-    let out = match asked {
-        DType::U8 => OutputType::U8,
-        DType::F32 => OutputType::F32,
-        other => {
-            let message = format!("field {}: an image can't be {}", field.name, other.as_str());
-            return Err(Fault::invalid(message).hint("choose uint8 or float32"));
-        }
-    };
-    let order = match field.memory_order() {
-        v1::MemoryOrder::RowMajor => MemoryOrder::RowMajor,
-        v1::MemoryOrder::Unspecified | v1::MemoryOrder::ChannelsLast => MemoryOrder::ChannelsLast,
-    };
-    let written = match order {
-        MemoryOrder::RowMajor => OutputOrder::ChannelsFirst,
-        MemoryOrder::ChannelsLast => OutputOrder::ChannelsLast,
-    };
-    let pipeline = ImagePipeline::new(&ops, out, written)
-        .map_err(|error| Fault::from_error(Kind::Invalid, &error).context(format!("field {}", field.name)))?;
-    field.set_dtype(if asked == DType::U8 { v1::DType::DtypeUint8 } else { v1::DType::DtypeFloat32 });
-    // The memory order moves bytes, not values, and is part of the content all the same: a batch's bytes are promised.
-    field.set_memory_order(if order == MemoryOrder::RowMajor {
-        v1::MemoryOrder::RowMajor
-    } else {
-        v1::MemoryOrder::ChannelsLast
-    });
-    let (views, pipeline) = (field.views, Box::new(pipeline));
-    let spec = FieldPlan::image_spec(&field.name, &pipeline, views, asked, order);
-    Ok((field, spec, FieldMaker::Image { column, pipeline, views }))
-}
-
 pub(super) fn dtype(field: &v1::Field) -> Result<Option<DType>, Fault> {
     Ok(Some(match field.dtype() {
         v1::DType::DtypeUnspecified => return Ok(None),
@@ -409,88 +366,4 @@ pub(super) fn dtype(field: &v1::Field) -> Result<Option<DType>, Fault> {
         v1::DType::DtypeBool => DType::Bool,
         other => return Err(Fault::unimplemented(format!("field {}: {}", field.name, other.as_str_name()))),
     }))
-}
-
-/// Reads one transform and writes its defaults into the spec, so that "absent" and "the default" have one name.
-fn image_op(transform: &mut v1::Transform) -> Result<ImageOp, Fault> {
-    let op = transform.op.as_mut().ok_or_else(|| Fault::invalid("a transform without an operation"))?;
-    Ok(match op {
-        Op::Resize(resize) => ImageOp::Resize {
-            size: match *resize.size.as_slice() {
-                [side] => ResizeSize::ShorterSide(side_of(side)?),
-                [height, width] => ResizeSize::Exact { height: side_of(height)?, width: side_of(width)? },
-                _ => return Err(size_fault("Resize")),
-            },
-        },
-        Op::CenterCrop(crop) => {
-            let (height, width) = two_sides(&crop.size, "CenterCrop")?;
-            crop.size = vec![height, width];
-            ImageOp::CenterCrop { height, width }
-        }
-        Op::RandomResizedCrop(crop) => {
-            let (height, width) = two_sides(&crop.size, "RandomResizedCrop")?;
-            let scale = pair(&crop.scale, ImageOp::SCALE, "scale")?;
-            let ratio = pair(&crop.ratio, ImageOp::RATIO, "ratio")?;
-            *crop = v1::RandomResizedCrop {
-                size: vec![height, width],
-                scale: scale.to_vec(),
-                ratio: ratio.to_vec(),
-            };
-            ImageOp::RandomResizedCrop { height, width, scale, ratio }
-        }
-        Op::RandomHorizontalFlip(flip) => {
-            let p = *flip.p.get_or_insert(FLIP);
-            if !(0.0..=1.0).contains(&p) {
-                return Err(Fault::invalid(format!("RandomHorizontalFlip: p {p} is no probability"))
-                    .hint("use 0 to 1"));
-            }
-            ImageOp::RandomHorizontalFlip { p }
-        }
-        Op::Normalize(normalize) => {
-            let mean = channels(&normalize.mean, IMAGENET_MEAN, "mean")?;
-            let std = channels(&normalize.std, IMAGENET_STD, "std")?;
-            if std.iter().any(|value| *value <= 0.0) {
-                return Err(Fault::invalid("Normalize: std must be positive"));
-            }
-            *normalize = v1::Normalize { mean: mean.to_vec(), std: std.to_vec() };
-            ImageOp::Normalize { mean, std }
-        }
-    })
-}
-
-fn side_of(side: u32) -> Result<u32, Fault> {
-    if (1..=SIDE_MAX).contains(&side) {
-        return Ok(side);
-    }
-    Err(Fault::invalid(format!("size {side} is not between 1 and {SIDE_MAX}")))
-}
-
-fn two_sides(size: &[u32], name: &str) -> Result<(u32, u32), Fault> {
-    match *size {
-        [side] => Ok((side_of(side)?, side_of(side)?)),
-        [height, width] => Ok((side_of(height)?, side_of(width)?)),
-        _ => Err(size_fault(name)),
-    }
-}
-
-fn size_fault(name: &str) -> Fault {
-    Fault::invalid(format!("{name}: size must be one number or height and width"))
-}
-
-fn pair(given: &[f64], default: [f64; 2], name: &str) -> Result<[f64; 2], Fault> {
-    match *given {
-        [] => Ok(default),
-        [low, high] if low > 0.0 && low <= high && high.is_finite() => Ok([low, high]),
-        _ => Err(Fault::invalid(format!(
-            "RandomResizedCrop: {name} must be two positive numbers, the smaller first"
-        ))),
-    }
-}
-
-fn channels(given: &[f32], default: [f32; 3], name: &str) -> Result<[f32; 3], Fault> {
-    match *given {
-        [] => Ok(default),
-        [r, g, b] if given.iter().all(|value| value.is_finite()) => Ok([r, g, b]),
-        _ => Err(Fault::invalid(format!("Normalize: {name} must be three finite numbers, for R, G and B"))),
-    }
 }

@@ -22,18 +22,21 @@ use std::fmt;
 
 pub use draw::{Draw, RowDraws};
 pub use error::{SampleError, TransformError};
+pub use kernels::Filter;
 pub use pipeline::{ImagePipeline, Scratch};
 pub use resize::ResizeSize;
 pub use thumbnail::{Thumbnail, fitted, thumbnail};
 pub use views::{Decoded, Drawn, VIEWS_MAX};
 
-/// One operation on an image, with torchvision's name, parameters and meaning. Resizing is bilinear and antialiased.
+/// One operation on an image, with torchvision's name, parameters and meaning.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ImageOp {
     /// To a given size, or the shorter side to a given length.
     Resize {
         /// Target size.
         size: ResizeSize,
+        /// How pixels are weighed.
+        filter: Filter,
     },
     /// The middle; zeros around where the image is smaller.
     CenterCrop {
@@ -52,6 +55,8 @@ pub enum ImageOp {
         scale: [f64; 2],
         /// Least and greatest width over height; torchvision's default is 3/4 to 4/3.
         ratio: [f64; 2],
+        /// How pixels are weighed.
+        filter: Filter,
     },
     /// Left and right exchanged with probability `p`.
     RandomHorizontalFlip {
@@ -90,10 +95,12 @@ impl fmt::Display for ImageOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}(", self.name())?;
         match *self {
-            Self::Resize { size: ResizeSize::ShorterSide(side) } => write!(f, "{side}")?,
-            Self::Resize { size: ResizeSize::Exact { height, width } } => write!(f, "[{height}, {width}]")?,
+            Self::Resize { size: ResizeSize::ShorterSide(side), filter } => write!(f, "{side}{filter}")?,
+            Self::Resize { size: ResizeSize::Exact { height, width }, filter } => {
+                write!(f, "[{height}, {width}]{filter}")?;
+            }
             Self::CenterCrop { height, width } => sides(f, height, width)?,
-            Self::RandomResizedCrop { height, width, scale, ratio } => {
+            Self::RandomResizedCrop { height, width, scale, ratio, filter } => {
                 sides(f, height, width)?;
                 if scale != Self::SCALE {
                     write!(f, ", scale=({}, {})", scale[0], scale[1])?;
@@ -101,6 +108,7 @@ impl fmt::Display for ImageOp {
                 if ratio != Self::RATIO {
                     write!(f, ", ratio=({}, {})", ratio[0], ratio[1])?;
                 }
+                write!(f, "{filter}")?;
             }
             Self::RandomHorizontalFlip { p } => write!(f, "{p}")?,
             Self::Normalize { mean: [r, g, b], std: [rs, gs, bs] } => {
@@ -149,12 +157,19 @@ mod tests {
 
     #[test]
     fn an_operation_is_written_as_torchvision_writes_it() {
-        let crop =
-            |scale| ImageOp::RandomResizedCrop { height: 224, width: 224, scale, ratio: [0.75, 4.0 / 3.0] };
+        let crop = |scale| ImageOp::RandomResizedCrop {
+            height: 224,
+            width: 224,
+            scale,
+            ratio: [0.75, 4.0 / 3.0],
+            filter: Filter::DEFAULT,
+        };
         assert_eq!(crop([0.08, 1.0]).to_string(), "RandomResizedCrop(224)");
         assert_eq!(crop([0.35, 1.0]).to_string(), "RandomResizedCrop(224, scale=(0.35, 1))");
-        let exact = ImageOp::Resize { size: ResizeSize::Exact { height: 224, width: 448 } };
-        assert_eq!(exact.to_string(), "Resize([224, 448])");
+        let exact = |filter| ImageOp::Resize { size: ResizeSize::Exact { height: 224, width: 448 }, filter };
+        assert_eq!(exact(Filter::DEFAULT).to_string(), "Resize([224, 448])");
+        let cubic = exact(Filter::Bicubic { antialias: false });
+        assert_eq!(cubic.to_string(), "Resize([224, 448], interpolation=bicubic, antialias=False)");
         assert_eq!(ImageOp::RandomHorizontalFlip { p: 0.5 }.to_string(), "RandomHorizontalFlip(0.5)");
         let normalize = ImageOp::Normalize { mean: [0.5, 0.4, 0.3], std: [0.2; 3] };
         assert_eq!(normalize.to_string(), "Normalize((0.5, 0.4, 0.3), (0.2, 0.2, 0.2))");

@@ -2,6 +2,7 @@
 //! resize, write.
 
 use super::draw::{Draw, RowDraws};
+use super::kernels::Filter;
 use super::layout::Layout;
 use super::normalize::Tables;
 use super::resize::{ResizeSize, Resizing};
@@ -26,6 +27,7 @@ enum Sampling {
 pub struct ImagePipeline {
     ops: Vec<ImageOp>,
     sampling: Sampling,
+    filter: Filter,
     center_crop: bool,
     flip_p: Option<f64>,
     height: u32,
@@ -59,14 +61,14 @@ impl ImagePipeline {
         order: OutputOrder,
     ) -> Result<ImagePipeline, TransformError> {
         check_order(ops)?;
-        let mut sampling = Sampling::Keep;
+        let (mut sampling, mut filter) = (Sampling::Keep, Filter::DEFAULT);
         let (mut crop, mut flip_p, mut tables) = (None, None, None);
         for op in ops {
             check_parameters(op)?;
             match *op {
-                ImageOp::Resize { size } => sampling = Sampling::Resize(size),
-                ImageOp::RandomResizedCrop { height, width, scale, ratio } => {
-                    sampling = Sampling::RandomCrop { height, width, scale, ratio };
+                ImageOp::Resize { size, filter: by } => (sampling, filter) = (Sampling::Resize(size), by),
+                ImageOp::RandomResizedCrop { height, width, scale, ratio, filter: by } => {
+                    (sampling, filter) = (Sampling::RandomCrop { height, width, scale, ratio }, by);
                 }
                 ImageOp::CenterCrop { height, width } => crop = Some((height, width)),
                 ImageOp::RandomHorizontalFlip { p } => flip_p = Some(p),
@@ -86,7 +88,7 @@ impl ImagePipeline {
         }
         let layout = Layout { output, order, tables };
         let (ops, center_crop) = (ops.to_vec(), crop.is_some());
-        Ok(ImagePipeline { ops, sampling, center_crop, flip_p, height, width, layout })
+        Ok(ImagePipeline { ops, sampling, filter, center_crop, flip_p, height, width, layout })
     }
 
     /// The operations, in order.
@@ -175,7 +177,7 @@ impl ImagePipeline {
 
     /// Which part of the image a draw needs, and what of it is visible.
     pub(super) fn window(&self, draw: &Draw) -> Window {
-        Window::of(draw, self.height, self.width)
+        Window::of(draw, self.height, self.width, self.filter)
     }
 
     pub(super) fn check_target(&self, views: usize, target: &[u8]) -> Result<(), SampleError> {
@@ -198,7 +200,7 @@ impl ImagePipeline {
         let Scratch { resizing, row } = scratch;
         let size = (self.height, self.width);
         let mut rows = SampleRows::new(&self.layout, size, window, flip, row, target);
-        resizing.run(source, window, flip, &mut rows);
+        resizing.run(source, window, self.filter, flip, &mut rows);
     }
 }
 
@@ -229,10 +231,10 @@ fn check_parameters(op: &ImageOp) -> Result<(), TransformError> {
     let side_ok = |side: u32| (1..=SIDE_MAX).contains(&side);
     let range_ok = |[low, high]: [f64; 2], most: f64| low > 0.0 && low <= high && high <= most;
     let wrong = match *op {
-        ImageOp::Resize { size: ResizeSize::ShorterSide(side) } if !side_ok(side) => {
+        ImageOp::Resize { size: ResizeSize::ShorterSide(side), .. } if !side_ok(side) => {
             "size must be 1 to 16384 pixels"
         }
-        ImageOp::Resize { size: ResizeSize::Exact { height, width } }
+        ImageOp::Resize { size: ResizeSize::Exact { height, width }, .. }
         | ImageOp::CenterCrop { height, width }
         | ImageOp::RandomResizedCrop { height, width, .. }
             if !side_ok(height) || !side_ok(width) =>

@@ -1,6 +1,6 @@
-//! `Resize`: antialiased bilinear, by the kernels beside this file.
+//! `Resize`: by the kernels beside this file.
 
-use super::kernels::{Kernel, Source, Span, Target};
+use super::kernels::{Filter, Kernel, Source, Span, Target};
 use super::window::{Side, Window};
 use crate::decode::{ImageInfo, Pixels};
 
@@ -42,7 +42,14 @@ impl Resizing {
     ///
     /// Columns first, rounded to u8, then rows, as torch and Pillow do it: all parity cases but one have torchvision's
     /// very bytes, that one differs by one level in 0.02 % of its values.
-    pub fn run(&mut self, source: &Pixels<'_>, window: &Window, mirrored: bool, target: &mut impl Target) {
+    pub fn run(
+        &mut self,
+        source: &Pixels<'_>,
+        window: &Window,
+        filter: Filter,
+        mirrored: bool,
+        target: &mut impl Target,
+    ) {
         let (x, y) = (&window.x, &window.y);
         if x.is_unscaled() && y.is_unscaled() {
             return copy(source, window, mirrored, target);
@@ -50,10 +57,12 @@ impl Resizing {
         let Pixels { rgb, width, region, .. } = *source;
         let stride_bytes = width as usize * 3;
         let first = region.top as usize * stride_bytes + region.left as usize * 3;
-        let span =
-            |side: &Side, source_len| Span { source_len, from: side.from, span: side.span, len: side.len };
+        let span = |side: &Side, source_len| {
+            let Side { from, span, len, whole, .. } = *side;
+            Span { source_len, from, span, len, whole }
+        };
         let source = Source { rgb: &rgb[first..], stride_bytes, height: region.height as usize };
-        self.0.run(source, (span(x, region.width), span(y, region.height)), mirrored, target);
+        self.0.run(source, (span(x, region.width), span(y, region.height)), filter, mirrored, target);
     }
 }
 

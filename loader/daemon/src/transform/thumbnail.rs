@@ -2,7 +2,7 @@
 
 use super::draw::Draw;
 use super::pipeline::{ImagePipeline, Scratch};
-use super::{ImageOp, OutputOrder, OutputType, ResizeSize, SampleError};
+use super::{Filter, ImageOp, OutputOrder, OutputType, ResizeSize, SampleError};
 use crate::decode::{ImageDecoder, ImageInfo, Rect};
 
 /// An image's pixels.
@@ -28,7 +28,7 @@ pub fn thumbnail(
 ) -> Result<Thumbnail, SampleError> {
     let image = decoder.info(encoded)?;
     let (width, height) = fitted(&image, width_max, height_max);
-    let whole = ImageOp::Resize { size: ResizeSize::Exact { height, width } };
+    let whole = ImageOp::Resize { size: ResizeSize::Exact { height, width }, filter: Filter::DEFAULT };
     let pipeline = ImagePipeline::new(&[whole], OutputType::U8, OutputOrder::ChannelsLast)
         .expect("one resize to a size within the limits");
     let crop = Rect::whole(&image);

@@ -3,6 +3,7 @@
 //! After `Resize(256)` a `CenterCrop(224)` keeps 77 % of the pixels; only those are decoded and computed.
 
 use super::draw::Draw;
+use super::kernels::{Filter, Whole};
 use crate::decode::Rect;
 
 /// One side of the geometry.
@@ -20,6 +21,8 @@ pub(super) struct Side {
     pub from: f64,
     /// How long the visible part is in the source, in pixels of the source.
     pub span: f64,
+    /// The crop and all of its resized image.
+    pub whole: Whole,
 }
 
 impl Side {
@@ -31,24 +34,25 @@ impl Side {
 }
 
 /// `start` is where the result, `out_len` long, begins in the resized image.
-fn side(crop_len: u32, resized_len: u32, start: i64, out_len: u32) -> Side {
+fn side(crop_len: u32, resized_len: u32, start: i64, out_len: u32, filter: Filter) -> Side {
     let first = start.max(0);
     let end = (start + i64::from(out_len)).min(i64::from(resized_len)).max(first);
     let (pad, len) = ((first - start) as u32, (end - first) as u32);
+    let whole = Whole { source_len: crop_len, len: resized_len, first: first as u32, skipped: 0 };
     if len == resized_len {
         let span = f64::from(crop_len);
-        return Side { pad, len, need_start: 0, need_len: crop_len, from: 0.0, span };
+        return Side { pad, len, need_start: 0, need_len: crop_len, from: 0.0, span, whole };
     }
     let scale = f64::from(crop_len) / f64::from(resized_len);
-    // The filter reaches one source pixel, or one target pixel where that is more; one more for rounding.
-    let reach = scale.max(1.0) + 1.0;
+    let reach = filter.reach(scale);
     let (from, to) = (first as f64 * scale, end as f64 * scale);
     let need_start = (from - reach).floor().max(0.0) as u32;
     let need_end = ((to + reach).ceil() as u32).min(crop_len);
     let need_len = need_end - need_start;
     let from = from - f64::from(need_start);
     let span = (len as f64 * scale).min(f64::from(need_len) - from);
-    Side { pad, len, need_start, need_len, from, span }
+    let whole = Whole { skipped: need_start, ..whole };
+    Side { pad, len, need_start, need_len, from, span, whole }
 }
 
 /// Both sides.
@@ -59,10 +63,11 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub fn of(draw: &Draw, out_height: u32, out_width: u32) -> Window {
+    /// What a result of `out_height` x `out_width` shows of a draw that is resized with `filter`.
+    pub fn of(draw: &Draw, out_height: u32, out_width: u32, filter: Filter) -> Window {
         Window {
-            x: side(draw.crop.width, draw.resized_width, draw.left, out_width),
-            y: side(draw.crop.height, draw.resized_height, draw.top, out_height),
+            x: side(draw.crop.width, draw.resized_width, draw.left, out_width, filter),
+            y: side(draw.crop.height, draw.resized_height, draw.top, out_height, filter),
         }
     }
 
@@ -79,7 +84,12 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
-    use super::side;
+    use super::{Side, side as filtered};
+    use crate::transform::kernels::Filter;
+
+    fn side(crop_len: u32, resized_len: u32, start: i64, out_len: u32) -> Side {
+        filtered(crop_len, resized_len, start, out_len, Filter::DEFAULT)
+    }
 
     #[test]
     fn a_wholly_visible_side_needs_the_whole_crop() {

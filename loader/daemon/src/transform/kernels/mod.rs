@@ -5,6 +5,7 @@
 //! have the size of the largest image.
 
 mod axis;
+mod filter;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -12,7 +13,8 @@ mod x86;
 #[cfg(test)]
 mod tests;
 
-pub use axis::{Axis, Span};
+pub use axis::{Axis, Span, Whole};
+pub use filter::Filter;
 
 use crate::buffer::grown;
 
@@ -120,11 +122,12 @@ impl Kernel {
         &mut self,
         source: Source<'_>,
         (x, y): (Span, Span),
+        filter: Filter,
         mirrored: bool,
         target: &mut impl Target,
     ) {
-        self.x.set(x, mirrored);
-        self.y.set(y, false);
+        self.x.set(x, filter, mirrored);
+        self.y.set(y, filter, false);
         self.widen();
         let row_bytes = self.x.len() * 3;
         let (stride, slots) = (row_bytes + SLACK, self.y.taps());

@@ -6,11 +6,17 @@ use crate::transform::draw::testing::SplitMix;
 
 const FLIP: ImageOp = ImageOp::RandomHorizontalFlip { p: 0.5 };
 const CENTER: ImageOp = ImageOp::CenterCrop { height: 24, width: 20 };
-const CROP: ImageOp =
-    ImageOp::RandomResizedCrop { height: 24, width: 20, scale: [0.08, 1.0], ratio: [0.75, 4.0 / 3.0] };
+const CROP: ImageOp = ImageOp::RandomResizedCrop {
+    height: 24,
+    width: 20,
+    scale: [0.08, 1.0],
+    ratio: [0.75, 4.0 / 3.0],
+    filter: Filter::DEFAULT,
+};
 const NORMALIZE: ImageOp = ImageOp::Normalize { mean: [0.5, 0.4, 0.3], std: [0.2, 0.3, 0.4] };
-const SHORTER: ImageOp = ImageOp::Resize { size: ResizeSize::ShorterSide(30) };
-const EXACT: ImageOp = ImageOp::Resize { size: ResizeSize::Exact { height: 24, width: 20 } };
+const SHORTER: ImageOp = ImageOp::Resize { size: ResizeSize::ShorterSide(30), filter: Filter::DEFAULT };
+const EXACT: ImageOp =
+    ImageOp::Resize { size: ResizeSize::Exact { height: 24, width: 20 }, filter: Filter::DEFAULT };
 
 fn u8_hwc(ops: &[ImageOp]) -> Result<ImagePipeline, TransformError> {
     ImagePipeline::new(ops, OutputType::U8, OutputOrder::ChannelsLast)
@@ -69,9 +75,15 @@ fn an_order_that_we_do_not_run_is_refused_with_a_cure() {
 
 #[test]
 fn parameters_outside_their_range_are_refused_by_name() {
-    let crop = |scale, ratio| ImageOp::RandomResizedCrop { height: 8, width: 8, scale, ratio };
+    let crop = |scale, ratio| ImageOp::RandomResizedCrop {
+        height: 8,
+        width: 8,
+        scale,
+        ratio,
+        filter: Filter::DEFAULT,
+    };
     for (op, name) in [
-        (ImageOp::Resize { size: ResizeSize::ShorterSide(0) }, "Resize: size"),
+        (ImageOp::Resize { size: ResizeSize::ShorterSide(0), filter: Filter::DEFAULT }, "Resize: size"),
         (ImageOp::CenterCrop { height: 8, width: 20_000 }, "CenterCrop: height and width"),
         (crop([0.0, 1.0], [1.0, 1.0]), "RandomResizedCrop: scale"),
         (crop([0.5, 1.5], [1.0, 1.0]), "RandomResizedCrop: scale"),
@@ -133,7 +145,10 @@ fn a_flip_mirrors_the_result_and_nothing_else() {
 #[test]
 fn the_visible_middle_of_a_resize_is_cut_from_the_whole_resize() {
     let (_, info) = picture();
-    let whole = u8_hwc(&[ImageOp::Resize { size: ResizeSize::Exact { height: 30, width: 39 } }]);
+    let whole = u8_hwc(&[ImageOp::Resize {
+        size: ResizeSize::Exact { height: 30, width: 39 },
+        filter: Filter::DEFAULT,
+    }]);
     let whole = whole.expect("a fixed size");
     let whole = sample(&whole, &whole.draw(info, &mut SplitMix(1)));
     let middle = u8_hwc(&[SHORTER, CENTER]).expect("a fixed size");
