@@ -74,7 +74,8 @@ def run(file: Path, shape: tuple[int, ...], **request: object) -> np.ndarray:
     """What the Rust code makes of ``file``, as an array of ``shape``."""
     out = subprocess.run([PIXELS, str(file), json.dumps(request)], capture_output=True, check=False)
     assert out.returncode == 0, out.stderr.decode()
-    dtype = np.float32 if request.get("f32") else np.uint8
+    halves = request.get("f16") or request.get("bf16")
+    dtype = np.float32 if request.get("f32") else np.int16 if halves else np.uint8
     return np.frombuffer(out.stdout, dtype).reshape(shape)
 
 
@@ -264,6 +265,18 @@ def test_floats_have_the_bits_of_to_tensor_and_normalize(tmp_path: Path, flip: b
         rows = run(file, (224, 224, 3), size=[224, 224], flip=flip, f32=True, **extra)
         assert np.array_equal(planes.view(np.uint32), want.numpy().view(np.uint32))
         assert np.array_equal(rows, want.permute(1, 2, 0).numpy())
+
+
+@pytest.mark.parametrize("chw", [False, True])
+def test_halves_have_the_bits_of_the_float_result_rounded_by_torch(tmp_path: Path, chw: bool) -> None:
+    levels = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)  # every byte in every channel
+    file = save(tmp_path, levels)
+    shape = (3, 16, 16) if chw else (16, 16, 3)
+    for extra in ({}, {"mean": MEAN, "std": STD}):
+        floats = torch.from_numpy(run(file, shape, f32=True, chw=chw, **extra).copy())
+        for key, dtype in [("f16", torch.float16), ("bf16", torch.bfloat16)]:
+            want = floats.to(dtype).view(torch.int16).numpy()
+            assert np.array_equal(run(file, shape, chw=chw, **{key: True}, **extra), want)
 
 
 def test_to_dtype_differs_from_to_tensor_by_one_rounding_only() -> None:

@@ -126,6 +126,8 @@ def test_a_transform_of_a_list_needs_its_field(tmp_path: Path) -> None:
     ([], None, "UINT8"), ([t.ToTensor()], None, "FLOAT32"),
     ([t.ToDtype("float32"), t.Normalize()], None, "FLOAT32"),
     ([t.Normalize()], None, "FLOAT32"), ([t.ToDtype("uint8")], None, "UINT8"), ([], "float32", "FLOAT32"),
+    ([t.ToDtype("bfloat16"), t.Normalize()], None, "BFLOAT16"), ([t.Normalize()], "float16", "FLOAT16"),
+    (t.Resize(8), np.float16, "FLOAT16"), ([], "torch.bfloat16", "BFLOAT16"),
     (t.Resize(8), np.float32, "FLOAT32"), ([t.ToDtype("uint8"), t.Normalize()], None, "FLOAT32"),
 ])  # fmt: skip
 def test_the_dtype_follows_the_transforms(tmp_path: Path, chain: Any, dtype: Any, wanted: str) -> None:
@@ -143,6 +145,7 @@ def test_the_dtype_follows_the_transforms(tmp_path: Path, chain: Any, dtype: Any
     (lambda: t.Normalize(mean=[0.5]), "mean="), (lambda: t.Normalize(std=(0, 1, 1)), "greater than 0"),
     (lambda: t.Normalize(mean=0.5), "mean="), (lambda: t.ToDtype("int64"), "uint8 or float32"),
     (lambda: t.ToDtype("float32", scale=False), "scale=True"),
+    (lambda: t.ToDtype("float16", scale=False), "scale=True"),
 ])  # fmt: skip
 def test_a_wrong_transform_is_refused_when_it_is_made(make: Any, message: str) -> None:
     with pytest.raises(InvalidError, match=message):

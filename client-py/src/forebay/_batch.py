@@ -29,6 +29,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "float64": np.dtype("<f8"),
     "bool": np.dtype(np.bool_),
     "float16": np.dtype("<f2"),
+    "bfloat16": np.dtype("<i2"),  # its bits: numpy has no such type, torch makes it one
     "utf8": np.dtype(np.uint8),
 }
 

@@ -69,7 +69,7 @@ class Loader(Reporting, Told, Viewed, Generic[B]):
             time is `python_seconds` of the stats. What it raises comes out of `next()`, and the next call asks for
             the same batch again.
         fields: name -> `forebay.Image`, `Value`, `Source` or `Tokens` and its kin; batches are then dicts.
-        dtype: of a folder's images, `uint8` or `float32` (default: float32 behind Normalize).
+        dtype: of a folder's images, `uint8`, `float32`, `float16` or `bfloat16` (default: float32 behind Normalize).
         views: of each of a folder's images, 1 to 16 (default 1): as many random crops of it, from one decode.
         global_batch_size: the alternative to batch_size: rows of all ranks together.
         drop_last: leave out the rows that fill no whole batch; the same as `tail="drop"`.

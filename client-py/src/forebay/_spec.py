@@ -17,7 +17,8 @@ from .transforms import split_dtype
 
 _LIST_FORMATS = {".csv": "CSV", ".jsonl": "JSONL", ".ndjson": "JSONL", ".parquet": "PARQUET"}
 _COLUMN_KINDS = ("path", "int", "float", "float_vector", "multi_hot", "weight", "text", "tokens")
-_DTYPES = ("uint8", "int32", "int64", "float32", "float64", "bool", "utf8")
+_DTYPES = ("uint8", "int32", "int64", "float16", "bfloat16", "float32", "float64", "bool", "utf8")
+_IMAGE_DTYPES = ("uint8", "float16", "bfloat16", "float32")
 _POLICIES = ("fail", "substitute", "mask")
 _VIEWS_MAX = 16
 
@@ -100,7 +101,7 @@ class Records:
 
 @record
 class Image:
-    """A JPEG or PNG, decoded to RGB: uint8 or, behind Normalize or by `dtype`, float32.
+    """A JPEG or PNG, decoded to RGB: uint8 or, behind Normalize or by `dtype`, float32, float16 or bfloat16.
 
     `column`: the source's column (default: the field's own name). `views`: how often the transforms are run on
     each image, 1 to 16 times, with random draws of their own and one decode; a batch of several has a dimension
@@ -120,10 +121,10 @@ class Image:
         steps, dtype = split_dtype(_as_list(self.transform))
         chosen = _dtype_name(self.dtype) or dtype
         normalized = any("normalize" in step for step in steps)
-        if chosen not in (None, "uint8", "float32") or (normalized and chosen == "uint8"):
+        if chosen not in (None, *_IMAGE_DTYPES) or (normalized and chosen == "uint8"):
             raise InvalidError(
                 f"field {name}: an image{' behind Normalize' if normalized else ''} cannot be {chosen}",
-                hint="leave dtype out: uint8, and float32 behind Normalize",
+                hint="leave dtype out (uint8, and float32 behind Normalize), or choose float16 or bfloat16",
             )
         spec = {
             "name": name,

@@ -18,7 +18,7 @@ class DataLoader(Loader[Any]):
     """Numpy batches; all arguments of `forebay._loader.Loader`, and `layout`.
 
     A folder gives `(images, labels)`: images `(rows, height, width, 3)` with `layout="NHWC"` or
-    `(rows, 3, height, width)` with `"NCHW"`, uint8 or float32, with `views=2` behind a dimension more,
+    `(rows, 3, height, width)` with `"NCHW"`, uint8, float32 or float16, with `views=2` behind a dimension more,
     `(rows, 2, ...)`; labels `(rows,)` int64. Anything else gives a dict in declared order. The arrays are writable and
     stay valid as long as they or views of them live.
     """
@@ -30,6 +30,8 @@ class DataLoader(Loader[Any]):
         if layout == "NCHW":
             self._memory_order = "MEMORY_ORDER_ROW_MAJOR"
         super().__init__(*args, **kwargs)
+        if any(field.get("dtype") == "DTYPE_BFLOAT16" for field in self._spec["fields"]):
+            raise InvalidError("numpy has no bfloat16", hint="take float16, or tensors of forebay.torch")
 
     def _tensor(self, array: Array, spec: TensorSpec) -> Array:
         if self._layout == "NCHW" and spec.channels_last and array.ndim > 3:

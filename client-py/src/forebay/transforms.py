@@ -28,6 +28,7 @@ Size = Union[int, Sequence[int]]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 _SIDE_MAX = 65_535
+_FLOATS = ("float32", "float16", "bfloat16")
 _INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "nearest-exact")
 
 
@@ -124,9 +125,9 @@ class Normalize:
 
 @record
 class ToDtype:
-    """Set an image's output type: `"uint8"`, or `"float32"` from 0 to 1 (torchvision's `scale=True`).
+    """Set an image's output type: `"uint8"`, or from 0 to 1 (torchvision's `scale=True`) `"float32"`, `"float16"`, `"bfloat16"`.
 
-    A torch dtype serves too. It is a property of the output and not a step, so its place does not matter.
+    The latter two are float32's results, rounded once. A torch dtype serves too. It is a property of the output and not a step, so its place does not matter.
     """
 
     dtype: Any = "float32"
@@ -134,11 +135,11 @@ class ToDtype:
 
     def __post_init__(self) -> None:
         name = str(self.dtype).replace("torch.", "")
-        if name not in ("uint8", "float32"):
-            raise InvalidError(f"ToDtype({self.dtype}): an image is uint8 or float32")
-        if name == "float32" and not self.scale:
+        if name not in ("uint8", *_FLOATS):
+            raise InvalidError(f"ToDtype({self.dtype}): an image is uint8 or float32, float16, bfloat16")
+        if name != "uint8" and not self.scale:
             raise InvalidError(
-                "ToDtype(float32, scale=False) is not served",
+                f"ToDtype({name}, scale=False) is not served",
                 hint="use scale=True (0 to 1), or take uint8 and convert the tensor",
             )
         _set(self, "dtype", name)
@@ -162,7 +163,7 @@ def split_dtype(transforms: Sequence[Any]) -> tuple[list[dict[str, Any]], str | 
         elif isinstance(transform, (Resize, CenterCrop, RandomResizedCrop, RandomHorizontalFlip, Normalize)):
             steps.append(transform.to_spec())
             if isinstance(transform, Normalize):
-                dtype = dtype if dtype == "float32" else None
+                dtype = dtype if dtype in _FLOATS else None
         else:
             kind = cast("type[object]", type(transform))
             raise InvalidError(

@@ -2,7 +2,7 @@
 //! compares with torchvision.
 //!
 //! `pixels FILE JSON`, all keys optional: `size` [height, width] of the result (default: the image's), `crop`
-//! [left, top, width, height] (default: the whole image), `shorter_side`, `center_crop`, `flip`, `f32`, `chw`, `mean`
+//! [left, top, width, height] (default: the whole image), `shorter_side`, `center_crop`, `flip`, `f32` or `f16` or `bf16`, `chw`, `mean`
 //! with `std`, `interpolation` as torchvision's value with `antialias`. `{"info": true}` prints the width and the height instead.
 #![allow(missing_docs)] // a program, not a library
 
@@ -29,6 +29,10 @@ struct Request {
     flip: bool,
     #[serde(default)]
     f32: bool,
+    #[serde(default)]
+    f16: bool,
+    #[serde(default)]
+    bf16: bool,
     #[serde(default)]
     chw: bool,
     mean: Option<[f32; 3]>,
@@ -90,7 +94,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let (Some(mean), Some(std)) = (request.mean, request.std) {
         ops.push(ImageOp::Normalize { mean, std });
     }
-    let output = if request.f32 { OutputType::F32 } else { OutputType::U8 };
+    let output = match (request.f32, request.f16, request.bf16) {
+        (true, ..) => OutputType::F32,
+        (_, true, _) => OutputType::F16,
+        (_, _, true) => OutputType::Bf16,
+        _ => OutputType::U8,
+    };
     let order = if request.chw { OutputOrder::ChannelsFirst } else { OutputOrder::ChannelsLast };
     let pipeline = ImagePipeline::new(&ops, output, order)?;
 

@@ -18,6 +18,10 @@ pub enum DType {
     I32,
     /// Signed, 8 bytes.
     I64,
+    /// IEEE 754 binary16, 2 bytes.
+    F16,
+    /// The upper half of a binary32, 2 bytes.
+    Bf16,
     /// IEEE 754 binary32, 4 bytes.
     F32,
     /// IEEE 754 binary64, 8 bytes.
@@ -26,19 +30,20 @@ pub enum DType {
 
 impl DType {
     /// All of them.
-    pub const ALL: [Self; 7] = [Self::Bool, Self::U8, Self::I16, Self::I32, Self::I64, Self::F32, Self::F64];
+    pub const ALL: [Self; 9] =
+        [Self::Bool, Self::U8, Self::I16, Self::I32, Self::I64, Self::F16, Self::Bf16, Self::F32, Self::F64];
 
     /// Bytes an element takes.
     pub const fn size_bytes(self) -> u64 {
         match self {
             Self::Bool | Self::U8 => 1,
-            Self::I16 => 2,
+            Self::I16 | Self::F16 | Self::Bf16 => 2,
             Self::I32 | Self::F32 => 4,
             Self::I64 | Self::F64 => 8,
         }
     }
 
-    /// NumPy's name of the type.
+    /// NumPy's name of the type; of bfloat16, which NumPy has not, torch's.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Bool => "bool",
@@ -46,6 +51,8 @@ impl DType {
             Self::I16 => "int16",
             Self::I32 => "int32",
             Self::I64 => "int64",
+            Self::F16 => "float16",
+            Self::Bf16 => "bfloat16",
             Self::F32 => "float32",
             Self::F64 => "float64",
         }
@@ -62,7 +69,7 @@ impl FromStr for DType {
     type Err = PlanError;
 
     fn from_str(name: &str) -> Result<Self, PlanError> {
-        let known = "bool, uint8, int16, int32, int64, float32, float64";
+        let known = "bool, uint8, int16, int32, int64, float16, bfloat16, float32, float64";
         Self::ALL
             .into_iter()
             .find(|dtype| dtype.as_str() == name)
@@ -131,7 +138,7 @@ mod tests {
         let error = "float8".parse::<DType>().expect_err("no such dtype");
         assert_eq!(
             error.to_string(),
-            r#""float8" is no dtype; one of bool, uint8, int16, int32, int64, float32, float64"#
+            r#""float8" is no dtype; one of bool, uint8, int16, int32, int64, float16, bfloat16, float32, float64"#
         );
     }
 }

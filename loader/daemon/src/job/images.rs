@@ -3,6 +3,7 @@
 use forebay_plan::{DType, MemoryOrder};
 use forebay_proto::v1::{self, transform::Op};
 
+use super::dtype_to_proto;
 use super::fields::{FieldMaker, FieldPlan};
 use super::spec::{Planned, dtype};
 use crate::error::{Fault, Kind};
@@ -30,9 +31,11 @@ pub(super) fn image_field(mut field: v1::Field, column: usize) -> Result<Planned
     let out = match asked {
         DType::U8 => OutputType::U8,
         DType::F32 => OutputType::F32,
+        DType::F16 => OutputType::F16,
+        DType::Bf16 => OutputType::Bf16,
         other => {
             let message = format!("field {}: an image can't be {}", field.name, other.as_str());
-            return Err(Fault::invalid(message).hint("choose uint8 or float32"));
+            return Err(Fault::invalid(message).hint("choose uint8, float16, bfloat16 or float32"));
         }
     };
     let order = match field.memory_order() {
@@ -45,7 +48,7 @@ pub(super) fn image_field(mut field: v1::Field, column: usize) -> Result<Planned
     };
     let pipeline = ImagePipeline::new(&ops, out, written)
         .map_err(|error| Fault::from_error(Kind::Invalid, &error).context(format!("field {}", field.name)))?;
-    field.set_dtype(if asked == DType::U8 { v1::DType::DtypeUint8 } else { v1::DType::DtypeFloat32 });
+    field.set_dtype(dtype_to_proto(asked));
     // The memory order moves bytes, not values, and is part of the content all the same: a batch's bytes are promised.
     field.set_memory_order(if order == MemoryOrder::RowMajor {
         v1::MemoryOrder::RowMajor

@@ -195,6 +195,8 @@ fn dtype_to_proto(dtype: DType) -> v1::DType {
         DType::U8 => v1::DType::DtypeUint8,
         DType::I32 => v1::DType::DtypeInt32,
         DType::I64 => v1::DType::DtypeInt64,
+        DType::F16 => v1::DType::DtypeFloat16,
+        DType::Bf16 => v1::DType::DtypeBfloat16,
         DType::F32 => v1::DType::DtypeFloat32,
         DType::F64 => v1::DType::DtypeFloat64,
         DType::Bool => v1::DType::DtypeBool,

@@ -361,6 +361,8 @@ pub(super) fn dtype(field: &v1::Field) -> Result<Option<DType>, Fault> {
         v1::DType::DtypeUint8 | v1::DType::DtypeUtf8 => DType::U8,
         v1::DType::DtypeInt32 => DType::I32,
         v1::DType::DtypeInt64 => DType::I64,
+        v1::DType::DtypeFloat16 => DType::F16,
+        v1::DType::DtypeBfloat16 => DType::Bf16,
         v1::DType::DtypeFloat32 => DType::F32,
         v1::DType::DtypeFloat64 => DType::F64,
         v1::DType::DtypeBool => DType::Bool,

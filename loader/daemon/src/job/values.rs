@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use forebay_plan::{DType, MemoryOrder, TensorSpec};
+use half::{bf16, f16};
 
 use crate::catalog::{Column, ColumnKind, Snapshot};
 use crate::error::Fault;
@@ -40,7 +41,9 @@ impl ValueMaker {
         let dtype = dtype.unwrap_or(own);
         let fits = match shape {
             Shape::Text => dtype == DType::U8,
-            Shape::Float | Shape::Vector => matches!(dtype, DType::F32 | DType::F64),
+            Shape::Float | Shape::Vector => {
+                matches!(dtype, DType::F16 | DType::Bf16 | DType::F32 | DType::F64)
+            }
             Shape::Int | Shape::MultiHot => true,
         };
         if !fits {
@@ -133,6 +136,8 @@ fn put(dtype: DType, value: f64, exact: Option<i64>, target: &mut [u8]) {
         DType::Bool => target.copy_from_slice(&[u8::from(value != 0.0)]),
         DType::I32 => target.copy_from_slice(&(whole as i32).to_ne_bytes()),
         DType::I64 => target.copy_from_slice(&whole.to_ne_bytes()),
+        DType::F16 => target.copy_from_slice(&f16::from_f64(value).to_ne_bytes()),
+        DType::Bf16 => target.copy_from_slice(&bf16::from_f64(value).to_ne_bytes()),
         DType::F32 => target.copy_from_slice(&(value as f32).to_ne_bytes()),
         DType::F64 => target.copy_from_slice(&value.to_ne_bytes()),
         DType::I16 => target.copy_from_slice(&(whole as i16).to_ne_bytes()),

@@ -1,5 +1,7 @@
 //! Writes finished rows of RGB8 pixels as the batch wants them: normalised, in planes or whole pixels.
 
+use half::{bf16, f16};
+
 use super::normalize::Tables;
 use super::{OutputOrder, OutputType};
 
@@ -18,17 +20,26 @@ impl Layout {
 
     /// Writes row number `y`, RGB8 pixels, into `target`, which has exactly the sample's bytes and is only written.
     pub fn write_row(&self, rgb: &[u8], y: usize, target: &mut [u8]) {
-        match (&self.tables, self.order) {
-            (None, OutputOrder::ChannelsLast) => pixels(rgb, y, target, |_, value| [value]),
-            (None, OutputOrder::ChannelsFirst) => planes(rgb, y, target, |_, value| [value]),
-            (Some(tables), OutputOrder::ChannelsLast) => {
-                let tables: [_; 3] = std::array::from_fn(|c| tables.channel(c));
-                pixels(rgb, y, target, |c, value| tables[c][usize::from(value)].to_ne_bytes());
-            }
-            (Some(tables), OutputOrder::ChannelsFirst) => {
-                let tables: [_; 3] = std::array::from_fn(|c| tables.channel(c));
-                planes(rgb, y, target, |c, value| tables[c][usize::from(value)].to_ne_bytes());
-            }
+        let Some(tables) = &self.tables else { return self.put(rgb, y, target, |_, value| [value]) };
+        if let Some(halves) = tables.halves() {
+            return self.put(rgb, y, target, |c, value| halves[c][usize::from(value)].to_ne_bytes());
+        }
+        let floats: [_; 3] = std::array::from_fn(|c| tables.channel(c));
+        self.put(rgb, y, target, |c, value| floats[c][usize::from(value)].to_ne_bytes());
+    }
+
+    /// An element has `N` bytes.
+    #[inline]
+    fn put<const N: usize>(
+        &self,
+        rgb: &[u8],
+        y: usize,
+        target: &mut [u8],
+        element: impl Fn(usize, u8) -> [u8; N],
+    ) {
+        match self.order {
+            OutputOrder::ChannelsLast => pixels(rgb, y, target, element),
+            OutputOrder::ChannelsFirst => planes(rgb, y, target, element),
         }
     }
 }
@@ -38,10 +49,7 @@ impl Layout {
     pub fn read(&self, sample: &[u8]) -> Vec<u8> {
         let value = |index: usize, c: usize| match &self.tables {
             None => sample[index],
-            Some(tables) => {
-                let bytes = sample[index * 4..index * 4 + 4].try_into().expect("four bytes");
-                tables.byte(c, f32::from_ne_bytes(bytes))
-            }
+            Some(tables) => tables.byte(c, self.float(sample, index)),
         };
         let count = sample.len() / self.output.bytes();
         let plane = count / 3;
@@ -50,6 +58,19 @@ impl Layout {
             OutputOrder::ChannelsFirst => index % 3 * plane + index / 3,
         };
         (0..count).map(|index| value(element(index), index % 3)).collect()
+    }
+
+    /// Element number `index` of a sample of floats.
+    fn float(&self, sample: &[u8], index: usize) -> f32 {
+        let two = |sample: &[u8]| [sample[index * 2], sample[index * 2 + 1]];
+        match self.output {
+            OutputType::U8 => f32::from(sample[index]),
+            OutputType::F16 => f16::from_ne_bytes(two(sample)).to_f32(),
+            OutputType::Bf16 => bf16::from_ne_bytes(two(sample)).to_f32(),
+            OutputType::F32 => {
+                f32::from_ne_bytes(sample[index * 4..index * 4 + 4].try_into().expect("four bytes"))
+            }
+        }
     }
 }
 
@@ -84,8 +105,12 @@ mod tests {
     /// Two rows of two pixels.
     const RGB: [u8; 12] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
 
+    fn tables(output: OutputType) -> Option<Box<Tables>> {
+        (output != OutputType::U8).then(|| Box::new(Tables::unit().rounded(output)))
+    }
+
     fn written(output: OutputType, order: OutputOrder) -> Vec<u8> {
-        let tables = (output == OutputType::F32).then(|| Box::new(Tables::unit()));
+        let tables = tables(output);
         let mut target = vec![0; RGB.len() * output.bytes()];
         let layout = Layout { output, order, tables };
         RGB.chunks_exact(6).enumerate().for_each(|(y, row)| layout.write_row(row, y, &mut target));
@@ -106,8 +131,8 @@ mod tests {
     #[test]
     fn what_was_written_in_any_way_reads_back_as_the_pixels() {
         for order in [OutputOrder::ChannelsFirst, OutputOrder::ChannelsLast] {
-            for output in [OutputType::U8, OutputType::F32] {
-                let tables = (output == OutputType::F32).then(|| Box::new(Tables::unit()));
+            for output in [OutputType::U8, OutputType::F32, OutputType::F16, OutputType::Bf16] {
+                let tables = tables(output);
                 let read = Layout { output, order, tables }.read(&written(output, order));
                 assert_eq!(read, RGB, "{output:?} {order:?}");
             }
@@ -121,6 +146,12 @@ mod tests {
             let bytes = written(OutputType::U8, order);
             let expected: Vec<u8> = bytes.iter().flat_map(|b| (*b as f32 / 255.0).to_ne_bytes()).collect();
             assert_eq!(floats, expected);
+            let half = |b: &u8| f16::from_f32(*b as f32 / 255.0).to_ne_bytes();
+            let expected: Vec<u8> = bytes.iter().flat_map(half).collect();
+            assert_eq!(written(OutputType::F16, order), expected);
+            let half = |b: &u8| bf16::from_f32(*b as f32 / 255.0).to_ne_bytes();
+            let expected: Vec<u8> = bytes.iter().flat_map(half).collect();
+            assert_eq!(written(OutputType::Bf16, order), expected);
         }
     }
 }

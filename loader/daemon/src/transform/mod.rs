@@ -130,6 +130,10 @@ pub enum OutputType {
     U8,
     /// 0 to 1 as torchvision's `ToTensor`, or normalised. Native byte order.
     F32,
+    /// The same, rounded once to binary16 (nearest, ties to even).
+    F16,
+    /// The same, rounded once to bfloat16.
+    Bf16,
 }
 
 impl OutputType {
@@ -137,6 +141,7 @@ impl OutputType {
     pub fn bytes(self) -> usize {
         match self {
             Self::U8 => 1,
+            Self::F16 | Self::Bf16 => 2,
             Self::F32 => 4,
         }
     }

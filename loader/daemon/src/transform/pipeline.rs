@@ -84,7 +84,7 @@ impl ImagePipeline {
         match output {
             OutputType::U8 if tables.is_some() => return Err(TransformError::NormalizeToU8),
             OutputType::U8 => {}
-            OutputType::F32 => tables = tables.or_else(|| Some(Box::new(Tables::unit()))),
+            _ => tables = Some(Box::new(tables.map_or_else(Tables::unit, |tables| *tables).rounded(output))),
         }
         let layout = Layout { output, order, tables };
         let (ops, center_crop) = (ops.to_vec(), crop.is_some());

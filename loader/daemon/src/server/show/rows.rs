@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use forebay_plan::orders::Pick;
 use forebay_plan::{DType, TensorSpec};
 use forebay_proto::v1::{self, RowState};
+use half::{bf16, f16};
 
 use crate::decode::Rect;
 use crate::error::{Fault, Kind};
@@ -190,6 +191,8 @@ fn number(dtype: DType, bytes: &[u8]) -> String {
         DType::I16 => i16::from_ne_bytes(bytes.try_into().expect(FITS)).to_string(),
         DType::I32 => i32::from_ne_bytes(bytes.try_into().expect(FITS)).to_string(),
         DType::I64 => i64::from_ne_bytes(bytes.try_into().expect(FITS)).to_string(),
+        DType::F16 => f16::from_ne_bytes(bytes.try_into().expect(FITS)).to_string(),
+        DType::Bf16 => bf16::from_ne_bytes(bytes.try_into().expect(FITS)).to_string(),
         DType::F32 => f32::from_ne_bytes(bytes.try_into().expect(FITS)).to_string(),
         DType::F64 => f64::from_ne_bytes(bytes.try_into().expect(FITS)).to_string(),
     }
@@ -202,6 +205,8 @@ mod tests {
     #[test]
     fn values_are_told_as_the_type_that_a_trainer_gets() {
         assert_eq!(numbers(DType::I64, &7_i64.to_ne_bytes(), 8), "7");
+        assert_eq!(numbers(DType::F16, &f16::from_f32(0.5).to_ne_bytes(), 8), "0.5");
+        assert_eq!(numbers(DType::Bf16, &bf16::from_f32(-2.0).to_ne_bytes(), 8), "-2");
         assert_eq!(numbers(DType::Bool, &[1], 8), "true");
         let floats: Vec<u8> = [0.5_f32, -2.0].iter().flat_map(|value| value.to_ne_bytes()).collect();
         assert_eq!(numbers(DType::F32, &floats, 8), "[0.5, -2]");
