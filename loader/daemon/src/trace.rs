@@ -68,13 +68,13 @@ impl Trace {
         Self { original, rows: Mutex::default() }
     }
 
-    /// One image field of a row that was just made of `encoded`.
+    /// One image field of a row that was just made of `encoded`, turned as its EXIF block says or not.
     ///
     /// # Errors
     /// As the decoder's, of an image that was decoded a moment ago: none.
     pub fn image(
         &self,
-        field: usize,
+        (field, exif): (usize, bool),
         drawn: Drawn,
         encoded: &[u8],
         decoder: &mut ImageDecoder,
@@ -82,7 +82,7 @@ impl Trace {
     ) -> Result<TracedImage, SampleError> {
         let original = match self.original {
             Some(Original { field: wanted, width_max, height_max }) if wanted == field => {
-                Some(thumbnail(encoded, (width_max, height_max), decoder, scratch)?)
+                Some(thumbnail(encoded, (width_max, height_max), exif, decoder, scratch)?)
             }
             _ => None,
         };

@@ -4,7 +4,9 @@
 //! `convert("RGB")` give). A verdict on an image depends only on its complete bytes and on [`ImageLimits`].
 
 mod error;
+mod exif;
 mod jpeg;
+mod orientation;
 mod png;
 mod sniff;
 pub mod tokens;
@@ -13,6 +15,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use error::DecodeError;
+pub use orientation::Orientation;
 pub use sniff::sniff;
 
 /// Limits counted in work, so that every machine reaches the same verdict.
@@ -172,6 +175,7 @@ pub struct ImageDecoder {
     jpeg: jpeg::JpegDecoder,
     raw: Vec<u8>,
     rgb: Vec<u8>,
+    turned: Vec<u8>,
 }
 
 impl ImageDecoder {
@@ -183,7 +187,8 @@ impl ImageDecoder {
     /// The same, stopped where one image takes longer than `time_max`: [`DecodeError::OutOfTime`], which is no verdict on
     /// the image. The clock is looked at once for a megapixel of work. PNG has no such hook: its pixels bound its work.
     pub fn with_deadline(limits: ImageLimits, time_max: Duration) -> ImageDecoder {
-        ImageDecoder { limits, jpeg: jpeg::JpegDecoder::new(time_max), raw: Vec::new(), rgb: Vec::new() }
+        let [raw, rgb, turned] = [const { Vec::new() }; 3];
+        ImageDecoder { limits, jpeg: jpeg::JpegDecoder::new(time_max), raw, rgb, turned }
     }
 
     /// Size and format from the header alone, in about a microsecond. Sound headers may still head a bad file.
@@ -211,6 +216,42 @@ impl ImageDecoder {
             ImageFormat::Jpeg => self.jpeg.decode_region(encoded, want, &self.limits, &mut self.rgb),
             ImageFormat::Png => png::decode(encoded, want, &self.limits, &mut self.raw, &mut self.rgb),
         }
+    }
+
+    /// How the image has to be turned to be upright, by its EXIF block; upright where it says nothing.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the bytes are no image that we decode, or end before its pixels.
+    pub fn orientation(&self, encoded: &[u8]) -> Result<Orientation, DecodeError> {
+        exif::orientation(encoded, sniff(encoded)?)
+    }
+
+    /// [`ImageDecoder::decode_region`] of the upright image: decodes the part of the stored one that `want` shows, and
+    /// turns it.
+    ///
+    /// # Errors
+    /// As `decode_region`.
+    pub fn decode_upright(
+        &mut self,
+        encoded: &[u8],
+        want: Rect,
+        orientation: Orientation,
+    ) -> Result<Pixels<'_>, DecodeError> {
+        if orientation.is_upright() {
+            return self.decode_region(encoded, want);
+        }
+        let image = self.info(encoded)?;
+        want.check_inside(&orientation.turned(image))?;
+        // The buffer leaves the decoder while it lends out another.
+        let mut turned = std::mem::take(&mut self.turned);
+        let part = self.decode_region(encoded, orientation.stored(want, image));
+        let found = part.map(|stored| {
+            let Pixels { width, height, region, .. } = orientation.turn(&stored, &mut turned);
+            (width, height, region)
+        });
+        self.turned = turned;
+        let (width, height, region) = found?;
+        Ok(Pixels { rgb: &self.turned, width, height, region })
     }
 
     /// Recoverable faults that the JPEG decoder met so far: a figure for people, never a verdict, because it

@@ -47,7 +47,8 @@ pub(super) fn image_field(mut field: v1::Field, column: usize) -> Result<Planned
         MemoryOrder::ChannelsLast => OutputOrder::ChannelsLast,
     };
     let pipeline = ImagePipeline::new(&ops, out, written)
-        .map_err(|error| Fault::from_error(Kind::Invalid, &error).context(format!("field {}", field.name)))?;
+        .map_err(|error| Fault::from_error(Kind::Invalid, &error).context(format!("field {}", field.name)))?
+        .with_exif_orientation(field.apply_exif_orientation);
     field.set_dtype(dtype_to_proto(asked));
     // The memory order moves bytes, not values, and is part of the content all the same: a batch's bytes are promised.
     field.set_memory_order(if order == MemoryOrder::RowMajor {
@@ -58,6 +59,18 @@ pub(super) fn image_field(mut field: v1::Field, column: usize) -> Result<Planned
     let (views, pipeline) = (field.views, Box::new(pipeline));
     let spec = FieldPlan::image_spec(&field.name, &pipeline, views, asked, order);
     Ok((field, spec, FieldMaker::Image { column, pipeline, views }))
+}
+
+/// What is no image can't be asked to be treated as one.
+///
+/// # Errors
+/// Invalid, naming the field and the setting.
+pub(super) fn no_image_settings(field: &v1::Field) -> Result<(), Fault> {
+    if !field.apply_exif_orientation {
+        return Ok(());
+    }
+    let message = format!("field {}: apply_exif_orientation of what is no image", field.name);
+    Err(Fault::invalid(message).hint("leave it out of this field"))
 }
 
 /// Reads one transform and writes its defaults into the spec, so that "absent" and "the default" have one name.

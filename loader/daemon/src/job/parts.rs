@@ -93,6 +93,7 @@ fn text(field: &v1::Field) -> String {
         pieces.push("value".to_owned());
     }
     pieces.extend(about_tokens(field));
+    pieces.extend(field.apply_exif_orientation.then(|| "apply_exif_orientation=True".to_owned()));
     pieces.extend(field.transforms.iter().filter_map(|transform| transform.op.as_ref()).map(operation));
     if field.views > 1 {
         pieces.push(format!("{} views", field.views));

@@ -9,7 +9,7 @@ use forebay_proto::v1;
 use super::classes::{CLASS_COLUMN, Classes};
 use super::digest::content_digest;
 use super::fields::{FieldMaker, FieldPlan};
-use super::images::image_field;
+use super::images::{image_field, no_image_settings};
 use super::order::{JobOrder, order};
 use super::token_fields::{is_of_tokens, no_token_settings, packed_can_do, plan_tokens};
 use super::values::ValueMaker;
@@ -195,7 +195,11 @@ fn plan_of_all(
 ) -> Result<(v1::Field, FieldPlan), Fault> {
     let mut plans = Vec::new();
     for (index, source) in sources.iter().enumerate() {
-        let plan = match decode_of(given, &source.snapshot) {
+        let decode = decode_of(given, &source.snapshot);
+        if decode != v1::Decode::Image {
+            no_image_settings(given)?;
+        }
+        let plan = match decode {
             decode if is_of_tokens(decode) => plan_tokens(given, decode, all, source, index, order),
             _ => plan_field(given, source, order, classes.relabel(index)),
         };

@@ -10,7 +10,7 @@ use super::rows::SampleRows;
 use super::window::Window;
 use super::{ImageOp, OutputOrder, OutputType, SampleError, TransformError};
 use super::{center_crop, flip, random_resized_crop};
-use crate::decode::{ImageDecoder, ImageInfo, Pixels, Rect};
+use crate::decode::{DecodeError, ImageDecoder, ImageInfo, Orientation, Pixels, Rect};
 
 /// Longest side of a result, in pixels: what batches are made of, not posters.
 const SIDE_MAX: u32 = 16_384;
@@ -28,6 +28,7 @@ pub struct ImagePipeline {
     ops: Vec<ImageOp>,
     sampling: Sampling,
     filter: Filter,
+    exif: bool,
     center_crop: bool,
     flip_p: Option<f64>,
     height: u32,
@@ -88,7 +89,32 @@ impl ImagePipeline {
         }
         let layout = Layout { output, order, tables };
         let (ops, center_crop) = (ops.to_vec(), crop.is_some());
-        Ok(ImagePipeline { ops, sampling, filter, center_crop, flip_p, height, width, layout })
+        Ok(ImagePipeline { ops, sampling, filter, exif: false, center_crop, flip_p, height, width, layout })
+    }
+
+    /// The same for images that are turned first as their EXIF block says: crops are drawn and told in the upright image.
+    #[must_use]
+    pub fn with_exif_orientation(self, exif: bool) -> ImagePipeline {
+        ImagePipeline { exif, ..self }
+    }
+
+    /// Whether images are turned as their EXIF block says.
+    pub fn applies_exif_orientation(&self) -> bool {
+        self.exif
+    }
+
+    /// The image in which crops are drawn, and how it lies in the stored one.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the header is none that we decode, or passes a limit.
+    pub fn look(
+        &self,
+        encoded: &[u8],
+        decoder: &mut ImageDecoder,
+    ) -> Result<(ImageInfo, Orientation), DecodeError> {
+        let stored = decoder.info(encoded)?;
+        let orientation = if self.exif { decoder.orientation(encoded)? } else { Orientation::default() };
+        Ok((orientation.turned(stored), orientation))
     }
 
     /// The operations, in order.
@@ -152,7 +178,7 @@ impl ImagePipeline {
         rng: &mut impl RowDraws,
         target: &mut [u8],
     ) -> Result<(), SampleError> {
-        let draw = self.draw(decoder.info(encoded)?, rng);
+        let draw = self.draw(self.look(encoded, decoder)?.0, rng);
         self.run_drawn(encoded, decoder, scratch, &draw, target)
     }
 
@@ -170,7 +196,8 @@ impl ImagePipeline {
     ) -> Result<(), SampleError> {
         self.check_target(1, target)?;
         let window = self.window(draw);
-        let source = decoder.decode_region(encoded, window.need(draw))?;
+        let (_, orientation) = self.look(encoded, decoder)?;
+        let source = decoder.decode_upright(encoded, window.need(draw), orientation)?;
         self.finish(&source, &window, draw.flip, scratch, target);
         Ok(())
     }

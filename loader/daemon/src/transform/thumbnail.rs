@@ -16,21 +16,25 @@ pub struct Thumbnail {
     pub rgb: Vec<u8>,
 }
 
-/// Decodes all of an image, shrunk to fit `width_max` x `height_max`; one that fits is left as it is.
+/// Decodes all of an image, shrunk to fit `width_max` x `height_max`; one that fits is left as it is. With `exif`, turned
+/// as its EXIF block says.
 ///
 /// # Errors
 /// [`SampleError::Decode`] for a bad image.
 pub fn thumbnail(
     encoded: &[u8],
     (width_max, height_max): (u32, u32),
+    exif: bool,
     decoder: &mut ImageDecoder,
     scratch: &mut Scratch,
 ) -> Result<Thumbnail, SampleError> {
-    let image = decoder.info(encoded)?;
+    let stored = decoder.info(encoded)?;
+    let image = if exif { decoder.orientation(encoded)?.turned(stored) } else { stored };
     let (width, height) = fitted(&image, width_max, height_max);
     let whole = ImageOp::Resize { size: ResizeSize::Exact { height, width }, filter: Filter::DEFAULT };
     let pipeline = ImagePipeline::new(&[whole], OutputType::U8, OutputOrder::ChannelsLast)
-        .expect("one resize to a size within the limits");
+        .expect("one resize to a size within the limits")
+        .with_exif_orientation(exif);
     let crop = Rect::whole(&image);
     let draw = Draw { crop, resized_height: height, resized_width: width, top: 0, left: 0, flip: false };
     let mut rgb = vec![0; pipeline.view_bytes()];
@@ -73,7 +77,8 @@ mod tests {
         let mut encoded = std::io::Cursor::new(Vec::new());
         picture.write_to(&mut encoded, image::ImageFormat::Png).expect("memory takes it");
         let (mut decoder, mut scratch) = (ImageDecoder::new(ImageLimits::default()), Scratch::new());
-        let made = thumbnail(encoded.get_ref(), (9, 9), &mut decoder, &mut scratch).expect("a picture");
+        let made =
+            thumbnail(encoded.get_ref(), (9, 9), false, &mut decoder, &mut scratch).expect("a picture");
         assert_eq!((made.width, made.height, made.rgb), (9, 5, picture.into_raw()));
     }
 }

@@ -19,7 +19,7 @@ pub const VIEWS_MAX: u32 = 16;
 /// What the views of a sample drew, and for which image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drawn {
-    /// The stored image's header.
+    /// The image that crops lie in: the stored one, or that turned upright.
     pub image: ImageInfo,
     /// The geometry of each view in the batch, 1 to [`VIEWS_MAX`] of them.
     pub views: ArrayVec<Draw, { VIEWS_MAX as usize }>,
@@ -60,12 +60,12 @@ impl ImagePipeline {
         decoder: &'d mut ImageDecoder,
         rngs: impl IntoIterator<Item = R>,
     ) -> Result<Decoded<'d>, SampleError> {
-        let image = decoder.info(encoded)?;
+        let (image, orientation) = self.look(encoded, decoder)?;
         let views = rngs.into_iter().map(|mut rng| self.draw(image, &mut rng)).collect();
         let drawn = Drawn { image, views };
         let needs = drawn.views.iter().map(|draw| self.window(draw).need(draw));
         let hull = needs.reduce(Rect::hull).expect("a sample has at least one view");
-        let source = decoder.decode_region(encoded, hull)?;
+        let source = decoder.decode_upright(encoded, hull, orientation)?;
         Ok(Decoded { drawn, hull, source })
     }
 

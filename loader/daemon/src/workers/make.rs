@@ -227,7 +227,8 @@ impl Bench {
                     pipeline.write(&decoded, scratch, target)?;
                     if let Some(trace) = &work.trace {
                         let drawn = decoded.into_drawn();
-                        traced.push(trace.image(index, drawn, &encoded.bytes, decoder, scratch)?);
+                        let field = (index, pipeline.applies_exif_orientation());
+                        traced.push(trace.image(field, drawn, &encoded.bytes, decoder, scratch)?);
                     }
                 }
             }

@@ -14,7 +14,7 @@ use crate::error::{Fault, with_causes};
 use crate::job::{EpochRows, FieldMaker, Job, PartPlan, Policy, RowPlan, RowWalker};
 use crate::server::{Peer, Service};
 use crate::storage;
-use crate::transform::Drawn;
+use crate::transform::{Drawn, ImagePipeline};
 use crate::workers::Draws;
 
 /// Most headers are in this much of their file; else all of it is read.
@@ -184,7 +184,7 @@ fn images(
     for (index, field) in job.fields.iter().enumerate() {
         let FieldMaker::Image { column, .. } = field.maker(part.pick.source) else { continue };
         let pipeline = pipeline(job, index).expect("it is an image");
-        let image = headers.info(job, part, *column)?;
+        let image = headers.info(job, part, *column, pipeline)?;
         let draw = |view| pipeline.draw(image, &mut Draws(epoch.draws(part.position, view, attempt)));
         let drawn = Drawn { image, views: (0..field.views()).map(draw).collect() };
         told.extend(rows::image_reports(job, index, &drawn));
@@ -199,8 +199,14 @@ struct Headers {
 }
 
 impl Headers {
-    /// Size and format of the image that a path column names.
-    fn info(&mut self, job: &Job, part: PartPlan, column: usize) -> Result<ImageInfo, String> {
+    /// Size and format, as `pipeline` sees it, of the image that a path column names.
+    fn info(
+        &mut self,
+        job: &Job,
+        part: PartPlan,
+        column: usize,
+        pipeline: &ImagePipeline,
+    ) -> Result<ImageInfo, String> {
         let snapshot = job.snapshot(part.pick.source);
         let root = snapshot.root().ok_or("its source has no root")?;
         let path = snapshot.columns()[column].path(part.pick.sample.0);
@@ -209,8 +215,9 @@ impl Headers {
         if head.file_bytes > self.sample_bytes_max {
             return Err(format!("{} bytes, more than sample_max", head.file_bytes));
         }
-        match self.decoder.info(&head.bytes) {
-            Err(_) if head.file_bytes > HEAD_BYTES => self.decoder.info(&read(self.sample_bytes_max)?.bytes),
+        let mut look = |bytes: &[u8]| pipeline.look(bytes, &mut self.decoder).map(|(image, _)| image);
+        match look(&head.bytes) {
+            Err(_) if head.file_bytes > HEAD_BYTES => look(&read(self.sample_bytes_max)?.bytes),
             info => info,
         }
         .map_err(|error| format!("its header: {}", with_causes(&error)))

@@ -52,6 +52,7 @@ fn pipeline(job: &Job, looks: &Looks) -> [String; 2] {
     };
     let dtype = field.spec.dtype.as_str();
     let mut facts = vec![format!("{views}{dtype} {}×{}×3", pipeline.height(), pipeline.width())];
+    facts.extend(pipeline.applies_exif_orientation().then(|| "turned by EXIF".to_owned()));
     facts.extend(normalised.then(|| "normalised, shown de-normalised".to_owned()));
     facts.extend(looks.scale.in_words());
     [format!("{}: {}", field.spec.name, ops.join(" · ")), facts.join(" · ")]
@@ -98,7 +99,7 @@ fn crops(views: &[&v1::ImageReport]) -> Vec<String> {
     lines
 }
 
-/// The part of the stored image.
+/// The part of the image, which is the stored one, or that turned upright.
 fn crop(image: &v1::ImageReport) -> String {
     let stored = format!("{}×{}", image.width, image.height);
     match image.crop {
