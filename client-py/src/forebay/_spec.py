@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Union, cast
+from typing import Any, NamedTuple, Union, cast
 
 from ._checks import whole
 from ._dataset import Dataset, is_place
@@ -105,16 +105,20 @@ class Image:
 
     `column`: the source's column (default: the field's own name). `views`: how often the transforms are run on
     each image, 1 to 16 times, with random draws of their own and one decode; a batch of several has a dimension
-    more, `[rows, views, ...]`.
+    more, `[rows, views, ...]`. `apply_exif_orientation`: images are turned upright first, as their EXIF block says;
+    crops are drawn in what is then seen.
     """
 
     column: str = ""
     transform: Sequence[Any] = ()
     dtype: str | None = None
     views: int = 1
+    apply_exif_orientation: bool = False
 
     def __post_init__(self) -> None:
         whole("views", self.views, 1, _VIEWS_MAX)
+        if not isinstance(cast("object", self.apply_exif_orientation), bool):
+            raise InvalidError(f"apply_exif_orientation={self.apply_exif_orientation!r}: True or False is needed")
 
     def to_spec(self, name: str, memory_order: str) -> dict[str, Any]:
         """Give the `forebay.v1.Field`."""
@@ -134,7 +138,11 @@ class Image:
             "dtype": f"DTYPE_{(chosen or ('float32' if normalized else 'uint8')).upper()}",
             "memory_order": memory_order,
         }
-        return {**spec, "views": int(self.views)} if self.views > 1 else spec
+        if self.views > 1:
+            spec["views"] = int(self.views)
+        if self.apply_exif_orientation:
+            spec["apply_exif_orientation"] = True
+        return spec
 
 
 @record
@@ -204,6 +212,7 @@ def build(
     transform: Sequence[Any] | None,
     dtype: str | None,
     views: int | None,
+    apply_exif_orientation: bool = False,
     memory_order: str,
     order: Mapping[str, Any],
     on_bad_sample: str,
@@ -218,10 +227,12 @@ def build(
         raise InvalidError(f"on_bad_sample={on_bad_sample!r} is not one of {', '.join(_POLICIES)}")
     is_tuple = fields is None and isinstance(origins[0][0], (Folder, Dataset))
     if fields is None:
-        fields = _default_fields([origin for origin, _ in origins], transform, dtype, views)
-    elif transform is not None or dtype is not None or views is not None:
+        asked = _ImageAsked(transform, dtype, views, apply_exif_orientation)
+        fields = _default_fields([origin for origin, _ in origins], asked)
+    elif transform is not None or dtype is not None or views is not None or apply_exif_orientation:
         raise InvalidError(
-            "transform=, dtype= and views= belong to the fields", hint="fields={'image': Image(transform=[...])}"
+            "transform=, dtype=, views= and apply_exif_orientation= belong to the fields",
+            hint="fields={'image': Image(transform=[...])}",
         )
     spec: dict[str, Any] = {
         "sources": [spec for _, spec in origins],
@@ -237,9 +248,21 @@ def build(
     return spec, is_tuple
 
 
-def _default_fields(
-    origins: Sequence[Origin], transform: Sequence[Any] | None, dtype: str | None, views: int | None
-) -> Mapping[str, Field]:
+class _ImageAsked(NamedTuple):
+    """What a loader is told of a folder's images; None: nothing."""
+
+    transform: Sequence[Any] | None
+    dtype: str | None
+    views: int | None
+    apply_exif_orientation: bool
+
+    def image(self) -> Image:
+        """Give the field."""
+        views = 1 if self.views is None else self.views
+        return Image("", _as_list(self.transform), self.dtype, views, self.apply_exif_orientation)
+
+
+def _default_fields(origins: Sequence[Origin], asked: _ImageAsked) -> Mapping[str, Field]:
     folders = sum(isinstance(origin, (Folder, Dataset)) for origin in origins)
     if 0 < folders < len(origins):
         raise InvalidError(
@@ -247,12 +270,11 @@ def _default_fields(
             hint="fields={'image': forebay.Image(), 'label': forebay.Value()}",
         )
     if folders:
-        image = Image(transform=_as_list(transform), dtype=dtype, views=1 if views is None else views)
-        return {"image": image, "label": Value()}
-    if transform is None and dtype is None and views is None:
+        return {"image": asked.image(), "label": Value()}
+    if asked == _ImageAsked(None, None, None, apply_exif_orientation=False):
         return {}  # every column, in order
     raise InvalidError(
-        "transform=, dtype= and views= need to know their column in a list of several",
+        "transform=, dtype=, views= and apply_exif_orientation= need to know their column in a list of several",
         hint="fields={'image': forebay.Image(column='path', transform=[...]), 'label': forebay.Value()}",
     )
 

@@ -117,6 +117,7 @@ fn each_setting_that_changes_bytes_changes_the_content_and_only_it() {
         image(CROP, r#","dtype":"DTYPE_FLOAT32""#),
         image(CROP, r#","dtype":"DTYPE_FLOAT16""#),
         image(CROP, r#","dtype":"DTYPE_BFLOAT16""#),
+        image(CROP, r#","applyExifOrientation":true"#),
         image(CROP, r#","memoryOrder":"MEMORY_ORDER_ROW_MAJOR""#),
         image(CROP, r#","views":2"#),
         image(CROP, r#","views":3"#),
@@ -128,6 +129,20 @@ fn each_setting_that_changes_bytes_changes_the_content_and_only_it() {
         specs.iter().map(|spec| job(spec).unwrap_or_else(|fault| panic!("{spec}: {fault}"))).collect();
     assert_eq!(jobs.iter().map(|job| job.content_digest).collect::<HashSet<_>>().len(), jobs.len());
     assert_eq!(jobs.iter().map(|job| job.order_digest).collect::<HashSet<_>>().len(), 1);
+}
+
+#[test]
+fn images_as_stored_are_the_content_of_before_and_only_images_are_turned() {
+    let content = |more: &str| job(&image(CROP, more)).expect("a job").content_digest;
+    assert_eq!(content(r#","applyExifOrientation":false"#), content(""));
+    for other in [
+        r#"{"fields":[{"name":"label","applyExifOrientation":true}]}"#,
+        r#"{"fields":[{"name":"s","decode":"DECODE_SOURCE","applyExifOrientation":true}]}"#,
+    ] {
+        let fault = job(other).err().expect("no image");
+        assert_eq!(fault.kind, Kind::Invalid);
+        assert!(fault.to_string().contains("apply_exif_orientation of what is no image"), "{fault}");
+    }
 }
 
 #[test]
@@ -195,6 +210,11 @@ fn each_setting_is_told_by_its_part_in_the_words_of_the_python_that_asks_for_it(
             ),
             "field image",
             "column path; RandomResizedCrop(8, interpolation=bicubic, antialias=False); uint8; channels last",
+        ),
+        (
+            image(exact, r#","applyExifOrientation":true,"dtype":"DTYPE_BFLOAT16""#),
+            "field image",
+            "column path; apply_exif_orientation=True; Resize((8, 9)); bfloat16; channels last",
         ),
         (both.into(), "field label", "value"),
         (both.into(), "field score", "value; float64"),
