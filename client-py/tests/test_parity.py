@@ -166,8 +166,8 @@ def test_resized_crop_matches_torchvision(tmp_path: Path, scene: str, crop: tupl
     check_resize(got, np.asarray(pillow), f"resized_crop {scene} {crop}, Pillow")
 
 
-# Beside torchvision on a uint8 tensor and beside Pillow, each: the largest and the mean difference, in levels of 255, over
-# the scenes and crops above and below. Pillow has no filter without antialias and no corner's nearest. None: not compared.
+# Beside torchvision on a uint8 tensor and beside Pillow, each: the largest and the mean difference, in levels of 255,
+# over the scenes and crops above and below. None: Pillow has no filter without antialias and no corner's nearest.
 FILTERS = {
     "bilinear": ("bilinear", True, (1, 0.1), (1, 0.1)),
     "bilinear, no antialias": ("bilinear", False, (1, 0.1), None),

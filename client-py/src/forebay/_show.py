@@ -33,9 +33,9 @@ class Rect:
 class ImageCut:
     """What a view of an image field drew for one row.
 
-    `view`: which one, from 0. `size`: width and height of the stored image. `crop`: the part of it that the view
-    shows, rounded outward. Exactly: `taken` was resized to `resized` (width, height), and the view begins in it at
-    `start` (left, top; negative: so many zeros); `flip`: left and right exchanged last.
+    `view`: which one, from 0. `size`: width and height of the stored image, or of that turned upright. `crop`: the part
+    of it that the view shows, rounded outward. Exactly: `taken` was resized to `resized` (width, height), and the view
+    begins in it at `start` (left, top; negative: so many zeros); `flip`: left and right exchanged last.
     """
 
     field: str

@@ -130,7 +130,7 @@ class Image:
                 f"field {name}: an image{' behind Normalize' if normalized else ''} cannot be {chosen}",
                 hint="leave dtype out (uint8, and float32 behind Normalize), or choose float16 or bfloat16",
             )
-        spec = {
+        spec: dict[str, Any] = {
             "name": name,
             "column": self.column or name,
             "decode": "DECODE_IMAGE",

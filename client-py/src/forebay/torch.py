@@ -22,7 +22,8 @@ class DataLoader(Loader[Any]):
     """Torch batches; all arguments of `forebay._loader.Loader`.
 
     A folder gives `(images, labels)`: images of shape `(rows, 3, height, width)` in channels_last memory,
-    uint8, float32, float16 or bfloat16; labels `(rows,)` int64. With `views=2` the images are `(rows, 2, 3, height, width)`:
+    uint8, float32, float16 or bfloat16; labels `(rows,)` int64.
+    With `views=2` the images are `(rows, 2, 3, height, width)`:
     `a, b = images.unbind(1)` takes them apart and `images.flatten(0, 1)` is all of them as one batch in channels_last
     memory, both without a copy. Anything else gives a dict in declared order. In-place changes
     are harmless, and the memory is the batch's as long as a tensor or a view of it lives.

@@ -125,9 +125,10 @@ class Normalize:
 
 @record
 class ToDtype:
-    """Set an image's output type: `"uint8"`, or from 0 to 1 (torchvision's `scale=True`) `"float32"`, `"float16"`, `"bfloat16"`.
+    """Set an image's output type: `"uint8"`; or, from 0 to 1 (torchvision's `scale=True`), one of three floats.
 
-    The latter two are float32's results, rounded once. A torch dtype serves too. It is a property of the output and not a step, so its place does not matter.
+    `"float32"`, or its results rounded once: `"float16"`, `"bfloat16"`. A torch dtype serves too. It is a property of
+    the output and not a step, so its place does not matter.
     """
 
     dtype: Any = "float32"

@@ -24,11 +24,11 @@ pub(super) fn orientation(encoded: &[u8], format: ImageFormat) -> Result<Orienta
         ImageFormat::Png => (of_png(encoded), "PNG"),
     };
     let block = found.ok_or(DecodeError::Truncated { format: name, len_bytes: encoded.len() as u64 })?;
-    Ok(block.and_then(of_tiff).unwrap_or_default())
+    Ok(of_tiff(block).unwrap_or_default())
 }
 
-/// The first EXIF block, if there is one; `None` where the bytes end first.
-fn of_jpeg(encoded: &[u8]) -> Option<Option<&[u8]>> {
+/// The first EXIF block, empty if there is none; `None` where the bytes end first.
+fn of_jpeg(encoded: &[u8]) -> Option<&[u8]> {
     let mut rest = encoded.get(2..)?;
     loop {
         // Stray and fill bytes are skipped, as libjpeg does.
@@ -37,12 +37,12 @@ fn of_jpeg(encoded: &[u8]) -> Option<Option<&[u8]>> {
         match code {
             0xFF => rest = &rest[1..],
             0x00 | 0x01 | 0xD0..=0xD8 => rest = &rest[2..],
-            SOS | EOI => return Some(None),
+            SOS | EOI => return Some(&[]),
             code => {
                 let length = usize::from(u16::from_be_bytes([*rest.get(2)?, *rest.get(3)?]));
                 let payload = rest.get(4..length + 2).unwrap_or_default();
                 if let (APP1, Some(block)) = (code, payload.strip_prefix(EXIF)) {
-                    return Some(Some(block));
+                    return Some(block);
                 }
                 rest = rest.get((length + 2).max(4)..)?;
             }
@@ -51,14 +51,14 @@ fn of_jpeg(encoded: &[u8]) -> Option<Option<&[u8]>> {
 }
 
 /// The same of a PNG.
-fn of_png(encoded: &[u8]) -> Option<Option<&[u8]>> {
+fn of_png(encoded: &[u8]) -> Option<&[u8]> {
     let mut rest = encoded.get(8..)?;
     loop {
         let length = u32::from_be_bytes(rest.get(..4)?.try_into().ok()?) as usize;
         let data = rest.get(8..)?;
         match &rest[4..8] {
-            b"IDAT" | b"IEND" => return Some(None),
-            b"eXIf" => return Some(Some(data.get(..length)?)),
+            b"IDAT" | b"IEND" => return Some(&[]),
+            b"eXIf" => return data.get(..length),
             // Four bytes of checksum follow.
             _ => rest = data.get(length.checked_add(4)?..)?,
         }
