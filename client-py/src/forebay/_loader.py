@@ -70,7 +70,7 @@ class Loader(Reporting, Told, Viewed, Generic[B]):
             the same batch again.
         fields: name -> `forebay.Image`, `Value`, `Source` or `Tokens` and its kin; batches are then dicts.
         dtype: of a folder's images, `uint8`, `float32`, `float16` or `bfloat16` (default: float32 behind Normalize).
-        apply_exif_orientation: turn a folder's images upright first, as their EXIF blocks say.
+        apply_exif_orientation, decode_scale: of a folder's images, as of `Image`.
         views: of each of a folder's images, 1 to 16 (default 1): as many random crops of it, from one decode.
         global_batch_size: the alternative to batch_size: rows of all ranks together.
         drop_last: leave out the rows that fill no whole batch; the same as `tail="drop"`.
@@ -121,6 +121,7 @@ class Loader(Reporting, Told, Viewed, Generic[B]):
         dtype: str | None = None,
         views: int | None = None,
         apply_exif_orientation: bool = False,
+        decode_scale: str = "full",
         global_batch_size: int | None = None,
         drop_last: bool = False,
         tail: str | None = None,
@@ -183,6 +184,7 @@ class Loader(Reporting, Told, Viewed, Generic[B]):
             dtype=dtype,
             views=views,
             apply_exif_orientation=apply_exif_orientation,
+            decode_scale=decode_scale,
             memory_order=self._memory_order,
             order=self._order.spec,
             on_bad_sample=on_bad_sample,

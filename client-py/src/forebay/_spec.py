@@ -106,7 +106,8 @@ class Image:
     `column`: the source's column (default: the field's own name). `views`: how often the transforms are run on
     each image, 1 to 16 times, with random draws of their own and one decode; a batch of several has a dimension
     more, `[rows, views, ...]`. `apply_exif_orientation`: images are turned upright first, as their EXIF block says;
-    crops are drawn in what is then seen.
+    crops are drawn in what is then seen. `decode_scale`: `"auto"` decodes a JPEG to a half, a quarter or an eighth of
+    its sides where the crops stay at least as large as their results: faster, and other pixels by about one level.
     """
 
     column: str = ""
@@ -114,11 +115,14 @@ class Image:
     dtype: str | None = None
     views: int = 1
     apply_exif_orientation: bool = False
+    decode_scale: str = "full"
 
     def __post_init__(self) -> None:
         whole("views", self.views, 1, _VIEWS_MAX)
         if not isinstance(cast("object", self.apply_exif_orientation), bool):
             raise InvalidError(f"apply_exif_orientation={self.apply_exif_orientation!r}: True or False is needed")
+        if self.decode_scale not in ("full", "auto"):
+            raise InvalidError(f"decode_scale={self.decode_scale!r} is neither 'full' nor 'auto'")
 
     def to_spec(self, name: str, memory_order: str) -> dict[str, Any]:
         """Give the `forebay.v1.Field`."""
@@ -142,6 +146,8 @@ class Image:
             spec["views"] = int(self.views)
         if self.apply_exif_orientation:
             spec["apply_exif_orientation"] = True
+        if self.decode_scale == "auto":
+            spec["decode_scale"] = "DECODE_SCALE_AUTO"
         return spec
 
 
@@ -213,6 +219,7 @@ def build(
     dtype: str | None,
     views: int | None,
     apply_exif_orientation: bool = False,
+    decode_scale: str = "full",
     memory_order: str,
     order: Mapping[str, Any],
     on_bad_sample: str,
@@ -226,12 +233,12 @@ def build(
     if on_bad_sample not in _POLICIES:
         raise InvalidError(f"on_bad_sample={on_bad_sample!r} is not one of {', '.join(_POLICIES)}")
     is_tuple = fields is None and isinstance(origins[0][0], (Folder, Dataset))
+    asked = _ImageAsked(transform, dtype, views, apply_exif_orientation, decode_scale)
     if fields is None:
-        asked = _ImageAsked(transform, dtype, views, apply_exif_orientation)
         fields = _default_fields([origin for origin, _ in origins], asked)
-    elif transform is not None or dtype is not None or views is not None or apply_exif_orientation:
+    elif asked != _NOTHING_ASKED:
         raise InvalidError(
-            "transform=, dtype=, views= and apply_exif_orientation= belong to the fields",
+            "transform=, dtype=, views=, apply_exif_orientation= and decode_scale= belong to the fields",
             hint="fields={'image': Image(transform=[...])}",
         )
     spec: dict[str, Any] = {
@@ -251,15 +258,20 @@ def build(
 class _ImageAsked(NamedTuple):
     """What a loader is told of a folder's images; None: nothing."""
 
-    transform: Sequence[Any] | None
-    dtype: str | None
-    views: int | None
-    apply_exif_orientation: bool
+    transform: Sequence[Any] | None = None
+    dtype: str | None = None
+    views: int | None = None
+    apply_exif_orientation: bool = False
+    decode_scale: str = "full"
 
     def image(self) -> Image:
         """Give the field."""
         views = 1 if self.views is None else self.views
-        return Image("", _as_list(self.transform), self.dtype, views, self.apply_exif_orientation)
+        turned, scale = self.apply_exif_orientation, self.decode_scale
+        return Image("", _as_list(self.transform), self.dtype, views, turned, scale)
+
+
+_NOTHING_ASKED = _ImageAsked()
 
 
 def _default_fields(origins: Sequence[Origin], asked: _ImageAsked) -> Mapping[str, Field]:
@@ -271,10 +283,10 @@ def _default_fields(origins: Sequence[Origin], asked: _ImageAsked) -> Mapping[st
         )
     if folders:
         return {"image": asked.image(), "label": Value()}
-    if asked == _ImageAsked(None, None, None, apply_exif_orientation=False):
+    if asked == _NOTHING_ASKED:
         return {}  # every column, in order
     raise InvalidError(
-        "transform=, dtype=, views= and apply_exif_orientation= need to know their column in a list of several",
+        "transform=, dtype=, views=, apply_exif_orientation= and decode_scale= need to know their column in a list",
         hint="fields={'image': forebay.Image(column='path', transform=[...]), 'label': forebay.Value()}",
     )
 

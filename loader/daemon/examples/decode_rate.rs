@@ -33,11 +33,12 @@ impl RowDraws for Draws {
     }
 }
 
+const RATIO: [f64; 2] = [3.0 / 4.0, 4.0 / 3.0];
 const CROP: ImageOp = ImageOp::RandomResizedCrop {
     height: 224,
     width: 224,
     scale: [0.08, 1.0],
-    ratio: [3.0 / 4.0, 4.0 / 3.0],
+    ratio: RATIO,
     filter: Filter::DEFAULT,
 };
 const FLIP: ImageOp = ImageOp::RandomHorizontalFlip { p: 0.5 };
@@ -98,6 +99,51 @@ fn main() {
     whole_path("crop, resize, flip, f32 HWC", &images, rounds, &[CROP, FLIP, NORMALIZE], f32s, nhwc);
     whole_path("crop, resize, flip, f32 CHW", &images, rounds, &[CROP, FLIP, NORMALIZE], f32s, nchw);
     whole_path("resize 256, centre 224, u8", &images, rounds, &EVAL, u8s, nhwc);
+    for filter in [
+        Filter::Nearest,
+        Filter::Bilinear { antialias: false },
+        Filter::Bicubic { antialias: false },
+        Filter::Bicubic { antialias: true },
+    ] {
+        let crop =
+            ImageOp::RandomResizedCrop { height: 224, width: 224, scale: [0.08, 1.0], ratio: RATIO, filter };
+        whole_path(&format!("crop, resize{filter}"), &images, rounds, &[crop], u8s, nhwc);
+    }
+    decoded_smaller("crop, resize, u8 HWC, decode_scale", &images, rounds, &[CROP]);
+    decoded_smaller("resize 256, centre 224, u8, decode_scale", &images, rounds, &EVAL);
+}
+
+/// The whole path where images may be decoded smaller, and how far its results are from the ones of all pixels.
+fn decoded_smaller(what: &str, images: &[Vec<u8>], rounds: u32, ops: &[ImageOp]) {
+    let full = pipeline(ops, OutputType::U8, OutputOrder::ChannelsLast);
+    let smaller = pipeline(ops, OutputType::U8, OutputOrder::ChannelsLast).with_decode_scale();
+    let Ok(smaller) = smaller else { return println!("{what}: not in this build") };
+    let mut decoder = ImageDecoder::new(ImageLimits::default());
+    let mut scratch = Scratch::new();
+    let [mut one, mut other] = [vec![0; full.view_bytes()], vec![0; full.view_bytes()]];
+    measure(what, images, rounds, |encoded, rng| {
+        smaller.run(encoded, &mut decoder, &mut scratch, rng, &mut one).expect("a sound image");
+    });
+    let (mut differing, mut most, mut sum) = (0_u64, 0, 0_u64);
+    for (encoded, seed) in images.iter().zip(0..) {
+        full.run(encoded, &mut decoder, &mut scratch, &mut Draws(seed), &mut one).expect("a sound image");
+        smaller
+            .run(encoded, &mut decoder, &mut scratch, &mut Draws(seed), &mut other)
+            .expect("a sound image");
+        if one == other {
+            continue;
+        }
+        differing += 1;
+        for (a, b) in one.iter().zip(&other) {
+            most = most.max(a.abs_diff(*b));
+            sum += u64::from(a.abs_diff(*b));
+        }
+    }
+    let mean = sum as f64 / (differing.max(1) as f64 * one.len() as f64);
+    println!(
+        "  {differing} of {} images decoded smaller; their results differ by {mean:.2} levels on average, {most} at most",
+        images.len()
+    );
 }
 
 fn pipeline(ops: &[ImageOp], output: OutputType, order: OutputOrder) -> ImagePipeline {

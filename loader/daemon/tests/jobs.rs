@@ -135,6 +135,10 @@ fn each_setting_that_changes_bytes_changes_the_content_and_only_it() {
 fn images_as_stored_are_the_content_of_before_and_only_images_are_turned() {
     let content = |more: &str| job(&image(CROP, more)).expect("a job").content_digest;
     assert_eq!(content(r#","applyExifOrientation":false"#), content(""));
+    assert_eq!(content(r#","decodeScale":"DECODE_SCALE_FULL""#), content(""));
+    let scaled = r#"{"fields":[{"name":"label","decodeScale":"DECODE_SCALE_AUTO"}]}"#;
+    let fault = job(scaled).err().expect("no image");
+    assert!(fault.to_string().contains("decode_scale of what is no image"), "{fault}");
     for other in [
         r#"{"fields":[{"name":"label","applyExifOrientation":true}]}"#,
         r#"{"fields":[{"name":"s","decode":"DECODE_SOURCE","applyExifOrientation":true}]}"#,
@@ -142,6 +146,25 @@ fn images_as_stored_are_the_content_of_before_and_only_images_are_turned() {
         let fault = job(other).err().expect("no image");
         assert_eq!(fault.kind, Kind::Invalid);
         assert!(fault.to_string().contains("apply_exif_orientation of what is no image"), "{fault}");
+    }
+}
+
+#[cfg(feature = "turbo")] // the pure decoder leaves nothing out
+#[test]
+fn a_decode_scale_is_a_content_of_its_own_and_needs_an_antialiased_resize() {
+    let resize = |more: &str| format!(r#"{{"resize":{{"size":[8,8]{more}}}}}"#);
+    let auto = r#","decodeScale":"DECODE_SCALE_AUTO""#;
+    let contents = ["", auto].map(|more| job(&image(&resize(""), more)).expect("a job").content_digest);
+    assert_ne!(contents[0], contents[1]);
+    job(&image(&resize(r#","interpolation":"INTERPOLATION_BICUBIC""#), auto)).expect("antialiased too");
+    for transforms in [
+        CROP.to_owned(),
+        resize(r#","antialias":false"#),
+        resize(r#","interpolation":"INTERPOLATION_NEAREST""#),
+    ] {
+        let fault = job(&image(&transforms, auto)).err().expect("nothing is smoothed");
+        assert_eq!(fault.kind, Kind::Invalid);
+        assert!(fault.to_string().contains("decode_scale needs a Resize"), "{fault}");
     }
 }
 
@@ -336,6 +359,7 @@ fn a_choice_that_this_version_does_not_know_is_refused_and_never_taken_for_the_d
         (field(&|field| field.decode = 99), "decode"),
         (field(&|field| field.dtype = 99), "dtype"),
         (field(&|field| field.memory_order = 99), "memory_order"),
+        (field(&|field| field.decode_scale = 99), "decode_scale"),
         (field(&|field| field.transforms = vec![transform(Op::Resize(resize.clone()))]), "interpolation"),
         (
             field(&|field| field.transforms = vec![transform(Op::RandomResizedCrop(crop.clone()))]),

@@ -76,6 +76,9 @@ pub enum ImageFormat {
     Png,
 }
 
+/// Whether the JPEG decoder of this build can leave pixels out while it decodes.
+pub const SHRINKS: bool = cfg!(feature = "turbo");
+
 /// What an image's header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImageInfo {
@@ -85,6 +88,13 @@ pub struct ImageInfo {
     pub height: u32,
     /// Sniffed from the bytes.
     pub format: ImageFormat,
+}
+
+impl ImageInfo {
+    /// The image with one pixel for `by` of each side, those at the end rounded up.
+    fn shrunk(self, by: u32) -> ImageInfo {
+        ImageInfo { width: self.width.div_ceil(by), height: self.height.div_ceil(by), ..self }
+    }
 }
 
 /// A part of an image, in pixels from its upper left corner.
@@ -118,6 +128,13 @@ impl Rect {
         let right = (self.left + self.width).max(other.left + other.width);
         let bottom = (self.top + self.height).max(other.top + other.height);
         Rect { left, top, width: right - left, height: bottom - top }
+    }
+
+    /// What holds it of the image that is made smaller by `by`.
+    fn shrunk(self, by: u32) -> Rect {
+        let side = |start: u32, len: u32| (start / by, (start + len).div_ceil(by) - start / by);
+        let ((left, width), (top, height)) = (side(self.left, self.width), side(self.top, self.height));
+        Rect { left, top, width, height }
     }
 
     fn check_inside(&self, image: &ImageInfo) -> Result<(), DecodeError> {
@@ -168,6 +185,20 @@ impl Pixels<'_> {
     }
 }
 
+/// What [`ImageDecoder::decode_upright`] gives.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// The pixels; their region is at least what was asked for.
+    pub pixels: Pixels<'a>,
+    /// Where the region begins, in pixels of the upright image. Below 0 where an image that was made smaller does not
+    /// fill its last pixel, and is looked at from that end.
+    pub left: i64,
+    /// Its first row.
+    pub top: i64,
+    /// Pixels of the image, along each side, that one of these stands for.
+    pub shrink: u32,
+}
+
 /// Decodes images one after another; one a worker thread. Its buffers grow to the largest image and stay, so
 /// that the JPEG path allocates nothing per image.
 pub struct ImageDecoder {
@@ -213,9 +244,18 @@ impl ImageDecoder {
     pub fn decode_region(&mut self, encoded: &[u8], want: Rect) -> Result<Pixels<'_>, DecodeError> {
         self.limits.check_bytes(encoded)?;
         match sniff(encoded)? {
-            ImageFormat::Jpeg => self.jpeg.decode_region(encoded, want, &self.limits, &mut self.rgb),
+            ImageFormat::Jpeg => self.jpeg.decode_region(encoded, (want, 1), &self.limits, &mut self.rgb),
             ImageFormat::Png => png::decode(encoded, want, &self.limits, &mut self.raw, &mut self.rgb),
         }
+    }
+
+    /// The same of the image that is made smaller by `shrink`: 1, or 2, 4 or 8 of a JPEG.
+    fn decode_shrunk(&mut self, encoded: &[u8], want: Rect, shrink: u32) -> Result<Pixels<'_>, DecodeError> {
+        if shrink == 1 {
+            return self.decode_region(encoded, want);
+        }
+        self.limits.check_bytes(encoded)?;
+        self.jpeg.decode_region(encoded, (want, shrink), &self.limits, &mut self.rgb)
     }
 
     /// How the image has to be turned to be upright, by its EXIF block; upright where it says nothing.
@@ -229,6 +269,9 @@ impl ImageDecoder {
     /// [`ImageDecoder::decode_region`] of the upright image: decodes the part of the stored one that `want` shows, and
     /// turns it.
     ///
+    /// * `shrink`: 1; or 2, 4 or 8, and a JPEG has one pixel for so many of each side, made from fewer of its
+    ///   coefficients. Other formats, and builds that can't, decode all.
+    ///
     /// # Errors
     /// As `decode_region`.
     pub fn decode_upright(
@@ -236,22 +279,27 @@ impl ImageDecoder {
         encoded: &[u8],
         want: Rect,
         orientation: Orientation,
-    ) -> Result<Pixels<'_>, DecodeError> {
-        if orientation.is_upright() {
-            return self.decode_region(encoded, want);
-        }
+        shrink: u32,
+    ) -> Result<Part<'_>, DecodeError> {
         let image = self.info(encoded)?;
         want.check_inside(&orientation.turned(image))?;
+        let shrink = if SHRINKS && image.format == ImageFormat::Jpeg { shrink } else { 1 };
+        let stored = orientation.stored(want, image).shrunk(shrink);
+        let (left, top) = orientation.corner(stored, shrink, image);
+        if orientation.is_upright() {
+            let pixels = self.decode_shrunk(encoded, stored, shrink)?;
+            return Ok(Part { pixels, left, top, shrink });
+        }
         // The buffer leaves the decoder while it lends out another.
         let mut turned = std::mem::take(&mut self.turned);
-        let part = self.decode_region(encoded, orientation.stored(want, image));
-        let found = part.map(|stored| {
+        let found = self.decode_shrunk(encoded, stored, shrink).map(|stored| {
             let Pixels { width, height, region, .. } = orientation.turn(&stored, &mut turned);
             (width, height, region)
         });
         self.turned = turned;
         let (width, height, region) = found?;
-        Ok(Pixels { rgb: &self.turned, width, height, region })
+        let pixels = Pixels { rgb: &self.turned, width, height, region };
+        Ok(Part { pixels, left, top, shrink })
     }
 
     /// Recoverable faults that the JPEG decoder met so far: a figure for people, never a verdict, because it

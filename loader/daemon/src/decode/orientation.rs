@@ -58,6 +58,17 @@ impl Orientation {
         }
     }
 
+    /// Where `part` of the stored image made smaller by `shrink` begins in the upright one, in pixels of `image`.
+    pub(super) fn corner(self, part: Rect, shrink: u32, image: ImageInfo) -> (i64, i64) {
+        let side = |start: u32, len: u32, full: u32, from_end: bool| {
+            let [start, len, by] = [start, len, shrink].map(i64::from);
+            if from_end { i64::from(full) - (start + len) * by } else { start * by }
+        };
+        let column = side(part.left, part.width, image.width, self.from_right);
+        let row = side(part.top, part.height, image.height, self.from_below);
+        if self.transposed { (row, column) } else { (column, row) }
+    }
+
     /// Turns the asked-for part of stored pixels into `buffer`, which grows to the largest.
     pub(super) fn turn<'b>(self, stored: &Pixels<'_>, buffer: &'b mut Vec<u8>) -> Pixels<'b> {
         let (columns, rows) = (stored.region.width as usize, stored.region.height as usize);

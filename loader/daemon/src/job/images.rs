@@ -6,6 +6,7 @@ use forebay_proto::v1::{self, transform::Op};
 use super::dtype_to_proto;
 use super::fields::{FieldMaker, FieldPlan};
 use super::spec::{Planned, dtype};
+use crate::decode::SHRINKS;
 use crate::error::{Fault, Kind};
 use crate::transform::{Filter, ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize};
 
@@ -49,6 +50,7 @@ pub(super) fn image_field(mut field: v1::Field, column: usize) -> Result<Planned
     let pipeline = ImagePipeline::new(&ops, out, written)
         .map_err(|error| Fault::from_error(Kind::Invalid, &error).context(format!("field {}", field.name)))?
         .with_exif_orientation(field.apply_exif_orientation);
+    let pipeline = decode_scale(&mut field, pipeline)?;
     field.set_dtype(dtype_to_proto(asked));
     // The memory order moves bytes, not values, and is part of the content all the same: a batch's bytes are promised.
     field.set_memory_order(if order == MemoryOrder::RowMajor {
@@ -61,15 +63,32 @@ pub(super) fn image_field(mut field: v1::Field, column: usize) -> Result<Planned
     Ok((field, spec, FieldMaker::Image { column, pipeline, views }))
 }
 
+/// Sets whether images may be decoded smaller; not at all has one name.
+fn decode_scale(field: &mut v1::Field, pipeline: ImagePipeline) -> Result<ImagePipeline, Fault> {
+    if field.decode_scale() != v1::DecodeScale::Auto {
+        field.set_decode_scale(v1::DecodeScale::Unspecified);
+        return Ok(pipeline);
+    }
+    if !SHRINKS {
+        let fault = Fault::unimplemented(format!("field {}: decode_scale auto", field.name));
+        return Err(fault.hint("this build decodes JPEG in Rust alone; take one with libjpeg-turbo"));
+    }
+    pipeline
+        .with_decode_scale()
+        .map_err(|error| Fault::from_error(Kind::Invalid, &error).context(format!("field {}", field.name)))
+}
+
 /// What is no image can't be asked to be treated as one.
 ///
 /// # Errors
 /// Invalid, naming the field and the setting.
 pub(super) fn no_image_settings(field: &v1::Field) -> Result<(), Fault> {
-    if !field.apply_exif_orientation {
-        return Ok(());
-    }
-    let message = format!("field {}: apply_exif_orientation of what is no image", field.name);
+    let setting = match (field.apply_exif_orientation, field.decode_scale()) {
+        (true, _) => "apply_exif_orientation",
+        (false, v1::DecodeScale::Auto) => "decode_scale",
+        (false, v1::DecodeScale::Unspecified | v1::DecodeScale::Full) => return Ok(()),
+    };
+    let message = format!("field {}: {setting} of what is no image", field.name);
     Err(Fault::invalid(message).hint("leave it out of this field"))
 }
 

@@ -16,6 +16,7 @@ pub fn check(spec: &v1::JobSpec) -> Result<(), Fault> {
         known::<v1::DType>("dtype", field.dtype)?;
         known::<v1::DType>("stored_dtype", field.stored_dtype)?;
         known::<v1::MemoryOrder>("memory_order", field.memory_order)?;
+        known::<v1::DecodeScale>("decode_scale", field.decode_scale)?;
         field.transforms.iter().filter_map(|transform| transform.op.as_ref()).try_for_each(transform)?;
     }
     if let Some(order) = &spec.order {

@@ -27,6 +27,11 @@ pub enum TransformError {
         /// What is wrong, and what would be right.
         wrong: &'static str,
     },
+    /// A decoder that leaves pixels out, before a filter that would look at them.
+    #[error(
+        "decode_scale needs a Resize or RandomResizedCrop with antialias: leave decode_scale out, or antialias on"
+    )]
+    DecodeScale,
     /// Normalised values do not fit a byte.
     #[error("Normalize gives floats: ask for float32, or leave it out for uint8")]
     NormalizeToU8,

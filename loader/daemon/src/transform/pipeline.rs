@@ -29,6 +29,7 @@ pub struct ImagePipeline {
     sampling: Sampling,
     filter: Filter,
     exif: bool,
+    shrinks: bool,
     center_crop: bool,
     flip_p: Option<f64>,
     height: u32,
@@ -89,7 +90,18 @@ impl ImagePipeline {
         }
         let layout = Layout { output, order, tables };
         let (ops, center_crop) = (ops.to_vec(), crop.is_some());
-        Ok(ImagePipeline { ops, sampling, filter, exif: false, center_crop, flip_p, height, width, layout })
+        Ok(ImagePipeline {
+            ops,
+            sampling,
+            filter,
+            exif: false,
+            shrinks: false,
+            center_crop,
+            flip_p,
+            height,
+            width,
+            layout,
+        })
     }
 
     /// The same for images that are turned first as their EXIF block says: crops are drawn and told in the upright image.
@@ -101,6 +113,38 @@ impl ImagePipeline {
     /// Whether images are turned as their EXIF block says.
     pub fn applies_exif_orientation(&self) -> bool {
         self.exif
+    }
+
+    /// The same where JPEGs are decoded to a half, a quarter or an eighth of their sides wherever all crops of an image
+    /// stay at least as large as their results.
+    ///
+    /// # Errors
+    /// [`TransformError::DecodeScale`] where no antialiased resize follows: the pixels that are left out would be missed.
+    pub fn with_decode_scale(self) -> Result<ImagePipeline, TransformError> {
+        if self.sampling == Sampling::Keep || !self.filter.is_antialiased() {
+            return Err(TransformError::DecodeScale);
+        }
+        Ok(ImagePipeline { shrinks: true, ..self })
+    }
+
+    /// Whether JPEGs may be decoded smaller than they are.
+    pub fn decodes_smaller(&self) -> bool {
+        self.shrinks
+    }
+
+    /// How much smaller an image may be decoded for these draws: 1, 2, 4 or 8 of its pixels a side become one.
+    pub(super) fn shrink(&self, draws: &[Draw]) -> u32 {
+        if !self.shrinks {
+            return 1;
+        }
+        let room =
+            |draw: &Draw| (draw.crop.width / draw.resized_width).min(draw.crop.height / draw.resized_height);
+        match draws.iter().map(room).min() {
+            Some(8..) => 8,
+            Some(4..) => 4,
+            Some(2..) => 2,
+            _ => 1,
+        }
     }
 
     /// The image in which crops are drawn, and how it lies in the stored one.
@@ -197,7 +241,9 @@ impl ImagePipeline {
         self.check_target(1, target)?;
         let window = self.window(draw);
         let (_, orientation) = self.look(encoded, decoder)?;
-        let source = decoder.decode_upright(encoded, window.need(draw), orientation)?;
+        let shrink = self.shrink(std::slice::from_ref(draw));
+        let source = decoder.decode_upright(encoded, window.need(draw), orientation, shrink)?;
+        let (source, window) = window.within(draw, &source);
         self.finish(&source, &window, draw.flip, scratch, target);
         Ok(())
     }

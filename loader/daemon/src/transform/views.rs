@@ -11,7 +11,7 @@ use arrayvec::ArrayVec;
 use super::SampleError;
 use super::draw::{Draw, RowDraws};
 use super::pipeline::{ImagePipeline, Scratch};
-use crate::decode::{ImageDecoder, ImageInfo, Pixels, Rect};
+use crate::decode::{ImageDecoder, ImageInfo, Part, Rect};
 
 /// The most views that a field may have.
 pub const VIEWS_MAX: u32 = 16;
@@ -29,20 +29,18 @@ pub struct Drawn {
 /// need.
 pub struct Decoded<'d> {
     drawn: Drawn,
-    hull: Rect,
-    source: Pixels<'d>,
+    source: Part<'d>,
 }
 
 impl<'d> Decoded<'d> {
+    /// What was drawn.
+    pub fn drawn(&self) -> &Drawn {
+        &self.drawn
+    }
+
     /// What was drawn; the pixels are given up.
     pub fn into_drawn(self) -> Drawn {
         self.drawn
-    }
-
-    /// The pixels of a part of the image, which one of the draws needs.
-    fn part(&self, need: Rect) -> Pixels<'d> {
-        let (left, top) = (need.left - self.hull.left, need.top - self.hull.top);
-        self.source.part(Rect { left, top, ..need })
     }
 }
 
@@ -65,12 +63,13 @@ impl ImagePipeline {
         let drawn = Drawn { image, views };
         let needs = drawn.views.iter().map(|draw| self.window(draw).need(draw));
         let hull = needs.reduce(Rect::hull).expect("a sample has at least one view");
-        let source = decoder.decode_upright(encoded, hull, orientation)?;
-        Ok(Decoded { drawn, hull, source })
+        let shrink = self.shrink(&drawn.views);
+        let source = decoder.decode_upright(encoded, hull, orientation, shrink)?;
+        Ok(Decoded { drawn, source })
     }
 
     /// The second half: resizes, flips and writes each view behind the one before, with the very bytes of
-    /// [`ImagePipeline::run`] for its draw. `target`: [`ImagePipeline::view_bytes`] a view, shared memory that is only
+    /// [`ImagePipeline::run`] for its draw; where images may be decoded smaller, at the size that all views allow. `target`: [`ImagePipeline::view_bytes`] a view, shared memory that is only
     /// written.
     ///
     /// # Errors
@@ -84,8 +83,7 @@ impl ImagePipeline {
         let views = &decoded.drawn.views;
         self.check_target(views.len(), target)?;
         for (draw, target) in views.iter().zip(target.chunks_exact_mut(self.view_bytes())) {
-            let window = self.window(draw);
-            let source = decoded.part(window.need(draw));
+            let (source, window) = self.window(draw).within(draw, &decoded.source);
             self.finish(&source, &window, draw.flip, scratch, target);
         }
         Ok(())

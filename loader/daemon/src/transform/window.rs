@@ -4,7 +4,7 @@
 
 use super::draw::Draw;
 use super::kernels::{Filter, Whole};
-use crate::decode::Rect;
+use crate::decode::{Part, Pixels, Rect};
 
 /// One side of the geometry.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,6 +30,24 @@ impl Side {
     #[expect(clippy::float_cmp, reason = "both are whole numbers exactly where nothing is scaled")]
     pub fn is_unscaled(&self) -> bool {
         self.span == f64::from(self.len) && self.from.fract() == 0.0
+    }
+}
+
+impl Side {
+    /// The same over an image with one pixel for `by` of this one's.
+    ///
+    /// * `start`: where what is needed begins, in pixels of this image behind the first that there is of the other.
+    /// * `held_len`: how many there are of the other.
+    fn shrunk(&self, start: i64, held_len: u32, by: u32) -> Side {
+        let (start, scale) = (start as f64, f64::from(by));
+        let first = (start / scale).floor();
+        let end = ((start + f64::from(self.need_len)) / scale).ceil().min(f64::from(held_len));
+        let (need_start, need_len) = (first as u32, (end - first) as u32);
+        let from = (start + self.from) / scale - first;
+        let span = (self.span / scale).min(f64::from(need_len) - from);
+        // Its filters are antialiased and count in no whole.
+        let whole = Whole { source_len: need_len, len: self.len, first: 0, skipped: 0 };
+        Side { need_start, need_len, from, span, whole, ..*self }
     }
 }
 
@@ -69,6 +87,21 @@ impl Window {
             x: side(draw.crop.width, draw.resized_width, draw.left, out_width, filter),
             y: side(draw.crop.height, draw.resized_height, draw.top, out_height, filter),
         }
+    }
+
+    /// The pixels of `source` that the draw needs, and the same window over these pixels alone. `source` holds what
+    /// [`Window::need`] says, or an image made smaller of it.
+    pub fn within<'a>(&self, draw: &Draw, source: &Part<'a>) -> (Pixels<'a>, Window) {
+        let need = self.need(draw);
+        if source.shrink == 1 {
+            let (left, top) = (i64::from(need.left) - source.left, i64::from(need.top) - source.top);
+            return (source.pixels.part(Rect { left: left as u32, top: top as u32, ..need }), *self);
+        }
+        let region = source.pixels.region;
+        let x = self.x.shrunk(i64::from(need.left) - source.left, region.width, source.shrink);
+        let y = self.y.shrunk(i64::from(need.top) - source.top, region.height, source.shrink);
+        let part = Rect { left: x.need_start, top: y.need_start, width: x.need_len, height: y.need_len };
+        (source.pixels.part(part), Window { x, y })
     }
 
     /// The part of the image that has to be decoded.

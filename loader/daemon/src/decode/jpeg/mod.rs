@@ -44,12 +44,13 @@ trait Backend {
     fn new() -> Self;
 
     /// Decodes `cover` into `out`, rows tightly packed, [`Frame::channels`] bytes a pixel; how many recoverable
-    /// faults it met.
+    /// faults it met. Both in pixels of the image made smaller by `shrink`.
     fn decode(
         &mut self,
         encoded: &[u8],
         walk: &Walk,
         cover: Rect,
+        shrink: u32,
         bounds: &Bounds,
         out: &mut [u8],
     ) -> Result<u64, DecodeError>;
@@ -87,10 +88,11 @@ impl JpegDecoder {
         Ok(info(&markers::read_frame(encoded)?))
     }
 
+    /// Decodes `want`, in pixels of the image made smaller by `shrink`: 1, 2, 4 or 8, rounded up to whole pixels.
     pub fn decode_region<'b>(
         &mut self,
         encoded: &[u8],
-        want: Rect,
+        (want, shrink): (Rect, u32),
         limits: &ImageLimits,
         buffer: &'b mut Vec<u8>,
     ) -> Result<Pixels<'b>, DecodeError> {
@@ -108,11 +110,11 @@ impl JpegDecoder {
         if !walk.reaches_end && self.is_cut(encoded, &walk, &bounds, buffer)? {
             return Err(DecodeError::Truncated { format: JPEG, len_bytes: encoded.len() as u64 });
         }
-        want.check_inside(&image)?;
-        let cover = cover(&walk, want);
+        want.check_inside(&image.shrunk(shrink))?;
+        let cover = cover(&walk, want, shrink);
         let pixels = cover.area();
         let out = uneven(buffer, pixels * walk.frame.channels() as usize);
-        self.warnings += self.backend.decode(encoded, &walk, cover, &bounds, out)?;
+        self.warnings += self.backend.decode(encoded, &walk, cover, shrink, &bounds, out)?;
         if walk.frame.channels() == 4 {
             cmyk::to_rgb_in_place(out);
         }
@@ -167,17 +169,21 @@ fn info(frame: &Frame) -> ImageInfo {
 /// subsampled both edges keep a margin, because at an edge the interpolation has one neighbour too few. Rows need
 /// neither: `jpeg_skip_scanlines` keeps the rows that the interpolation looks at. A file of several scans is
 /// decoded in full anyway, and smoothing of missing coefficients would look beyond the edges: whole rows.
-fn cover(walk: &Walk, want: Rect) -> Rect {
-    let frame = &walk.frame;
+///
+/// A `shrink` of 2, 4 or 8 makes blocks, and with them iMCUs, so much smaller.
+fn cover(walk: &Walk, want: Rect, shrink: u32) -> Rect {
+    let (frame, image_width) = (&walk.frame, walk.frame.width.div_ceil(shrink));
     if walk.multi_scan {
-        return Rect { left: 0, width: frame.width, ..want };
+        return Rect { left: 0, width: image_width, ..want };
     }
     let subsampled = frame.components > 1 && frame.h_max > 1;
     let margin = if subsampled { UPSAMPLING_MARGIN } else { 0 };
-    let imcu_width = if frame.components == 1 { BLOCK } else { BLOCK * u32::from(frame.h_max) };
-    let right = (want.left + want.width + margin).min(frame.width);
+    let block = BLOCK / shrink;
+    let imcu_width = if frame.components == 1 { block } else { block * u32::from(frame.h_max) };
+    let right = (want.left + want.width + margin).min(image_width);
     let left = want.left.saturating_sub(margin) / imcu_width * imcu_width;
-    // Very narrow planes switch libjpeg to another upsampler; one more iMCU keeps it on the image's own.
-    let left = if right - left < BLOCK { left.saturating_sub(imcu_width) } else { left };
+    // Very narrow planes switch libjpeg to another upsampler; a block's width more keeps it on the image's own.
+    let more = BLOCK.next_multiple_of(imcu_width);
+    let left = if right - left < BLOCK { left.saturating_sub(more) } else { left };
     Rect { left, width: right - left, ..want }
 }

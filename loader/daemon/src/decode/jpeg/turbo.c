@@ -34,6 +34,7 @@ enum {
 
 struct fbj_request {
   uint32_t image_width, image_height; /* as our own walk of the markers read them */
+  uint32_t shrink;    /* 1, 2, 4 or 8: so many pixels of the image a pixel of what follows, along each side */
   uint32_t left, top, width, height;  /* left must lie on an iMCU column */
   uint32_t channels;                  /* 3: RGB, 4: CMYK as stored */
   uint32_t scans_max;
@@ -203,6 +204,8 @@ static void decode(struct fbj *j, const struct fbj_request *want) {
   if (cinfo->image_width != want->image_width || cinfo->image_height != want->image_height)
     ERREXIT(cinfo, JERR_SOF_DUPLICATE); /* two headers that disagree */
   cinfo->out_color_space = want->channels == 4 ? JCS_CMYK : JCS_RGB;
+  cinfo->scale_num = 1;
+  cinfo->scale_denom = want->shrink;
   jpeg_start_decompress(cinfo);
   if ((uint32_t)cinfo->output_components != want->channels) ERREXIT(cinfo, JERR_CONVERSION_NOTIMPL);
 

@@ -23,6 +23,7 @@ const OUT_OF_TIME: i32 = 6;
 struct Request {
     image_width: u32,
     image_height: u32,
+    shrink: u32,
     left: u32,
     top: u32,
     width: u32,
@@ -40,6 +41,7 @@ impl Request {
         Request {
             image_width: walk.frame.width,
             image_height: walk.frame.height,
+            shrink: 1,
             left: cover.left,
             top: cover.top,
             width: cover.width,
@@ -134,12 +136,13 @@ impl Backend for Turbo {
         encoded: &[u8],
         walk: &Walk,
         cover: Rect,
+        shrink: u32,
         bounds: &Bounds,
         out: &mut [u8],
     ) -> Result<u64, DecodeError> {
         let channels = walk.frame.channels();
         assert!(out.len() >= cover.area() * channels as usize, "the buffer was sized for this rectangle");
-        let want = Request { keep: 1, ..Request::new(walk, cover, bounds, out) };
+        let want = Request { keep: 1, shrink, ..Request::new(walk, cover, bounds, out) };
         Ok(self.call(encoded, &want, bounds)?.warnings)
     }
 

@@ -50,6 +50,7 @@ impl Backend for Zune {
         encoded: &[u8],
         walk: &Walk,
         cover: Rect,
+        _shrink: u32,
         _bounds: &Bounds,
         out: &mut [u8],
     ) -> Result<u64, DecodeError> {

@@ -53,6 +53,7 @@ fn pipeline(job: &Job, looks: &Looks) -> [String; 2] {
     let dtype = field.spec.dtype.as_str();
     let mut facts = vec![format!("{views}{dtype} {}×{}×3", pipeline.height(), pipeline.width())];
     facts.extend(pipeline.applies_exif_orientation().then(|| "turned by EXIF".to_owned()));
+    facts.extend(pipeline.decodes_smaller().then(|| "large ones decoded smaller".to_owned()));
     facts.extend(normalised.then(|| "normalised, shown de-normalised".to_owned()));
     facts.extend(looks.scale.in_words());
     [format!("{}: {}", field.spec.name, ops.join(" · ")), facts.join(" · ")]
