@@ -33,6 +33,10 @@ const BLOCK: u32 = 8;
 const UPSAMPLING_MARGIN: u32 = 2;
 
 /// What decoding one image may take.
+#[cfg_attr(
+    not(feature = "turbo"),
+    expect(dead_code, reason = "zune-jpeg can neither be stopped nor held to memory")
+)]
 struct Bounds<'a> {
     limits: &'a ImageLimits,
     time_max: Duration,

@@ -36,7 +36,10 @@ impl Zune {
         if decoder.output_buffer_size() != Some(width * height * 3) {
             return Err(corrupt("two headers that disagree".to_owned()));
         }
-        decoder.decode_into(grown(&mut self.whole, width * height * 3)).map_err(|e| corrupt(e.to_string()))
+        // Of a damaged file zune-jpeg may leave pixels as they are, which would be those of the image before.
+        let whole = grown(&mut self.whole, width * height * 3);
+        whole.fill(0);
+        decoder.decode_into(whole).map_err(|e| corrupt(e.to_string()))
     }
 }
 
