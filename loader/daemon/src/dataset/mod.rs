@@ -2,9 +2,12 @@
 
 pub mod common;
 mod export;
+mod freeze;
+mod lists;
 pub mod options;
 mod place;
 mod spikes;
+mod split;
 mod text;
 mod top;
 mod weights;
@@ -19,6 +22,8 @@ use options::{DatasetArgs, DatasetVerb};
 pub fn run(args: &DatasetArgs) -> Result<String, Fault> {
     match &args.verb {
         DatasetVerb::Export(args) => export::run(args),
+        DatasetVerb::Split(args) => split::run(args),
+        DatasetVerb::Freeze(args) => freeze::run(args),
         DatasetVerb::Top(args) => top::run(args),
         DatasetVerb::Spikes(args) => spikes::run(args),
         DatasetVerb::Weights(args) => weights::run(args),

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use clap::{Subcommand, ValueEnum};
 
 use super::export::options::ExportArgs;
+use super::freeze::{FREEZE_HELP, FreezeArgs};
+use super::split::{SPLIT_HELP, SplitArgs};
 use crate::losses::By;
 
 /// Options of `forebay dataset`.
@@ -21,6 +23,12 @@ pub struct DatasetArgs {
 pub enum DatasetVerb {
     /// Write samples as tar shards or files, with the recipe to make them again.
     Export(ExportArgs),
+    /// Hold samples apart: hold-outs, folds, official sides, whole groups on one side.
+    #[command(after_help = SPLIT_HELP)]
+    Split(SplitArgs),
+    /// Hold samples back from training for ever, as a named evaluation set.
+    #[command(after_help = FREEZE_HELP)]
+    Freeze(FreezeArgs),
     /// The samples with the highest losses, or those that were NaN.
     #[command(after_help = TOP_HELP)]
     Top(TopArgs),

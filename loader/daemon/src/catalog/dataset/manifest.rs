@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use forebay_plan::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::splits::Split;
+use super::splits::{Grouping, Split};
 use crate::catalog::stored::Described;
 use crate::catalog::table::Table;
 use crate::error::Fault;
@@ -37,15 +37,15 @@ pub struct Change {
     pub counts: BTreeMap<String, u64>,
 }
 
-/// A named set of samples that stays what it is: `key` and, where samples go together, `group`.
+/// A named set of samples that stays what it is, and that no split has on a side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Frozen {
-    /// The samples, by key.
+    /// The samples by `key`, and the `group` of each where samples go together.
     pub file: FileRef,
-    /// The column by which samples go together: none of a group that is in here may be trained on.
+    /// Which samples go together: none of a group that is in here may be trained on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group_by: Option<String>,
+    pub group_by: Option<Grouping>,
 }
 
 /// The whole state of a data set after one commit: every file that counts, so that the newest one is all that a reader

@@ -20,7 +20,10 @@ use forebay_plan::Digest;
 
 pub use grow::{Counts, Grown, Growth};
 pub use manifest::{Change, FileRef, Frozen, Manifest};
-pub use splits::{Part, Split};
+pub use splits::{
+    ALL, Chosen, ClassShare, FreezeOptions, FreezeReport, Grouping, ListedSide, Moved, Part, REST, Rule,
+    Share, SideCount, SideReport, Split, SplitOptions, SplitReport, SplitRule, Ungrouped, counts,
+};
 pub use view::{KEY, Selection};
 
 use super::{CatalogError, CatalogLimits, Snapshot};

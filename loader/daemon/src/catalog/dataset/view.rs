@@ -14,10 +14,10 @@ use crate::storage::Root;
 /// The column of keys in joined files and lists of keys.
 pub const KEY: &str = "key";
 
-/// Which samples of a data set are wanted; all that are not removed or quarantined by default.
+/// Which samples of a data set are wanted; by default all that are not removed, quarantined or held back by a frozen set.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Selection {
-    /// A side of a split or a frozen set, as `train`.
+    /// A side of a split, a frozen set, or `all`: see [`splits::rows`].
     pub split: Option<String>,
     /// A condition on columns, or the name of a recorded one.
     pub filter: Option<String>,
@@ -97,8 +97,8 @@ impl Dataset {
     /// Invalid: a split, column or condition that does not exist or makes no sense. As [`Dataset::table`].
     pub fn select(&self, manifest: &Manifest, selection: &Selection) -> Result<Table, Fault> {
         let mut table = self.table(manifest)?;
-        if let Some(split) = &selection.split {
-            table = table.gather(&splits::rows(self, manifest, &table, split)?);
+        if let Some(rows) = splits::rows(self, manifest, &table, selection.split.as_deref())? {
+            table = table.gather(&rows);
         }
         if let Some(text) = &selection.filter {
             let text = manifest.selections.get(text).unwrap_or(text);
