@@ -1,5 +1,7 @@
 //! `forebay index`: a folder or list -> a data set, made or grown by what is new.
 
+mod header;
+mod measure;
 pub mod options;
 mod report;
 
@@ -50,7 +52,14 @@ pub fn run(args: &IndexArgs) -> Result<String, Fault> {
     };
     let growth = Growth { message: message(args, &source), prune: args.prune, new_root: args.new_root };
     let grown = dataset.grow(&found, &growth)?;
-    let report = Report::new(place, &found, grown, seconds);
+    let mut report = Report::new(place, &found, grown, seconds);
+    drop(found);
+    if args.measure {
+        let measured = watched("reading headers", |count| {
+            measure::measure(&dataset, report.manifest(), args.threads, count)
+        })?;
+        report.measured(measured);
+    }
     Ok(if args.json { format!("{:#}\n", report.json()) } else { report.text() })
 }
 
@@ -136,7 +145,7 @@ fn find(args: &IndexArgs, source: &Path, column: String, set_root: Option<PathBu
         stat: args.stat,
         limits,
     };
-    watched(|count| match &args.from {
+    watched("listing", |count| match &args.from {
         Some(list) => from(source, list, &finding, count),
         None if source.is_dir() => {
             find_in_folder(source, &finding, count).map_err(|error| folder_fault(&error))
@@ -181,19 +190,22 @@ fn folder_fault(error: &CatalogError) -> Fault {
 }
 
 /// Does the work on another thread, and shows its counter on a terminal.
-fn watched<T: Send>(work: impl FnOnce(&AtomicU64) -> Result<T, Fault> + Send) -> Result<T, Fault> {
+fn watched<T: Send>(
+    verb: &'static str,
+    work: impl FnOnce(&AtomicU64) -> Result<T, Fault> + Send,
+) -> Result<T, Fault> {
     let (count, (done, ended)) = (AtomicU64::new(0), mpsc::channel::<()>());
     thread::scope(|scope| {
         let worker = scope.spawn(|| {
             let _done = done;
             work(&count)
         });
-        let mut bar = Bar::new("listing", "samples");
+        let mut bar = Bar::new(verb, "samples");
         while ended.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
             bar.count(count.load(Ordering::Relaxed));
         }
         bar.clear();
-        worker.join().expect("listing does not panic")
+        worker.join().expect("work does not panic")
     })
 }
 

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::measure::Measured;
 use crate::catalog::Found;
-use crate::catalog::dataset::Grown;
+use crate::catalog::dataset::{Grown, Manifest};
 
 /// What there is to say.
 pub struct Report {
@@ -13,12 +14,28 @@ pub struct Report {
     grown: Grown,
     empty_classes: Vec<String>,
     seconds: f64,
+    /// The label of the first new class.
+    first_label: usize,
+    measured: Option<Measured>,
 }
 
 impl Report {
     /// * `seconds`: what looking for samples took.
     pub fn new(place: String, found: &Found, grown: Grown, seconds: f64) -> Self {
-        Self { place, grown, empty_classes: found.empty_classes.clone(), seconds }
+        let first_label = grown.manifest.classes.len() - grown.new_classes.len();
+        Self { place, first_label, grown, empty_classes: found.empty_classes.clone(), seconds, measured: None }
+    }
+
+    /// The newest commit.
+    pub fn manifest(&self) -> &Manifest {
+        &self.grown.manifest
+    }
+
+    /// Adds what was measured, and the commit that it led to.
+    pub fn measured(&mut self, (manifest, measured): (Manifest, Measured)) {
+        self.grown.committed |= manifest.number > self.grown.manifest.number;
+        self.grown.manifest = manifest;
+        self.measured = Some(measured);
     }
 
     /// For people.
@@ -37,10 +54,9 @@ impl Report {
         }
         text.push('\n');
         if !grown.new_classes.is_empty() {
-            let first = grown.manifest.classes.len() - grown.new_classes.len();
             let _ = writeln!(
                 text,
-                "new classes, from label {first} on: {}",
+                "new classes, from label {} on: {}",
                 some(&grown.new_classes, grown.new_classes.len())
             );
         }
@@ -55,6 +71,9 @@ impl Report {
         }
         if gone > 0 && counts.pruned == 0 {
             text.push_str("reading them will fail; --prune removes them for good\n");
+        }
+        if let Some(measured) = &self.measured {
+            tell_measured(&mut text, measured);
         }
         let (number, live) = (grown.manifest.number, &self.place);
         let _ = match grown.committed {
@@ -76,7 +95,28 @@ impl Report {
             "empty_classes": self.empty_classes,
             "gone": self.grown.gone,
             "seconds": self.seconds,
+            "measured": self.measured,
         })
+    }
+}
+
+fn tell_measured(text: &mut String, measured: &Measured) {
+    let Measured { measured: now, known, unreadable, seconds, some_unreadable } = measured;
+    let rate = (now + unreadable) as f64 / seconds.max(1e-3);
+    let _ = writeln!(
+        text,
+        "{now} measured in {seconds:.1} s, {rate:.0}/s; {known} before; {unreadable} unreadable"
+    );
+    for (key, why) in some_unreadable.iter().take(SHOWN) {
+        let _ = writeln!(text, "  {key}: {why}");
+    }
+    if *unreadable > SHOWN as u64 {
+        let _ = writeln!(
+            text,
+            "  and {} more: --json names {}",
+            unreadable - SHOWN as u64,
+            some_unreadable.len()
+        );
     }
 }
 

@@ -8,6 +8,7 @@
 mod filter;
 mod grow;
 mod manifest;
+mod numbers;
 mod splits;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub use splits::{
     ALL, Chosen, ClassShare, FreezeOptions, FreezeReport, Grouping, ListedSide, Moved, Part, REST, Rule,
     Share, SideCount, SideReport, Split, SplitOptions, SplitReport, SplitRule, Ungrouped, counts,
 };
+pub use numbers::Numbers;
 pub use view::{KEY, Selection};
 
 use super::{CatalogError, CatalogLimits, Snapshot};

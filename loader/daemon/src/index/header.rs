@@ -1,0 +1,141 @@
+//! The beginning of a file -> what its header says: size of a picture, length of a recording.
+
+use std::io::Cursor;
+
+use crate::decode::{DecodeError, ImageDecoder, ImageInfo, ImageLimits};
+
+/// What a header says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Header {
+    /// JPEG or PNG, in pixels as stored, whatever its EXIF says of turning it.
+    Image {
+        /// Columns.
+        width: i64,
+        /// Rows.
+        height: i64,
+    },
+    /// WAV.
+    Audio {
+        /// Of all channels together.
+        duration_s: f32,
+        /// A second.
+        sample_rate: i64,
+        /// 1 for mono.
+        channels: i64,
+    },
+}
+
+/// Why there is no header.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// It may lie behind these bytes.
+    More,
+    /// What is wrong with it.
+    Bad(String),
+}
+
+/// Reads headers, one after another.
+pub struct Headers {
+    images: ImageDecoder,
+}
+
+impl Headers {
+    /// A reader that takes pictures of any number of pixels.
+    pub fn new() -> Self {
+        let limits = ImageLimits { pixels_max: u64::MAX, ..ImageLimits::default() };
+        Self { images: ImageDecoder::new(limits) }
+    }
+
+    /// * `start`: the first bytes of a file of `file_bytes`.
+    ///
+    /// # Errors
+    /// [`Unread`].
+    pub fn read(&mut self, start: &[u8], file_bytes: u64) -> Result<Header, Unread> {
+        let is_whole = start.len() as u64 >= file_bytes;
+        if start.starts_with(b"RIFF") && start.get(8..12) == Some(b"WAVE") {
+            return wav(start, file_bytes).map_err(|why| bad(why, is_whole));
+        }
+        match self.images.info(start) {
+            Ok(ImageInfo { width, height, .. }) => {
+                Ok(Header::Image { width: width.into(), height: height.into() })
+            }
+            Err(error @ (DecodeError::Truncated { .. } | DecodeError::Corrupt { .. })) => {
+                Err(bad(error.to_string(), is_whole))
+            }
+            Err(DecodeError::NotAnImage { .. }) => Err(Unread::Bad("neither JPEG, PNG nor WAV".to_owned())),
+            Err(error) => Err(Unread::Bad(error.to_string())),
+        }
+    }
+}
+
+/// What is wrong with a part of a file may be that it is a part.
+fn bad(why: String, is_whole: bool) -> Unread {
+    if is_whole { Unread::Bad(why) } else { Unread::More }
+}
+
+fn wav(start: &[u8], file_bytes: u64) -> Result<Header, String> {
+    let reader = hound::WavReader::new(Cursor::new(start)).map_err(|error| format!("WAV: {error}"))?;
+    let (spec, frames) = (reader.spec(), reader.duration());
+    let samples_bytes = u64::from(reader.len()) * u64::from(spec.bits_per_sample.div_ceil(8));
+    let first_bytes = reader.into_inner().position();
+    if first_bytes.saturating_add(samples_bytes) > file_bytes {
+        return Err(format!("WAV: cut: it has {file_bytes} of {} bytes", first_bytes + samples_bytes));
+    }
+    if spec.sample_rate == 0 {
+        return Err("WAV: no sample rate".to_owned());
+    }
+    let duration_s = (f64::from(frames) / f64::from(spec.sample_rate)) as f32;
+    Ok(Header::Audio { duration_s, sample_rate: spec.sample_rate.into(), channels: spec.channels.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A WAV of two channels at 8000 a second, with a chunk of words of `words` bytes before its samples.
+    fn recording(words: u32, frames: u32) -> Vec<u8> {
+        let data_bytes = frames * 4;
+        let mut bytes = b"RIFF".to_vec();
+        bytes.extend((4 + 24 + 8 + words + 8 + data_bytes).to_le_bytes());
+        bytes.extend(b"WAVEfmt \x10\0\0\0\x01\0\x02\0");
+        bytes.extend(8000_u32.to_le_bytes());
+        bytes.extend(32000_u32.to_le_bytes());
+        bytes.extend(b"\x04\0\x10\0LIST");
+        bytes.extend(words.to_le_bytes());
+        bytes.resize(bytes.len() + words as usize, b' ');
+        bytes.extend(b"data");
+        bytes.extend(data_bytes.to_le_bytes());
+        bytes.resize(bytes.len() + data_bytes as usize, 0);
+        bytes
+    }
+
+    #[test]
+    fn a_recording_tells_its_length_and_a_cut_one_that_it_is_cut() {
+        let (bytes, mut headers) = (recording(100, 12_000), Headers::new());
+        let expected = Header::Audio { duration_s: 1.5, sample_rate: 8000, channels: 2 };
+        assert_eq!(headers.read(&bytes, bytes.len() as u64), Ok(expected));
+        assert_eq!(headers.read(&bytes[..200], bytes.len() as u64), Ok(expected), "from its beginning alone");
+        assert_eq!(headers.read(&bytes[..100], bytes.len() as u64), Err(Unread::More));
+        let cut = headers.read(&bytes[..2000], 2000);
+        assert!(
+            matches!(&cut, Err(Unread::Bad(why)) if why.contains("cut: it has 2000 of 48152")),
+            "{cut:?}"
+        );
+    }
+
+    #[test]
+    fn a_picture_tells_its_size_and_what_is_neither_is_named() {
+        let mut headers = Headers::new();
+        let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x01\0\0\0\0\x40\x08\x02\0\0\0";
+        assert_eq!(headers.read(png, 5000), Ok(Header::Image { width: 256, height: 64 }));
+        assert_eq!(headers.read(&png[..20], 5000), Err(Unread::More));
+        assert!(matches!(headers.read(&png[..20], 20), Err(Unread::Bad(_))));
+        assert_eq!(
+            headers.read(b"hello world", 5000),
+            Err(Unread::Bad("neither JPEG, PNG nor WAV".to_owned()))
+        );
+        assert!(
+            matches!(headers.read(b"RIFF\0\0\0\0WEBPVP8 ", 5000), Err(Unread::Bad(why)) if why.contains("WebP"))
+        );
+    }
+}

@@ -1,0 +1,247 @@
+//! `forebay index --measure`: reads the headers of samples that were not measured yet, several at once, and joins what
+//! they say.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::header::{Header, Headers, Unread};
+use crate::catalog::dataset::{Change, Dataset, Manifest, Numbers};
+use crate::catalog::{Column, Table};
+use crate::error::{Fault, Kind, with_causes};
+use crate::storage::{RetryPolicy, Root, StorageError, StorageErrorKind, head};
+
+/// Samples that are measured before a commit: what a run that is stopped has measured in vain, at most.
+const COMMIT_ROWS: usize = 1 << 20;
+
+/// What is read first of a file, and then, where its header is longer: large EXIF and ICC profiles come before it.
+const STEPS_BYTES: [u64; 4] = [4 << 10, 64 << 10, 1 << 20, 16 << 20];
+
+/// Samples that a thread takes at a time.
+const TURN: usize = 32;
+
+/// Samples without a header that are told by name.
+const NAMED: usize = 1000;
+
+/// What measuring came to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Measured {
+    /// Samples whose header was read now.
+    pub measured: u64,
+    /// Samples that were measured before.
+    pub known: u64,
+    /// Samples whose header could not be read; they are tried again the next time.
+    pub unreadable: u64,
+    /// The first of them: key and why.
+    pub some_unreadable: BTreeMap<String, String>,
+    /// What reading took.
+    pub seconds: f64,
+}
+
+/// Measures the newest commit's samples.
+///
+/// * `count`: counts samples while they are read, for whoever watches.
+///
+/// # Errors
+/// Invalid: samples that are no files of their own. Unavailable: a storage that does not answer; what was committed
+/// before stays.
+pub fn measure(
+    dataset: &Dataset,
+    head: &Manifest,
+    threads: NonZeroUsize,
+    count: &AtomicU64,
+) -> Result<(Manifest, Measured), Fault> {
+    let table = dataset.table(head)?;
+    let path = path_column(head, &table)?;
+    let root = Root::open(&head.root).map_err(|error| Fault::from_error(Kind::NotFound, &error))?;
+    let rows: Vec<_> = (0..table.len()).filter(|&row| !is_measured(&table, row)).collect();
+    let started = Instant::now();
+    let mut told = Measured { known: (table.len() - rows.len()) as u64, ..Measured::default() };
+    let mut newest = head.clone();
+    for rows in rows.chunks(COMMIT_ROWS) {
+        let reading = Reading { root: &root, path, rows, count, retry: RetryPolicy::default() };
+        let read = reading.run(threads)?;
+        if let Some(made) = commit(dataset, &table, &read)? {
+            newest = made;
+        }
+        told.add(&table, read);
+    }
+    told.seconds = started.elapsed().as_secs_f64();
+    Ok((newest, told))
+}
+
+fn path_column<'a>(head: &Manifest, table: &'a Table) -> Result<&'a Column, Fault> {
+    let cells =
+        head.path_column().and_then(|name| table.column(&name)).filter(|_| table.column("offset").is_none());
+    cells.map(|cells| cells.column()).ok_or_else(|| {
+        Fault::invalid("the samples of this data set are no files of their own: there is no header to read")
+            .hint("join what you know of them: forebay dataset join")
+    })
+}
+
+fn is_measured(table: &Table, row: usize) -> bool {
+    let has = |name: &str| table.column(name).is_some_and(|cells| cells.has(row));
+    has("width") || has("duration_s")
+}
+
+/// A header, or why there is none, by row of the table.
+type Read = Vec<(usize, Result<Header, String>)>;
+
+struct Reading<'a> {
+    root: &'a Arc<Root>,
+    path: &'a Column,
+    rows: &'a [usize],
+    count: &'a AtomicU64,
+    retry: RetryPolicy,
+}
+
+impl Reading<'_> {
+    /// Reads all headers; they come back in the order of the rows.
+    fn run(&self, threads: NonZeroUsize) -> Result<Read, Fault> {
+        let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let parts: Result<Vec<_>, Fault> = thread::scope(|scope| {
+            let work = || {
+                let read = self.work(&next, &stop);
+                stop.fetch_or(read.is_err(), Ordering::Relaxed);
+                read
+            };
+            let workers: Vec<_> = (0..threads.get()).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().map(|worker| worker.join().expect("reading does not panic")).collect()
+        });
+        let mut read: Read = parts?.into_iter().flatten().collect();
+        read.sort_unstable_by_key(|(row, _)| *row);
+        Ok(read)
+    }
+
+    fn work(&self, next: &AtomicUsize, stop: &AtomicBool) -> Result<Read, Fault> {
+        let (mut headers, mut read) = (Headers::new(), Vec::new());
+        while !stop.load(Ordering::Relaxed) {
+            let first = next.fetch_add(TURN, Ordering::Relaxed);
+            let Some(rows) = self.rows.get(first..).filter(|rows| !rows.is_empty()) else { break };
+            for &row in &rows[..rows.len().min(TURN)] {
+                read.push((row, self.header(&mut headers, self.path.path(row as u64))?));
+                self.count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(read)
+    }
+
+    /// The header of one file; the inner error is about this file alone.
+    fn header(&self, headers: &mut Headers, path: &[u8]) -> Result<Result<Header, String>, Fault> {
+        for len_max in STEPS_BYTES {
+            let start = match self.start(path, len_max) {
+                Ok(start) => start,
+                Err(error) if is_of_this_file(&error) => return Ok(Err(with_causes(&error))),
+                Err(error) => {
+                    return Err(Fault::from_error(Kind::Unavailable, &error)
+                        .hint("what was committed stays: run it again once the storage answers"));
+                }
+            };
+            match headers.read(&start.bytes, start.file_bytes) {
+                Ok(header) => return Ok(Ok(header)),
+                Err(Unread::Bad(why)) => return Ok(Err(why)),
+                Err(Unread::More) => {}
+            }
+        }
+        Ok(Err(format!("no header in its first {} MiB", STEPS_BYTES[3] >> 20)))
+    }
+
+    /// Reads, and asks again while the storage has a problem that may pass.
+    fn start(&self, path: &[u8], len_max: u64) -> Result<crate::storage::Head, StorageError> {
+        let started = Instant::now();
+        for attempt in 1.. {
+            let error = match head(self.root, path, len_max) {
+                Ok(start) => return Ok(start),
+                Err(error) if is_of_this_file(&error) => return Err(error),
+                Err(error) => error,
+            };
+            match self.retry.next(attempt, started.elapsed()) {
+                Some(wait) => thread::sleep(wait),
+                None => return Err(error),
+            }
+        }
+        unreachable!("the deadline comes before 2^32 attempts")
+    }
+}
+
+/// Whether it is no sign that the storage has a problem: a file that has gone, or may not be read, is told and left.
+fn is_of_this_file(error: &StorageError) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    match error {
+        StorageError::Io { source, .. } => {
+            matches!(source.kind(), NotFound | PermissionDenied | NotADirectory)
+        }
+        other => matches!(other.kind(), StorageErrorKind::Invalid | StorageErrorKind::TooLarge),
+    }
+}
+
+/// Joins pictures and recordings, each kind with its columns, so that no column has gaps.
+fn commit(dataset: &Dataset, table: &Table, read: &Read) -> Result<Option<Manifest>, Fault> {
+    let (mut images, mut sounds) = (Kept::default(), Kept::default());
+    let (mut sizes, mut lengths) = ([Vec::new(), Vec::new()], (Vec::new(), [Vec::new(), Vec::new()]));
+    for (row, header) in read {
+        match *header {
+            Ok(Header::Image { width, height }) => {
+                images.push(table, *row);
+                sizes[0].push(width);
+                sizes[1].push(height);
+            }
+            Ok(Header::Audio { duration_s, sample_rate, channels }) => {
+                sounds.push(table, *row);
+                lengths.0.push(duration_s);
+                lengths.1[0].push(sample_rate);
+                lengths.1[1].push(channels);
+            }
+            Err(_) => {}
+        }
+    }
+    let ([width, height], (duration_s, [rate, channels])) = (sizes, lengths);
+    let pictures = vec![("width", Numbers::Ints(width)), ("height", Numbers::Ints(height))];
+    let recordings = vec![
+        ("duration_s", Numbers::Floats(duration_s)),
+        ("sample_rate", Numbers::Ints(rate)),
+        ("channels", Numbers::Ints(channels)),
+    ];
+    let mut made = None;
+    for (kept, columns) in [(images, pictures), (sounds, recordings)] {
+        if !kept.0.is_empty() {
+            let names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
+            let counts = [("measured".to_owned(), kept.0.len() as u64)].into();
+            let change = Change { verb: "measure".to_owned(), message: names.join(", "), counts };
+            made = Some(dataset.lay_numbers(&kept.0, columns, &change)?);
+        }
+    }
+    Ok(made)
+}
+
+/// Keys of samples.
+#[derive(Default)]
+struct Kept(Vec<Vec<u8>>);
+
+impl Kept {
+    fn push(&mut self, table: &Table, row: usize) {
+        self.0.push(table.key(row).into_owned());
+    }
+}
+
+impl Measured {
+    fn add(&mut self, table: &Table, read: Read) {
+        for (row, header) in read {
+            match header {
+                Ok(_) => self.measured += 1,
+                Err(why) => {
+                    self.unreadable += 1;
+                    if self.some_unreadable.len() < NAMED {
+                        let key = String::from_utf8_lossy(&table.key(row)).into_owned();
+                        self.some_unreadable.insert(key, why);
+                    }
+                }
+            }
+        }
+    }
+}
