@@ -64,6 +64,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FOREBAY_BINARY", str(FAKE))
+    monkeypatch.setenv("FOREBAY_CACHE_DIR", "")  # nothing of one test, or of this machine, in another
     yield
     forget_daemons()
 

@@ -57,6 +57,7 @@ impl Report {
             let _ = writeln!(
                 text,
                 "new classes, from label {} on: {}",
+                self.first_label,
                 some(&grown.new_classes, grown.new_classes.len())
             );
         }

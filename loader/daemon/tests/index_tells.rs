@@ -1,0 +1,150 @@
+//! `forebay index` as a person runs it: what it prints, what it refuses, and that the data stays as it was.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn forebay(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_forebay")).args(words).output().expect("it runs")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("UTF-8")
+}
+
+fn utf8(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+fn told(words: &[&str]) -> Value {
+    let output = forebay(&[words, &["--json"]].concat());
+    let told = serde_json::from_slice(&output.stdout);
+    told.unwrap_or_else(|error| panic!("{error}: {}{}", text(&output.stdout), text(&output.stderr)))
+}
+
+fn refused(words: &[&str]) -> String {
+    let output = forebay(words);
+    assert!(!output.status.success() && output.stdout.is_empty(), "{}", text(&output.stdout));
+    text(&output.stderr).to_owned()
+}
+
+/// A PNG of which only the header is whole.
+fn png(width: u8) -> Vec<u8> {
+    let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0".to_vec();
+    bytes.extend([width, 0, 0, 0, 7, 8, 2, 0, 0, 0]);
+    bytes
+}
+
+fn write(root: &Path, name: &str, bytes: &[u8]) {
+    fs::create_dir_all(root.join(name).parent().expect("a folder")).expect("a folder");
+    fs::write(root.join(name), bytes).expect("a file");
+}
+
+/// Everything beneath a folder: path, inode, size, and all times but that of the last access.
+fn tree(root: &Path) -> Vec<(String, u64, u64, i64, i64)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let stat = folder.metadata().expect("it is there");
+        found.push((utf8(&folder).to_owned(), stat.ino(), stat.size(), stat.mtime_nsec(), stat.ctime_nsec()));
+        for entry in fs::read_dir(&folder).expect("it can be listed") {
+            let path = entry.expect("an entry").path();
+            let stat = path.metadata().expect("it is there");
+            match path.is_dir() {
+                true => folders.push(path),
+                false => {
+                    let (path, times) = (utf8(&path).to_owned(), (stat.mtime_nsec(), stat.ctime_nsec()));
+                    found.push((path, stat.ino(), stat.size(), times.0, times.1));
+                }
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_folder_is_indexed_grown_measured_and_never_written_to() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let root = dir.path().join("photos");
+    write(&root, "cats/1.png", &png(3));
+    write(&root, "dogs/1.png", &png(5));
+    let before = tree(&root);
+    let first = forebay(&["index", utf8(&root)]);
+    let shown = text(&first.stdout);
+    assert!(shown.contains("2 added, 0 known") && shown.contains("new classes, from label 0 on: cats, dogs"), "{shown}");
+    assert!(shown.ends_with(&format!("commit 1 of {}.forebay\n", root.display())), "{shown}");
+    write(&root, "ants/1.png", b"no picture");
+    let added = tree(&root);
+    let second = told(&["index", utf8(&root), "--measure"]);
+    assert_eq!(tree(&root), added);
+    assert!(before.iter().skip(1).all(|entry| added.contains(entry)), "but for the root, nothing else changed");
+    assert_eq!([&second["counts"]["added"], &second["counts"]["known"]], [1, 2]);
+    assert_eq!((&second["new_classes"][0], &second["classes"]), (&"ants".into(), &3.into()));
+    let measured = &second["measured"];
+    assert_eq!([&measured["measured"], &measured["unreadable"], &measured["known"]], [2, 1, 0]);
+    assert_eq!(measured["some_unreadable"]["ants/1.png"], "neither JPEG, PNG nor WAV");
+    assert_eq!(second["commit"], 3, "the sample, then the sizes");
+    let third = told(&["index", utf8(&root), "--measure"]);
+    assert_eq!([&third["measured"]["measured"], &third["measured"]["known"]], [0, 2]);
+    assert_eq!((&third["committed"], &third["commit"]), (&false.into(), &3.into()));
+}
+
+#[test]
+fn names_come_from_standard_input_without_a_look() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (root, place) = (dir.path().join("data"), dir.path().join("set"));
+    fs::create_dir(&root).expect("a folder");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_forebay"))
+        .args(["index", utf8(&root), "--from", "-", "--no-classes", "--dataset", utf8(&place), "--json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    child.stdin.take().expect("piped").write_all(b"not/there.wav\nx.wav\nx.wav\n").expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!([&told["counts"]["added"], &told["counts"]["repeated"]], [2, 1]);
+    assert_eq!(told["counts"]["missing"], Value::Null);
+}
+
+#[test]
+fn what_cannot_be_indexed_is_told_with_the_cure_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let root = dir.path().join("photos");
+    assert!(refused(&["index", utf8(&root)]).contains("hint: check the spelling, and that it is mounted here"));
+    fs::create_dir(&root).expect("a folder");
+    assert!(refused(&["index", utf8(&root)]).contains("--no-classes"));
+    let empty = refused(&["index", utf8(&root), "--no-classes"]);
+    assert!(empty.contains("holds no file whose name ends in one of .jpg") && empty.contains("--extensions"), "{empty}");
+    write(&root, "a/1.jpg", b"");
+    let inside = root.join("set");
+    let inside = refused(&["index", utf8(&root), "--dataset", utf8(&inside)]);
+    assert!(inside.contains("would lie in the data") && inside.contains("--dataset PLACE"), "{inside}");
+    write(dir.path(), "file", b"");
+    let place = dir.path().join("file/set");
+    let unwritable = refused(&["index", utf8(&root), "--dataset", utf8(&place)]);
+    assert!(unwritable.contains("make the folder") && unwritable.contains("--dataset PLACE"), "{unwritable}");
+    assert!(refused(&["index", "s3://bucket/data"]).contains("hint: "));
+    let left: Vec<_> = fs::read_dir(dir.path()).expect("it is there").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left.len(), 2, "the data and the file: {left:?}");
+    assert_eq!(fs::read_dir(&root).expect("it is there").count(), 1);
+}
+
+#[test]
+fn a_list_with_columns_grows_a_data_set_and_cannot_tell_what_has_gone() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let list = dir.path().join("list.csv");
+    write(dir.path(), "list.csv", b"path,label\na.wav,3\nb.wav,1\n");
+    assert_eq!(told(&["index", utf8(&list)])["counts"]["added"], 2);
+    write(dir.path(), "list.csv", b"path,label\nb.wav,1\nc.wav,0\n");
+    let again = told(&["index", utf8(&list)]);
+    assert_eq!([&again["counts"]["added"], &again["counts"]["known"]], [1, 1]);
+    assert!(refused(&["index", utf8(&list), "--prune"]).contains("a list does not tell what has gone"));
+    write(dir.path(), "nameless.csv", b"label\n3\n");
+    assert!(refused(&["index", utf8(&dir.path().join("nameless.csv"))]).contains("add a column `key`"));
+}
