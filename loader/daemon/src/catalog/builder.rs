@@ -6,6 +6,7 @@ use super::column::{Column, ColumnKind, ColumnSpec, Values};
 use super::fault::CellFault;
 use super::limits::CatalogLimits;
 use super::paths::PathRule;
+use super::table::Cells;
 
 /// A column while its rows arrive.
 pub(super) struct Builder<'a> {
@@ -13,6 +14,8 @@ pub(super) struct Builder<'a> {
     limits: &'a CatalogLimits,
     paths: Option<&'a PathRule>,
     numbers: Vec<f64>,
+    /// Which rows have a value, where some may lack one.
+    present: Option<Vec<bool>>,
 }
 
 impl<'a> Builder<'a> {
@@ -26,15 +29,34 @@ impl<'a> Builder<'a> {
             ColumnKind::Tokens => Values::Tokens { ends: Vec::new(), tokens: Vec::new() },
         };
         let column = Column { name: spec.name.clone(), kind: spec.kind, values };
-        Self { column, limits, paths, numbers: Vec::new() }
+        Self { column, limits, paths, numbers: Vec::new(), present: None }
+    }
+
+    /// The same for a column in which a value may be missing; an empty cell of CSV is none, for texts too.
+    pub(super) fn with_gaps(self) -> Self {
+        Self { present: Some(Vec::new()), ..self }
     }
 
     pub(super) fn name(&self) -> &str {
         &self.column.name
     }
 
+    /// Rows so far.
+    pub(super) fn rows(&self) -> usize {
+        self.present.as_ref().map_or_else(|| self.column.len(), Vec::len)
+    }
+
     /// Adds the next row's value.
     pub(super) fn push(&mut self, cell: &Cell<'_>) -> Result<(), CellFault> {
+        let Some(mut present) = self.present.take() else { return self.push_value(cell) };
+        let empty = matches!(cell, Cell::Raw(raw) if raw.trim_ascii().is_empty());
+        let pushed = if empty { Err(CellFault::Missing) } else { self.push_value(cell) };
+        present.push(pushed.is_ok());
+        self.present = Some(present);
+        pushed.or_else(|fault| if fault == CellFault::Missing { Ok(()) } else { Err(fault) })
+    }
+
+    fn push_value(&mut self, cell: &Cell<'_>) -> Result<(), CellFault> {
         if *cell == Cell::Missing {
             return Err(CellFault::Missing);
         }
@@ -67,6 +89,16 @@ impl<'a> Builder<'a> {
             }
         }
         self.column
+    }
+
+    /// The column with its gaps; `None` where it has no value at all.
+    pub(super) fn finish_cells(mut self) -> Option<Cells> {
+        let present = self.present.take();
+        let column = self.finish();
+        match present {
+            Some(present) if !present.contains(&true) => None,
+            present => Some(Cells::spread(column, present)),
+        }
     }
 
     fn push_int(&mut self, value: i64) {

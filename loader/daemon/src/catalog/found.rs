@@ -173,7 +173,7 @@ pub fn find_in_list(
     let spec = SourceSpec::List { file: file.to_owned(), root: root.to_owned(), format, columns };
     let snapshot = super::open(&spec, limits)?;
     let table = Table::of(&snapshot);
-    if table.called_by().is_none() {
+    if table.called_by().is_empty() {
         return Err(CatalogError::NoKey { file: file.display().to_string() });
     }
     let root = Root::open(root)?;

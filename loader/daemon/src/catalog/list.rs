@@ -97,7 +97,7 @@ pub(super) fn open_records(
     loading.rows(&JsonRows::of_memory(json_lines, naming.clone(), limits))?.snapshot(naming, None, opened)
 }
 
-fn format_of(file: &Path) -> Option<Format> {
+pub(super) fn format_of(file: &Path) -> Option<Format> {
     match file.extension()?.to_str()?.to_ascii_lowercase().as_str() {
         "csv" => Some(Format::Csv),
         "tsv" => Some(Format::Tsv),
@@ -139,7 +139,8 @@ impl Loading<'_> {
         let header = rows.header()?;
         let source = &rows.naming().source;
         check_names(source, header.iter().map(String::as_str), self.limits)?;
-        let specs = if self.columns.is_empty() { self.infer(rows, &header)? } else { self.columns.to_vec() };
+        let specs =
+            if self.columns.is_empty() { self.infer(rows, &header, true)? } else { self.columns.to_vec() };
         check_names(source, specs.iter().map(|spec| spec.name.as_str()), self.limits)?;
         for spec in &specs {
             check_present(source, &spec.name, &header)?;
@@ -147,10 +148,16 @@ impl Loading<'_> {
         self.fill(rows, &specs)
     }
 
-    fn infer(&self, rows: &dyn Rows, header: &[String]) -> Result<Vec<ColumnSpec>, CatalogError> {
+    /// The kinds of these columns, after all rows; `all`: whether a row with others is wrong.
+    pub(super) fn infer(
+        &self,
+        rows: &dyn Rows,
+        header: &[String],
+        all: bool,
+    ) -> Result<Vec<ColumnSpec>, CatalogError> {
         let mut seen = vec![Seen::default(); header.len()];
         let mut count = 0;
-        rows.for_each(&Wanted { names: header, all: true }, &mut |_, cells| {
+        rows.for_each(&Wanted { names: header, all }, &mut |_, cells| {
             count += 1;
             self.check_rows(rows.naming(), count)?;
             seen.iter_mut().zip(cells).for_each(|(seen, cell)| *seen = seen.and(cell));
@@ -167,7 +174,17 @@ impl Loading<'_> {
     fn fill(&self, rows: &dyn Rows, specs: &[ColumnSpec]) -> Result<Table, CatalogError> {
         let mut builders: Vec<_> =
             specs.iter().map(|spec| Builder::new(spec, self.limits, self.paths)).collect();
-        let names: Vec<_> = specs.iter().map(|spec| spec.name.clone()).collect();
+        let numbers = self.fill_into(rows, &mut builders)?;
+        Ok(Table { columns: builders.into_iter().map(Builder::finish).collect(), numbers })
+    }
+
+    /// Gives every row to the builders; returns the rows' numbers.
+    pub(super) fn fill_into(
+        &self,
+        rows: &dyn Rows,
+        builders: &mut [Builder<'_>],
+    ) -> Result<Vec<u64>, CatalogError> {
+        let names: Vec<_> = builders.iter().map(|builder| builder.name().to_owned()).collect();
         let mut numbers = Vec::new();
         rows.for_each(&Wanted { names: &names, all: false }, &mut |number, cells| {
             numbers.push(number);
@@ -177,7 +194,7 @@ impl Loading<'_> {
             }
             Ok(())
         })?;
-        Ok(Table { columns: builders.into_iter().map(Builder::finish).collect(), numbers })
+        Ok(numbers)
     }
 
     pub(super) fn check_rows(&self, naming: &Naming, rows: u64) -> Result<(), CatalogError> {

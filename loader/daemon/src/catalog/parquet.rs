@@ -21,7 +21,7 @@ use super::error::CatalogError;
 use super::list::{Loading, Naming, Table, check_names, check_present, unsupported};
 
 /// pandas stores a row index that is no plain range under such a name.
-const PANDAS_INDEX: &str = "__index_level_";
+pub(super) const PANDAS_INDEX: &str = "__index_level_";
 
 /// Loads the columns of a file.
 ///
@@ -71,23 +71,38 @@ pub(super) struct Tables<'a, R: ChunkReader + 'static> {
 impl<R: ChunkReader + 'static> Tables<'_, R> {
     pub(super) fn load(&self) -> Result<Table, CatalogError> {
         let schema = self.reader.metadata().file_metadata().schema_descr();
-        let names: Vec<_> =
-            schema.root_schema().get_fields().iter().map(|field| field.name().to_owned()).collect();
+        let names = self.names();
         check_names(&self.naming.source, names.iter().map(String::as_str), self.loading.limits)?;
         let specs = self.specs(schema, &names)?;
         check_names(&self.naming.source, specs.iter().map(|spec| spec.name.as_str()), self.loading.limits)?;
         let mut columns = Vec::with_capacity(specs.len());
         for spec in &specs {
             check_present(&self.naming.source, &spec.name, &names)?;
-            let leaf = self.leaf(schema, &spec.name)?;
             let mut builder = Builder::new(spec, self.loading.limits, self.loading.paths);
-            self.read_column(leaf, &mut builder)?;
+            self.read_into(&mut builder)?;
             columns.push(builder.finish());
         }
         if columns.windows(2).any(|pair| pair[0].len() != pair[1].len()) {
             return Err(damaged(self.naming, "its columns are not equally long"));
         }
         Ok(Table { columns, numbers: Vec::new() })
+    }
+
+    /// The names of all columns.
+    pub(super) fn names(&self) -> Vec<String> {
+        let schema = self.reader.metadata().file_metadata().schema_descr();
+        schema.root_schema().get_fields().iter().map(|field| field.name().to_owned()).collect()
+    }
+
+    /// The kinds of these columns.
+    pub(super) fn kinds(&self, names: &[String]) -> Result<Vec<ColumnSpec>, CatalogError> {
+        self.specs(self.reader.metadata().file_metadata().schema_descr(), names)
+    }
+
+    /// Reads the builder's column.
+    pub(super) fn read_into(&self, builder: &mut Builder<'_>) -> Result<(), CatalogError> {
+        let leaf = self.leaf(self.reader.metadata().file_metadata().schema_descr(), builder.name())?;
+        self.read_column(leaf, builder)
     }
 
     /// The job's columns, or all of them but the index that pandas adds.

@@ -13,7 +13,7 @@ use crate::storage::Root;
 /// A column of this name holds the keys, whatever else there is.
 const KEY_COLUMN: &str = "key";
 /// A whole number of this name says where in its file a sample begins, and is part of its key.
-const OFFSET_COLUMN: &str = "offset";
+pub(super) const OFFSET_COLUMN: &str = "offset";
 
 /// Samples and their columns.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use forebay_plan::Digest;
 use serde::{Deserialize, Serialize};
 
+use self::write::Nullable;
 use super::class_map::ClassMap;
 use super::column::{Column, ColumnKind, ColumnSpec};
 use super::error::CatalogError;
@@ -24,6 +25,7 @@ use super::parquet::{Tables, damaged, guarded, reader};
 use super::paths::PathRule;
 use super::relabel::LABEL;
 use super::snapshot::Snapshot;
+use super::table::Table;
 use crate::storage::Root;
 
 /// The key of what a stored snapshot says of itself.
@@ -64,7 +66,9 @@ impl Snapshot {
     pub(super) fn to_parquet_in_groups(&self, group_rows: usize) -> Result<Vec<u8>, CatalogError> {
         let written = serde_json::to_string(&About::of(self)).map_err(|error| error.to_string());
         let about = written.expect("names and numbers are JSON");
-        write::to_parquet(self.columns(), self.len() as usize, group_rows, (ABOUT, about))
+        let columns: Vec<_> =
+            self.columns().iter().map(|column| Nullable { column, present: None }).collect();
+        write::to_parquet(&columns, self.len() as usize, group_rows, (ABOUT, about))
             .map_err(|source| CatalogError::Parquet { file: format!("snapshot {}", self.digest()), source })
     }
 
@@ -94,6 +98,22 @@ impl Snapshot {
     /// [`Snapshot::id`], as a digest.
     pub fn digest(&self) -> Digest {
         Digest::from_bytes(self.id())
+    }
+}
+
+impl Table {
+    /// The samples as the bytes of a Parquet file for other programs, null where there is no value.
+    ///
+    /// * `about`: what it is, in a few words.
+    ///
+    /// # Errors
+    /// [`CatalogError::Parquet`]: a column that Parquet cannot hold.
+    pub fn to_parquet(&self, about: &str) -> Result<Vec<u8>, CatalogError> {
+        let columns = self.columns().iter();
+        let columns: Vec<_> =
+            columns.map(|cells| Nullable { column: cells.column(), present: cells.present() }).collect();
+        write::to_parquet(&columns, self.len(), write::GROUP_ROWS, ("forebay.table", about.to_owned()))
+            .map_err(|source| CatalogError::Parquet { file: about.to_owned(), source })
     }
 }
 

@@ -49,8 +49,46 @@ impl Cells {
         self.present.as_ref().map_or(0, |present| present.iter().filter(|&&present| !present).count())
     }
 
+    /// Values that stand one after the other, spread over the rows that have one.
+    pub(super) fn spread(column: Column, present: Option<Vec<bool>>) -> Self {
+        let whole = Self { column, present: None };
+        let Some(present) = present.filter(|present| present.contains(&false)) else { return whole };
+        let mut next = 0;
+        let rows = present.iter().map(|&present| {
+            next += usize::from(present);
+            present.then(|| next - 1)
+        });
+        whole.gather(rows)
+    }
+
+    /// Whether a sample has what one of another column of the same kind has, nothing included.
+    pub(super) fn is_same(&self, row: usize, other: &Self, other_row: usize) -> bool {
+        match (self.has(row), other.has(other_row)) {
+            (true, true) => self.column.is_same(row, &other.column, other_row),
+            (own, theirs) => own == theirs,
+        }
+    }
+
+    /// The same values under another name.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.column.name);
+        self
+    }
+
+    /// Other values for the same samples.
+    pub(super) fn with_column(&self, column: Column) -> Self {
+        assert_eq!(column.len(), self.column.len(), "a value a sample");
+        Self { column, present: self.present.clone() }
+    }
+
+    /// Which samples have a value; `None`: all of them.
+    pub(super) fn present(&self) -> Option<&[bool]> {
+        self.present.as_deref()
+    }
+
     /// A column of these rows of it, in their order; `None`: no value.
-    fn gather(&self, rows: impl ExactSizeIterator<Item = Option<usize>>) -> Self {
+    pub(super) fn gather(&self, rows: impl ExactSizeIterator<Item = Option<usize>>) -> Self {
         let mut made = Self { column: self.column.emptied(), present: Some(Vec::with_capacity(rows.len())) };
         for row in rows {
             made.push(row.filter(|&row| self.has(row)).map(|row| (&self.column, row)));
@@ -89,10 +127,16 @@ impl Table {
         Self { rows, columns: columns.collect() }
     }
 
-    /// The names of the columns that samples are called by; `None` where they are called by their numbers.
-    pub(super) fn called_by(&self) -> Option<Vec<String>> {
-        let name = |index: usize| self.columns[index].column.name.clone();
-        self.key_rule().map(|key| key.columns().into_iter().map(name).collect())
+    /// So many samples with these columns, each as long.
+    pub(super) fn with_columns(rows: usize, columns: Vec<Cells>) -> Self {
+        assert!(columns.iter().all(|cells| cells.column.len() == rows), "a value a sample");
+        Self { rows, columns }
+    }
+
+    /// The names of the columns that samples are called by; none where they are called by their number.
+    pub fn called_by(&self) -> Vec<&str> {
+        let columns = self.key_rule().map_or_else(Vec::new, Key::columns);
+        columns.into_iter().map(|index| self.columns[index].column.name()).collect()
     }
 
     /// How many samples there are.
@@ -282,6 +326,27 @@ impl Column {
         }
         let (first, second) = (words(self.kind), words(other.kind));
         Err(KindsDiffer { name: self.name.clone(), first, second })
+    }
+
+    /// Whether two values are the same, floats by their bits.
+    fn is_same(&self, row: usize, other: &Self, other_row: usize) -> bool {
+        let floats = |own: &[f32], other: &[f32]| {
+            own.iter().map(|float| float.to_bits()).eq(other.iter().map(|float| float.to_bits()))
+        };
+        let (at, other_at) = (row as u64, other_row as u64);
+        match (&self.values, &other.values) {
+            (Values::Bytes(own), Values::Bytes(other)) => own.get(row) == other.get(other_row),
+            (Values::Ints(own), Values::Ints(other)) => own[row] == other[other_row],
+            (Values::Floats(own), Values::Floats(other)) => {
+                floats(&own[row..=row], &other[other_row..=other_row])
+            }
+            (Values::Vectors { .. }, Values::Vectors { .. }) => {
+                floats(self.vector(at), other.vector(other_at))
+            }
+            (Values::MultiHot { .. }, Values::MultiHot { .. }) => self.classes(at) == other.classes(other_at),
+            (Values::Tokens { .. }, Values::Tokens { .. }) => self.tokens(at) == other.tokens(other_at),
+            _ => false,
+        }
     }
 
     /// Adds the value of a row of another column of the same kind.

@@ -1,11 +1,17 @@
 //! `forebay dataset`: what is known of a data set's samples. One file a verb.
 
+mod add;
 pub mod common;
+mod diff;
 mod export;
 mod freeze;
 mod lists;
+mod files;
+mod join;
+mod log;
 pub mod options;
 mod place;
+mod show;
 mod spikes;
 mod split;
 mod text;
@@ -27,5 +33,11 @@ pub fn run(args: &DatasetArgs) -> Result<String, Fault> {
         DatasetVerb::Top(args) => top::run(args),
         DatasetVerb::Spikes(args) => spikes::run(args),
         DatasetVerb::Weights(args) => weights::run(args),
+        DatasetVerb::Join(args) => join::run(args),
+        DatasetVerb::Add(args) => add::run(args),
+        DatasetVerb::Log(args) => log::run(args),
+        DatasetVerb::Show(args) => show::run(args),
+        DatasetVerb::Diff(args) => diff::run(args),
+        DatasetVerb::Files(args) => files::run(args),
     }
 }

@@ -38,6 +38,24 @@ pub enum DatasetVerb {
     /// Write one weight a sample, made of its loss: for sampler="weighted" of a later run.
     #[command(after_help = WEIGHTS_HELP)]
     Weights(WeightsArgs),
+    /// Give samples labels, predictions, scores or other columns from a list, by key.
+    #[command(after_help = super::join::HELP)]
+    Join(super::join::JoinArgs),
+    /// Add the rows of lists that pandas, DuckDB or Spark wrote as samples.
+    #[command(after_help = super::add::HELP)]
+    Add(super::add::AddArgs),
+    /// List the commits, newest first.
+    #[command(after_help = super::log::HELP)]
+    Log(super::log::LogArgs),
+    /// Say what is in a data set: samples, columns, classes, splits.
+    #[command(after_help = super::show::HELP)]
+    Show(super::show::ShowArgs),
+    /// Say what changed between two commits.
+    #[command(after_help = super::diff::HELP)]
+    Diff(super::diff::DiffArgs),
+    /// Name the files of a data set, or the samples of a selection; write the selection as one Parquet file.
+    #[command(after_help = super::files::HELP)]
+    Files(super::files::FilesArgs),
 }
 
 /// Where the losses are.

@@ -221,7 +221,11 @@ impl StateRoot {
         })
     }
 
-    fn size(&self, name: &RecordName) -> Result<Option<u64>, RecordError> {
+    /// The bytes of a record; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`RecordError::Refused`], [`RecordError::Unavailable`].
+    pub fn size(&self, name: &RecordName) -> Result<Option<u64>, RecordError> {
         self.settle("read", name, 0, |name| {
             Box::new(move |records| records.size(&name).map(Attempt::Settled))
         })

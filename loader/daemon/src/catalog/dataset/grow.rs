@@ -169,7 +169,7 @@ fn check_root(dataset: &Dataset, head: &Manifest, found: &Found, growth: &Growth
 /// Keys of one kind are told apart; a path beneath `image` and one beneath `audio` are not.
 fn check_called_alike(head: &Manifest, table: &Table) -> Result<(), Fault> {
     let Some(first) = head.samples.first() else { return Ok(()) };
-    let ours = table.called_by().unwrap_or_default();
+    let ours: Vec<_> = table.called_by().into_iter().map(str::to_owned).collect();
     let theirs = head.called_by(first);
     if theirs.iter().eq(ours.iter()) {
         return Ok(());

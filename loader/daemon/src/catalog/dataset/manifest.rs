@@ -6,6 +6,7 @@ use forebay_plan::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::splits::{Grouping, Split};
+use crate::catalog::column::ColumnKind;
 use crate::catalog::stored::Described;
 use crate::catalog::table::Table;
 use crate::error::Fault;
@@ -164,6 +165,12 @@ impl Manifest {
 }
 
 impl Manifest {
+    /// The kind of a column, of samples or joined.
+    pub fn kind_of(&self, column: &str) -> Option<ColumnKind> {
+        let known = self.columns.iter().find(|known| known.name == column)?;
+        known.spec().ok().map(|spec| spec.kind)
+    }
+
     /// Reads a manifest.
     ///
     /// # Errors

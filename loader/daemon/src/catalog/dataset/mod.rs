@@ -5,11 +5,17 @@
 //! somebody else was first, it makes its change anew on theirs, so nobody's work is lost. A reader needs the newest
 //! manifest alone, and what it names never changes: a writer that dies at any moment leaves the last commit as it was.
 
+mod add;
+mod called;
+mod diff;
 mod filter;
 mod grow;
+mod join;
+mod labels;
 mod manifest;
 mod numbers;
 mod splits;
+mod store;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -19,7 +25,11 @@ use std::sync::Arc;
 
 use forebay_plan::Digest;
 
+pub use add::{Added, Adding};
+pub use diff::Diff;
 pub use grow::{Counts, Grown, Growth};
+pub use join::{Joined, Joining};
+pub use labels::LabelsAre;
 pub use manifest::{Change, FileRef, Frozen, Manifest};
 pub use splits::{
     ALL, Chosen, ClassShare, FreezeOptions, FreezeReport, Grouping, ListedSide, Moved, Part, REST, Rule,
@@ -202,13 +212,24 @@ impl Dataset {
         let name = file_name(&file.digest);
         let shown = format!("{}/{name}", self.place());
         let bytes = self.root.read(&name, FILE_BYTES_MAX).map_err(RecordError::into_fault)?;
-        let bytes = bytes.ok_or_else(|| {
-            Fault::new(Kind::NotFound, "a file of the data set is gone")
-                .object(&shown)
-                .hint("it was removed by hand: put it back")
-        })?;
+        let bytes = bytes.ok_or_else(|| self.gone(file))?;
         Snapshot::from_parquet(&shown, bytes.into(), Some(&file.digest), root, &self.limits)
             .map_err(|error| Fault::from_error(Kind::Corrupt, &error).maybe_hint(error.hint()))
+    }
+
+    /// The bytes of a file.
+    ///
+    /// # Errors
+    /// NotFound: it is gone. Else what the storage says.
+    pub fn bytes_of(&self, file: &FileRef) -> Result<u64, Fault> {
+        let size = self.root.size(&file_name(&file.digest)).map_err(RecordError::into_fault)?;
+        size.ok_or_else(|| self.gone(file))
+    }
+
+    fn gone(&self, file: &FileRef) -> Fault {
+        Fault::new(Kind::NotFound, "a file of the data set is gone")
+            .object(self.path_of(file))
+            .hint("it was removed by hand: put it back")
     }
 
     /// Where a file lies, for people and other programs.

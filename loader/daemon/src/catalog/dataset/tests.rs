@@ -1,5 +1,7 @@
 //! Commits, on a folder: nothing is lost, nothing changes, everything fits.
 
+mod lists;
+
 use std::sync::Arc;
 use std::thread;
 

@@ -23,12 +23,12 @@ const BATCH: usize = 1 << 14;
 
 /// The bytes of a file with these columns of `rows` values each, and one pair of metadata.
 pub fn to_parquet(
-    columns: &[Column],
+    columns: &[Nullable<'_>],
     rows: usize,
     group_rows: usize,
     about: (&str, String),
 ) -> Result<Vec<u8>, ParquetError> {
-    let fields = columns.iter().map(field).collect::<Result<Vec<_>, _>>()?;
+    let fields = columns.iter().map(Nullable::field).collect::<Result<Vec<_>, _>>()?;
     let schema = Type::group_type_builder("snapshot").with_fields(fields).build()?;
     let mut file =
         SerializedFileWriter::new(Vec::new(), Arc::new(schema), Arc::new(properties(columns, about)?))?;
@@ -37,7 +37,7 @@ pub fn to_parquet(
         let mut group = file.next_row_group()?;
         for column in columns {
             let mut writer = group.next_column()?.expect("the schema has a leaf a column");
-            write(&mut writer, column, rows.clone())?;
+            column.write(&mut writer, rows.clone())?;
             writer.close()?;
         }
         group.close()?;
@@ -46,13 +46,14 @@ pub fn to_parquet(
 }
 
 /// Compressed; paths, mostly sorted, by what they share with the one before, other columns by Parquet's defaults.
-fn properties(columns: &[Column], about: (&str, String)) -> Result<WriterProperties, ParquetError> {
+fn properties(columns: &[Nullable<'_>], about: (&str, String)) -> Result<WriterProperties, ParquetError> {
     let pair = KeyValue::new(about.0.to_owned(), about.1);
     let common = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_statistics_enabled(EnabledStatistics::None)
         .set_key_value_metadata(Some(vec![pair]));
-    let paths = columns.iter().filter(|column| column.kind() == ColumnKind::Path);
+    let columns = columns.iter().map(|nullable| nullable.column);
+    let paths = columns.filter(|column| column.kind() == ColumnKind::Path);
     let properties = paths.fold(common, |properties, column| {
         let path = ColumnPath::new(vec![column.name().to_owned()]);
         properties
@@ -62,95 +63,127 @@ fn properties(columns: &[Column], about: (&str, String)) -> Result<WriterPropert
     Ok(properties.build())
 }
 
-fn field(column: &Column) -> Result<TypePtr, ParquetError> {
-    let required = |name: &str, physical| {
-        let leaf = Type::primitive_type_builder(name, physical).with_repetition(Repetition::REQUIRED);
-        leaf.build().map(Arc::new)
-    };
-    match &column.values {
-        // A path may be no UTF-8; then the column is plain bytes.
-        Values::Bytes(strings) if (0..strings.len()).all(|row| str::from_utf8(strings.get(row)).is_ok()) => {
-            let leaf = Type::primitive_type_builder(column.name(), Physical::BYTE_ARRAY)
-                .with_repetition(Repetition::REQUIRED)
-                .with_logical_type(Some(LogicalType::String));
-            leaf.build().map(Arc::new)
-        }
-        Values::Bytes(_) => required(column.name(), Physical::BYTE_ARRAY),
-        Values::Ints(_) => required(column.name(), Physical::INT64),
-        Values::Floats(_) => required(column.name(), Physical::FLOAT),
-        Values::Vectors { .. } => list(column.name(), required("element", Physical::FLOAT)?),
-        Values::MultiHot { .. } | Values::Tokens { .. } => {
-            list(column.name(), required("element", Physical::INT32)?)
-        }
-    }
+/// Values, and which rows have none.
+#[derive(Clone, Copy)]
+pub struct Nullable<'a> {
+    pub column: &'a Column,
+    /// Absent: all rows have a value.
+    pub present: Option<&'a [bool]>,
 }
 
-/// The three-level list of Parquet's `LogicalTypes.md`, with nothing null.
-fn list(name: &str, element: TypePtr) -> Result<TypePtr, ParquetError> {
-    let inner =
-        Type::group_type_builder("list").with_repetition(Repetition::REPEATED).with_fields(vec![element]);
-    let outer = Type::group_type_builder(name)
-        .with_repetition(Repetition::REQUIRED)
-        .with_converted_type(ConvertedType::LIST)
-        .with_logical_type(Some(LogicalType::List))
-        .with_fields(vec![Arc::new(inner.build()?)]);
-    outer.build().map(Arc::new)
-}
-
-fn write(
-    writer: &mut SerializedColumnWriter<'_>,
-    column: &Column,
-    rows: std::ops::Range<usize>,
-) -> Result<(), ParquetError> {
-    match &column.values {
-        Values::Bytes(strings) => {
-            flat(writer.typed::<ByteArrayType>(), rows, |row| ByteArray::from(strings.get(row).to_vec()))
-        }
-        Values::Ints(ints) => flat(writer.typed::<Int64Type>(), rows, |row| ints[row]),
-        Values::Floats(floats) => flat(writer.typed::<FloatType>(), rows, |row| floats[row]),
-        Values::Vectors { len, numbers } => {
-            lists(writer.typed::<FloatType>(), rows, |row| numbers[row * len..][..*len].iter().copied())
-        }
-        Values::MultiHot { .. } => lists(writer.typed::<Int32Type>(), rows, |row| {
-            column.classes(row as u64).iter().map(|&class| class as i32)
-        }),
-        Values::Tokens { .. } => {
-            lists(writer.typed::<Int32Type>(), rows, |row| column.tokens(row as u64).iter().copied())
+impl Nullable<'_> {
+    fn field(&self) -> Result<TypePtr, ParquetError> {
+        let name = self.column.name();
+        match &self.column.values {
+            // A path may be no UTF-8; then the column is plain bytes.
+            Values::Bytes(strings) => {
+                let is_text = (0..strings.len()).all(|row| str::from_utf8(strings.get(row)).is_ok());
+                self.leaf(name, Physical::BYTE_ARRAY, is_text.then_some(LogicalType::String))
+            }
+            Values::Ints(_) => self.leaf(name, Physical::INT64, None),
+            Values::Floats(_) => self.leaf(name, Physical::FLOAT, None),
+            Values::Vectors { .. } => self.list(name, Physical::FLOAT),
+            Values::MultiHot { .. } | Values::Tokens { .. } => self.list(name, Physical::INT32),
         }
     }
-}
 
-fn flat<T: DataType>(
-    writer: &mut ColumnWriterImpl<'_, T>,
-    rows: std::ops::Range<usize>,
-    value: impl Fn(usize) -> T::T,
-) -> Result<(), ParquetError> {
-    for first in rows.clone().step_by(BATCH) {
-        let values: Vec<_> = (first..rows.end.min(first + BATCH)).map(&value).collect();
-        writer.write_batch(&values, None, None)?;
+    fn leaf(
+        &self,
+        name: &str,
+        physical: Physical,
+        logical: Option<LogicalType>,
+    ) -> Result<TypePtr, ParquetError> {
+        let leaf = Type::primitive_type_builder(name, physical).with_repetition(self.repetition());
+        leaf.with_logical_type(logical).build().map(Arc::new)
     }
-    Ok(())
-}
 
-/// Repetition level 0 begins a row; definition level 0 is an empty list, 1 a value (Dremel encoding).
-fn lists<T: DataType, I: Iterator<Item = T::T>>(
-    writer: &mut ColumnWriterImpl<'_, T>,
-    rows: std::ops::Range<usize>,
-    list: impl Fn(usize) -> I,
-) -> Result<(), ParquetError> {
-    let (mut values, mut defs, mut reps) = (Vec::new(), Vec::new(), Vec::new());
-    for row in rows.clone() {
-        let before = values.len();
-        values.extend(list(row));
-        let added = values.len() - before;
-        defs.extend(std::iter::repeat_n(i16::from(added > 0), added.max(1)));
-        reps.extend((0..added.max(1)).map(|place| i16::from(place > 0)));
-        if defs.len() >= BATCH || row + 1 == rows.end {
-            writer.write_batch(&values, Some(&defs), Some(&reps))?;
-            values.clear();
-            defs.clear();
-            reps.clear();
+    /// The three-level list of Parquet's `LogicalTypes.md`, with nothing null inside.
+    fn list(&self, name: &str, element: Physical) -> Result<TypePtr, ParquetError> {
+        let element = Type::primitive_type_builder("element", element).with_repetition(Repetition::REQUIRED);
+        let inner = Type::group_type_builder("list")
+            .with_repetition(Repetition::REPEATED)
+            .with_fields(vec![Arc::new(element.build()?)]);
+        let outer = Type::group_type_builder(name)
+            .with_repetition(self.repetition())
+            .with_converted_type(ConvertedType::LIST)
+            .with_logical_type(Some(LogicalType::List))
+            .with_fields(vec![Arc::new(inner.build()?)]);
+        outer.build().map(Arc::new)
+    }
+
+    fn repetition(&self) -> Repetition {
+        if self.present.is_some() { Repetition::OPTIONAL } else { Repetition::REQUIRED }
+    }
+
+    fn has(&self, row: usize) -> bool {
+        self.present.is_none_or(|present| present[row])
+    }
+
+    fn write(
+        &self,
+        writer: &mut SerializedColumnWriter<'_>,
+        rows: std::ops::Range<usize>,
+    ) -> Result<(), ParquetError> {
+        let column = self.column;
+        match &column.values {
+            Values::Bytes(strings) => self.flat(writer.typed::<ByteArrayType>(), rows, |row| {
+                ByteArray::from(strings.get(row).to_vec())
+            }),
+            Values::Ints(ints) => self.flat(writer.typed::<Int64Type>(), rows, |row| ints[row]),
+            Values::Floats(floats) => self.flat(writer.typed::<FloatType>(), rows, |row| floats[row]),
+            Values::Vectors { len, numbers } => self
+                .lists(writer.typed::<FloatType>(), rows, |row| numbers[row * len..][..*len].iter().copied()),
+            Values::MultiHot { .. } => self.lists(writer.typed::<Int32Type>(), rows, |row| {
+                column.classes(row as u64).iter().map(|&class| class as i32)
+            }),
+            Values::Tokens { .. } => {
+                self.lists(writer.typed::<Int32Type>(), rows, |row| column.tokens(row as u64).iter().copied())
+            }
         }
     }
-    Ok(())
+
+    /// Definition level 0 is null, 1 a value; a column without nulls has no levels.
+    fn flat<T: DataType>(
+        &self,
+        writer: &mut ColumnWriterImpl<'_, T>,
+        rows: std::ops::Range<usize>,
+        value: impl Fn(usize) -> T::T,
+    ) -> Result<(), ParquetError> {
+        for first in rows.clone().step_by(BATCH) {
+            let batch = first..rows.end.min(first + BATCH);
+            let values: Vec<_> = batch.clone().filter(|&row| self.has(row)).map(&value).collect();
+            let defs = self.present.map(|_| batch.map(|row| i16::from(self.has(row))).collect::<Vec<_>>());
+            writer.write_batch(&values, defs.as_deref(), None)?;
+        }
+        Ok(())
+    }
+
+    /// Repetition level 0 begins a row; the definition level counts from null, where rows may be null, to an empty list
+    /// and to a value (Dremel encoding).
+    fn lists<T: DataType, I: Iterator<Item = T::T>>(
+        &self,
+        writer: &mut ColumnWriterImpl<'_, T>,
+        rows: std::ops::Range<usize>,
+        list: impl Fn(usize) -> I,
+    ) -> Result<(), ParquetError> {
+        let empty = i16::from(self.present.is_some());
+        let (mut values, mut defs, mut reps) = (Vec::new(), Vec::new(), Vec::new());
+        for row in rows.clone() {
+            let before = values.len();
+            if self.has(row) {
+                values.extend(list(row));
+            }
+            let added = values.len() - before;
+            let def = if self.has(row) { empty + i16::from(added > 0) } else { 0 };
+            defs.extend(std::iter::repeat_n(def, added.max(1)));
+            reps.extend((0..added.max(1)).map(|place| i16::from(place > 0)));
+            if defs.len() >= BATCH || row + 1 == rows.end {
+                writer.write_batch(&values, Some(&defs), Some(&reps))?;
+                values.clear();
+                defs.clear();
+                reps.clear();
+            }
+        }
+        Ok(())
+    }
 }
