@@ -11,6 +11,7 @@ use crate::dataset::options::{DATASET_HELP, DatasetArgs};
 use crate::doctor::options::{DOCTOR_HELP, DoctorArgs};
 use crate::explain::options::{EXPLAIN_HELP, ExplainArgs};
 use crate::index::options::{INDEX_HELP, IndexArgs};
+use crate::ingest::options::{INGEST_HELP, IngestArgs};
 use crate::init::options::{INIT_HELP, InitArgs};
 use crate::logs::LogFormat;
 use crate::replay::options::{REPLAY_HELP, ReplayArgs};
@@ -65,6 +66,9 @@ pub enum Command {
     /// kept in it, and jobs train on one of its states while it grows. The data itself is only read.
     #[command(after_help = INDEX_HELP)]
     Index(IndexArgs),
+    /// Copy a folder in from outside, verified by checksum, and index it.
+    #[command(after_help = INGEST_HELP)]
+    Ingest(IngestArgs),
     /// Look at what is known of a data set's samples: the losses that training reported.
     #[command(after_help = DATASET_HELP)]
     Dataset(DatasetArgs),

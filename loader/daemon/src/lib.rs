@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod error;
 pub mod explain;
 pub mod index;
+pub mod ingest;
 pub mod init;
 pub mod job;
 mod listen;

@@ -16,6 +16,7 @@ use forebay::doctor::{self, DoctorArgs};
 use forebay::error::{Fault, Kind};
 use forebay::explain::options::ExplainArgs;
 use forebay::index::{self, options::IndexArgs};
+use forebay::ingest::{self, options::IngestArgs};
 use forebay::init::{self, InitArgs};
 use forebay::logs;
 use forebay::operate;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         },
         Command::Show(show) => show_command(&show),
         Command::Index(index) => index_command(&index),
+        Command::Ingest(ingest) => ingest_command(&ingest),
         Command::Dataset(dataset) => dataset_command(&dataset),
         Command::Stats(operate) => stats_command(&operate),
         Command::Explain(explain) => explain_command(&explain),
@@ -192,6 +194,10 @@ fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .context("start the runtime")
+}
+
+fn ingest_command(args: &IngestArgs) -> anyhow::Result<()> {
+    print(ingest::run(args)?.as_bytes())
 }
 
 fn dataset_command(args: &DatasetArgs) -> anyhow::Result<()> {

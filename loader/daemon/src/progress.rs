@@ -32,6 +32,15 @@ impl Bar {
         let _ = write!(stderr(), "\r\x1b[K{line}");
     }
 
+    /// The same with a further word, as in "1.2 GB/s".
+    pub fn show_with(&mut self, done: u64, total: u64, note: &str) {
+        let before = self.shown;
+        self.show(done, total);
+        if self.shown != before {
+            let _ = write!(stderr(), ", {note}");
+        }
+    }
+
     /// Shows how much is done where nobody knows of how much; cheap when called often.
     pub fn count(&mut self, done: u64) {
         if !self.on || self.shown.is_some_and(|shown| shown.elapsed() < REFRESH) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::common::{SetArgs, commit_json, commit_text};
+use super::common::{SetArgs, commit_json, commit_text, counted};
 use crate::catalog::dataset::{Adding, LabelsAre};
 use crate::error::Fault;
 
@@ -65,7 +65,7 @@ pub(super) fn run(args: &AddArgs) -> Result<String, Fault> {
         });
         return Ok(format!("{whole:#}\n"));
     }
-    let mut out = format!("{} samples added, {} known", added.added, added.known);
+    let mut out = format!("{} added, {} known", counted(added.added, "sample"), added.known);
     if args.update {
         let _ = write!(out, ", {} updated", added.updated);
     }
@@ -74,7 +74,7 @@ pub(super) fn run(args: &AddArgs) -> Result<String, Fault> {
     }
     out.push('\n');
     if !added.new_classes.is_empty() {
-        let _ = writeln!(out, "{} new classes: {}", added.new_classes.len(), added.new_classes.join(", "));
+        let _ = writeln!(out, "new classes: {}", added.new_classes.join(", "));
     }
     if !added.empty.is_empty() {
         let _ = writeln!(out, "no row has a value in: {}", added.empty.join(", "));

@@ -83,6 +83,11 @@ pub fn keys_text(keys: &[Vec<u8>], all: &str) -> String {
     }
 }
 
+/// `1 row`, `2 rows`.
+pub fn counted(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 /// `2026-11-22 13:05:09Z`, of milliseconds since 1970.
 pub fn moment(unix_ms: u64) -> String {
     let (days, of_day) = (unix_ms / 86_400_000, unix_ms / 1000 % 86_400);

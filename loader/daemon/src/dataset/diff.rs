@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::common::{SetArgs, keys_text};
+use super::common::{SetArgs, counted, keys_text};
 use crate::error::Fault;
 
 /// Options of `forebay dataset diff`.
@@ -66,18 +66,18 @@ pub(super) fn run(args: &DiffArgs) -> Result<String, Fault> {
     }
     let mut out = format!("commit {} to commit {}\n", before.number, after.number);
     for (what, keys) in lists.into_iter().filter(|(_, keys)| !keys.is_empty()) {
-        let samples = if keys.len() == 1 { "sample" } else { "samples" };
-        let _ = writeln!(out, "{} {samples} {what}: {}", keys.len(), keys_text(keys, ""));
+        let count = counted(keys.len() as u64, "sample");
+        let _ = writeln!(out, "{count} {what}: {}", keys_text(keys, ""));
     }
     for (name, count) in &diff.values {
         let new = if diff.columns.contains(name) { "new column" } else { "column" };
-        let _ = writeln!(out, "{new} {name}: {count} values of samples that were there");
+        let _ = writeln!(out, "{new} {name}: {} of samples that were there", counted(*count, "value"));
     }
     for name in diff.columns.iter().filter(|name| !diff.values.contains_key(*name)) {
         let _ = writeln!(out, "new column {name}");
     }
     if !diff.classes.is_empty() {
-        let _ = writeln!(out, "{} new classes: {}", diff.classes.len(), diff.classes.join(", "));
+        let _ = writeln!(out, "new classes: {}", diff.classes.join(", "));
     }
     diff.named.iter().for_each(|name| {
         let _ = writeln!(out, "changed: {name}");

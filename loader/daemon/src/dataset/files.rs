@@ -130,7 +130,10 @@ fn query(dataset: &Dataset, manifest: &Manifest) -> Result<String, Fault> {
         let layers = layers.filter(|(_, file)| *name != "key" && file.columns.iter().any(|own| own == name));
         let mut values: Vec<_> = layers.map(|(at, _)| format!("j{at}.{}", quoted(name))).collect();
         values.extend(of_samples(name).then(|| format!("s.{}", quoted(name))));
-        format!("coalesce({}) AS {}", values.join(", "), quoted(name))
+        match &values[..] {
+            [one] => format!("{one} AS {}", quoted(name)),
+            several => format!("coalesce({}) AS {}", several.join(", "), quoted(name)),
+        }
     });
     let values: Vec<_> = values.collect();
     let paths = |files: &mut dyn Iterator<Item = &FileRef>| {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::common::{SetArgs, commit_json, commit_text, keys_text};
+use super::common::{SetArgs, commit_json, commit_text, counted, keys_text};
 use crate::catalog::dataset::{Joined, Joining, LabelsAre};
 use crate::error::{Fault, Kind};
 
@@ -83,13 +83,14 @@ pub(super) fn run(args: &JoinArgs) -> Result<String, Fault> {
 fn text(args: &JoinArgs, joined: &Joined) -> String {
     let mut out = String::new();
     for (name, values) in &joined.columns {
-        let _ = writeln!(out, "{name}: {values} values for {} samples", joined.matched);
+        let _ =
+            writeln!(out, "{name}: {} for {}", counted(*values, "value"), counted(joined.matched, "sample"));
     }
     if !joined.new_classes.is_empty() {
-        let _ = writeln!(out, "{} new classes: {}", joined.new_classes.len(), joined.new_classes.join(", "));
+        let _ = writeln!(out, "new classes: {}", joined.new_classes.join(", "));
     }
     if joined.removed > 0 {
-        let _ = writeln!(out, "{} rows are about samples that were removed", joined.removed);
+        let _ = writeln!(out, "rows about samples that were removed: {}", joined.removed);
     }
     let all = if args.list_unmatched.is_some() { "" } else { "; --list-unmatched FILE writes all" };
     for (what, keys) in

@@ -98,7 +98,7 @@ impl<'a> Seen<'a> {
         }
         let written = moment(manifest.written_unix_ms);
         line("commit", format!("{}, {written}, by {}", manifest.number, manifest.by));
-        line("paths beneath", manifest.root.clone());
+        line("root", manifest.root.clone());
         let mut samples = self.table.len().to_string();
         if self.came > self.table.len() {
             let _ = write!(

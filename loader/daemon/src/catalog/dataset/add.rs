@@ -292,6 +292,11 @@ fn change(adding: &Adding<'_>, done: &Added) -> Change {
         ("removed_before", done.removed_before),
         ("new_classes", done.new_classes.len() as u64),
     ];
-    let counts = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+    let counts = counts
+        .into_iter()
+        .enumerate()
+        .filter(|(at, (_, count))| *at == 0 || *count > 0)
+        .map(|(_, (name, count))| (name.to_owned(), count))
+        .collect();
     Change { verb: "add".to_owned(), message, counts }
 }

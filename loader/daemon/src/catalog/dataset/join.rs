@@ -349,7 +349,12 @@ fn change(source: &Source<'_>, joined: &Joined) -> Change {
     Change {
         verb: "join".to_owned(),
         message: format!("{} of {file}", columns.join(", ")),
-        counts: counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
+        counts: counts
+            .into_iter()
+            .enumerate()
+            .filter(|(at, (_, count))| *at == 0 || *count > 0)
+            .map(|(_, (name, count))| (name.to_owned(), count))
+            .collect(),
     }
 }
 

@@ -4,9 +4,11 @@
 //! into one file of their own, of those samples alone.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
+use super::join::is_on_top;
 use super::view::KEY;
-use super::{Dataset, FileRef, fault};
+use super::{Change, Dataset, FileRef, Manifest, fault};
 use crate::catalog::CatalogError;
 use crate::catalog::bytes::ByteStrings;
 use crate::catalog::column::{Column, ColumnKind, Values};
@@ -35,6 +37,36 @@ impl Dataset {
         let some: Vec<_> = table.columns().iter().filter(|cells| cells.present().is_some()).collect();
         let keys: Vec<_> = table.keys().collect();
         Ok((samples, self.put_columns(&keys, &some)?))
+    }
+
+    /// Joins a text to each of some samples, as a commit; keys of no sample are passed over.
+    ///
+    /// * returns: the commit, or the newest one where all was there already.
+    ///
+    /// # Errors
+    /// Invalid: a column of that name and another kind. What the storage says.
+    pub fn join_texts(
+        &self,
+        name: &str,
+        texts: &[(Vec<u8>, String)],
+        change: &Change,
+    ) -> Result<Manifest, Fault> {
+        self.commit(|head| {
+            let samples = self.all_samples(head)?;
+            let known: HashSet<_> = samples.keys().collect();
+            let texts: Vec<_> = texts.iter().filter(|(key, _)| known.contains(key.as_slice())).collect();
+            let keys: Vec<Cow<'_, [u8]>> = texts.iter().map(|(key, _)| key.as_slice().into()).collect();
+            let mut table = Table::with_columns(keys.len(), Vec::new());
+            table.set_texts(name, texts.iter().map(|(_, text)| Some(text.as_str())));
+            let mut next = Manifest { change: change.clone(), ..head.clone() };
+            next.admit_columns(&table)?;
+            let files = self.put_columns(&keys, &table.columns().iter().collect::<Vec<_>>())?;
+            if is_on_top(head, &files) {
+                return Ok(None);
+            }
+            next.joined.extend(files);
+            Ok(Some(next))
+        })
     }
 
     /// Stores columns of samples that are in the data set.

@@ -1,0 +1,196 @@
+//! A folder that is copied from or to.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::{self, File, FileTimes, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::records::nonce;
+
+/// What the names of files that are being written begin with.
+const ASIDE: &str = ".ingest-";
+
+/// A file that is being written and was not touched for so long was left by a writer that is gone.
+const LEFT: Duration = Duration::from_secs(24 * 3600);
+
+/// Bytes that are moved at once.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// What is known of a file without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Its length.
+    pub bytes: u64,
+    /// When it was written.
+    pub modified: SystemTime,
+}
+
+/// A folder that is there.
+pub struct Folder {
+    root: PathBuf,
+}
+
+/// The files of a folder.
+#[derive(Default)]
+pub struct Listing {
+    /// Names relative to the folder, sorted.
+    pub files: Vec<Vec<u8>>,
+    /// What is neither a file nor a folder, and links that lead nowhere.
+    pub passed_over: Vec<String>,
+}
+
+impl Folder {
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The path of a file, for people too.
+    pub fn path(&self, name: &[u8]) -> PathBuf {
+        self.root.join(OsStr::from_bytes(name))
+    }
+
+    /// All files at any depth; `count` is told how many so far.
+    pub fn list(&self, mut count: impl FnMut(u64)) -> io::Result<Listing> {
+        let mut listing = Listing::default();
+        // Folders to look into, each with what it is beneath its links.
+        let mut folders = vec![(PathBuf::new(), vec![self.root.canonicalize()?])];
+        while let Some((folder, above)) = folders.pop() {
+            for entry in fs::read_dir(self.root.join(&folder))? {
+                let entry = entry?;
+                let name = folder.join(entry.file_name());
+                let path = self.root.join(&name);
+                let mut kind = entry.file_type()?;
+                if kind.is_symlink() {
+                    match fs::metadata(&path) {
+                        Ok(there) => kind = there.file_type(),
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                let real = if kind.is_dir() { path.canonicalize()? } else { PathBuf::new() };
+                if kind.is_dir() && !above.contains(&real) {
+                    folders.push((name, [above.as_slice(), &[real]].concat()));
+                } else if kind.is_file() && is_aside(&entry.file_name()) {
+                    // Another ingest's, or one that was stopped: no file of the data.
+                } else if kind.is_file() {
+                    listing.files.push(name.into_os_string().into_encoded_bytes());
+                } else {
+                    listing.passed_over.push(path.display().to_string());
+                }
+            }
+            count(listing.files.len() as u64);
+        }
+        listing.files.sort_unstable();
+        Ok(listing)
+    }
+
+    /// What is known of a file; `None` where there is none.
+    pub fn stat(&self, name: &[u8]) -> io::Result<Option<Stat>> {
+        match fs::metadata(self.path(name)) {
+            Ok(found) if found.is_file() => {
+                Ok(Some(Stat { bytes: found.len(), modified: found.modified()? }))
+            }
+            Ok(_) => Err(io::Error::other("there is something else than a file")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The checksum of a file, as the storage has it and not the page cache; `moved` is told of the bytes.
+    pub fn hash(&self, name: &[u8], moved: &dyn Fn(u64)) -> io::Result<blake3::Hash> {
+        let (mut hasher, mut file) = (blake3::Hasher::new(), File::open(self.path(name))?);
+        // Advice: a file system that keeps nothing may say no.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        drain(&mut file, |chunk| {
+            hasher.update(chunk);
+            moved(chunk.len() as u64);
+            Ok(())
+        })?;
+        Ok(hasher.finalize())
+    }
+
+    /// Takes a file of another folder in, whole or not at all.
+    ///
+    /// * `replace`: over one that is there.
+    /// * returns: its bytes and checksum.
+    pub fn take(
+        &self,
+        from: &Self,
+        name: &[u8],
+        replace: bool,
+        moved: &dyn Fn(u64),
+    ) -> io::Result<(u64, blake3::Hash)> {
+        let target = self.path(name);
+        let folder = target.parent().expect("a file lies in a folder");
+        fs::create_dir_all(folder)?;
+        let aside = folder.join(format!("{ASIDE}{}", nonce()));
+        let done = copied(&from.path(name), &aside, moved).and_then(|done| {
+            // A file that came in since it was looked for is never written over unasked: link(2) fails where it is.
+            let placed = if replace { fs::rename(&aside, &target) } else { fs::hard_link(&aside, &target) };
+            placed.map(|()| done)
+        });
+        let _ = fs::remove_file(&aside);
+        done
+    }
+
+    /// Removes what writers that are gone have left in the folders of these files.
+    pub fn sweep<'a>(&self, names: impl Iterator<Item = &'a [u8]>) {
+        let folders: HashSet<PathBuf> =
+            names.filter_map(|name| self.path(name).parent().map(Path::to_owned)).collect();
+        for entry in folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten() {
+            let old = || entry.metadata().ok()?.modified().ok()?.elapsed().ok().filter(|age| *age > LEFT);
+            if is_aside(&entry.file_name()) && old().is_some() {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// Has all that was written outlive a power cut.
+    pub fn sync(&self) -> io::Result<()> {
+        rustix::fs::syncfs(File::open(&self.root)?).map_err(Into::into)
+    }
+}
+
+fn is_aside(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(ASIDE.as_bytes())
+}
+
+fn copied(source: &Path, aside: &Path, moved: &dyn Fn(u64)) -> io::Result<(u64, blake3::Hash)> {
+    let mut from = File::open(source)?;
+    let before = from.metadata()?;
+    let mut to = OpenOptions::new().write(true).create_new(true).mode(0o666).open(aside)?;
+    let (mut hasher, mut bytes) = (blake3::Hasher::new(), 0);
+    drain(&mut from, |chunk| {
+        hasher.update(chunk);
+        bytes += chunk.len() as u64;
+        moved(chunk.len() as u64);
+        to.write_all(chunk)
+    })?;
+    let after = fs::metadata(source)?;
+    if (after.len(), after.modified()?) != (bytes, before.modified()?) {
+        return Err(io::Error::other("it changed while it was copied"));
+    }
+    to.set_times(FileTimes::new().set_modified(before.modified()?))?;
+    let written = to.metadata()?.len();
+    if written != bytes {
+        return Err(io::Error::other(format!("{written} of {bytes} bytes arrived")));
+    }
+    Ok((bytes, hasher.finalize()))
+}
+
+fn drain(from: &mut File, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let len = from.metadata().map_or(0, |found| found.len() as usize);
+    let mut chunk = vec![0; len.clamp(1, CHUNK_BYTES)];
+    loop {
+        match from.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Ok(count) => take(&chunk[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
