@@ -76,13 +76,19 @@ fn a_folder_is_indexed_grown_measured_and_never_written_to() {
     let before = tree(&root);
     let first = forebay(&["index", utf8(&root)]);
     let shown = text(&first.stdout);
-    assert!(shown.contains("2 added, 0 known") && shown.contains("new classes, from label 0 on: cats, dogs"), "{shown}");
+    assert!(
+        shown.contains("2 added, 0 known") && shown.contains("new classes, from label 0 on: cats, dogs"),
+        "{shown}"
+    );
     assert!(shown.ends_with(&format!("commit 1 of {}.forebay\n", root.display())), "{shown}");
     write(&root, "ants/1.png", b"no picture");
     let added = tree(&root);
     let second = told(&["index", utf8(&root), "--measure"]);
     assert_eq!(tree(&root), added);
-    assert!(before.iter().skip(1).all(|entry| added.contains(entry)), "but for the root, nothing else changed");
+    assert!(
+        before.iter().skip(1).all(|entry| added.contains(entry)),
+        "but for the root, nothing else changed"
+    );
     assert_eq!([&second["counts"]["added"], &second["counts"]["known"]], [1, 2]);
     assert_eq!((&second["new_classes"][0], &second["classes"]), (&"ants".into(), &3.into()));
     let measured = &second["measured"];
@@ -116,11 +122,16 @@ fn names_come_from_standard_input_without_a_look() {
 fn what_cannot_be_indexed_is_told_with_the_cure_and_leaves_nothing_behind() {
     let dir = tempfile::tempdir().expect("a folder");
     let root = dir.path().join("photos");
-    assert!(refused(&["index", utf8(&root)]).contains("hint: check the spelling, and that it is mounted here"));
+    assert!(
+        refused(&["index", utf8(&root)]).contains("hint: check the spelling, and that it is mounted here")
+    );
     fs::create_dir(&root).expect("a folder");
     assert!(refused(&["index", utf8(&root)]).contains("--no-classes"));
     let empty = refused(&["index", utf8(&root), "--no-classes"]);
-    assert!(empty.contains("holds no file whose name ends in one of .jpg") && empty.contains("--extensions"), "{empty}");
+    assert!(
+        empty.contains("holds no file whose name ends in one of .jpg") && empty.contains("--extensions"),
+        "{empty}"
+    );
     write(&root, "a/1.jpg", b"");
     let inside = root.join("set");
     let inside = refused(&["index", utf8(&root), "--dataset", utf8(&inside)]);
@@ -130,7 +141,8 @@ fn what_cannot_be_indexed_is_told_with_the_cure_and_leaves_nothing_behind() {
     let unwritable = refused(&["index", utf8(&root), "--dataset", utf8(&place)]);
     assert!(unwritable.contains("make the folder") && unwritable.contains("--dataset PLACE"), "{unwritable}");
     assert!(refused(&["index", "s3://bucket/data"]).contains("hint: "));
-    let left: Vec<_> = fs::read_dir(dir.path()).expect("it is there").flatten().map(|entry| entry.file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(dir.path()).expect("it is there").flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left.len(), 2, "the data and the file: {left:?}");
     assert_eq!(fs::read_dir(&root).expect("it is there").count(), 1);
 }

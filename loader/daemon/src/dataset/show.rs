@@ -122,7 +122,10 @@ impl<'a> Seen<'a> {
         }
         manifest.splits.keys().for_each(|name| line("split", name.clone()));
         for (name, frozen) in &manifest.frozen {
-            let by = frozen.group_by.as_ref().map_or_else(String::new, |by| format!(", grouped by {by}"));
+            let by = frozen
+                .group_by
+                .as_ref()
+                .map_or_else(String::new, |by| format!(", grouped by {}", by.columns.join(", ")));
             line("frozen", format!("{name}: {} samples{by}", frozen.file.rows));
         }
         for (name, condition, count) in &self.selections {

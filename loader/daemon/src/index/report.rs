@@ -23,7 +23,14 @@ impl Report {
     /// * `seconds`: what looking for samples took.
     pub fn new(place: String, found: &Found, grown: Grown, seconds: f64) -> Self {
         let first_label = grown.manifest.classes.len() - grown.new_classes.len();
-        Self { place, first_label, grown, empty_classes: found.empty_classes.clone(), seconds, measured: None }
+        Self {
+            place,
+            first_label,
+            grown,
+            empty_classes: found.empty_classes.clone(),
+            seconds,
+            measured: None,
+        }
     }
 
     /// The newest commit.

@@ -31,11 +31,11 @@ pub use grow::{Counts, Grown, Growth};
 pub use join::{Joined, Joining};
 pub use labels::LabelsAre;
 pub use manifest::{Change, FileRef, Frozen, Manifest};
+pub use numbers::Numbers;
 pub use splits::{
     ALL, Chosen, ClassShare, FreezeOptions, FreezeReport, Grouping, ListedSide, Moved, Part, REST, Rule,
     Share, SideCount, SideReport, Split, SplitOptions, SplitReport, SplitRule, Ungrouped, counts,
 };
-pub use numbers::Numbers;
 pub use view::{KEY, Selection};
 
 use super::{CatalogError, CatalogLimits, Snapshot};

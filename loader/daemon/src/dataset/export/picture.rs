@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::options::Coding;
 use crate::decode::{ImageDecoder, ImageInfo, ImageLimits};
 use crate::error::{Fault, Kind};
-use crate::transform::{ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize, RowDraws, Scratch};
+use crate::transform::{
+    Filter, ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize, RowDraws, Scratch,
+};
 
 /// What becomes of every image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +75,7 @@ impl Pipeline {
             None => ResizeSize::Exact { height: size.0, width: size.1 },
         });
         let crop = self.crop.map(|side| ImageOp::CenterCrop { height: side, width: side });
-        resize.map(|size| ImageOp::Resize { size }).into_iter().chain(crop).collect()
+        resize.map(|size| ImageOp::Resize { size, filter: Filter::DEFAULT }).into_iter().chain(crop).collect()
     }
 }
 
