@@ -119,11 +119,6 @@ pub struct OperateArgs {
     pub json: bool,
 }
 
-/// A path that may be empty, which clap's own does not allow.
-fn maybe_empty(text: &str) -> Result<PathBuf, std::convert::Infallible> {
-    Ok(PathBuf::from(text))
-}
-
 impl Args {
     /// What to log where nobody says: a daemon of a node tells who comes and goes; the rest keeps quiet beside the output.
     pub fn log_filter(&self) -> &str {
@@ -176,8 +171,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DIR", env = "FOREBAY_LEDGER_DIR")]
     pub ledger_dir: Option<PathBuf>,
     /// Overrides the configuration's cache_dir; empty: listings of folders are kept in memory alone.
-    #[arg(long, value_name = "DIR", env = "FOREBAY_CACHE_DIR", value_parser = maybe_empty)]
-    pub cache_dir: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", env = "FOREBAY_CACHE_DIR")]
+    pub cache_dir: Option<String>,
     /// Print the configuration in force and stop.
     #[arg(long)]
     pub print_config: bool,

@@ -120,9 +120,9 @@ fn serve_command(args: ServeArgs) -> anyhow::Result<()> {
 }
 
 /// Where listings are kept: as it was said, nowhere where that is empty; else a process' own daemon has its user's cache.
-fn cache_dir(said: Option<PathBuf>, is_private: bool, configured: Option<PathBuf>) -> Option<PathBuf> {
+fn cache_dir(said: Option<String>, is_private: bool, configured: Option<PathBuf>) -> Option<PathBuf> {
     match said {
-        Some(said) => Some(said).filter(|said| !said.as_os_str().is_empty()),
+        Some(said) => Some(said).filter(|said| !said.is_empty()).map(PathBuf::from),
         None if is_private => configured.or_else(|| own_folder(|name| std::env::var_os(name))),
         None => configured,
     }

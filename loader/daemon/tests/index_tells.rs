@@ -92,11 +92,11 @@ fn a_folder_is_indexed_grown_measured_and_never_written_to() {
     assert_eq!([&second["counts"]["added"], &second["counts"]["known"]], [1, 2]);
     assert_eq!((&second["new_classes"][0], &second["classes"]), (&"ants".into(), &3.into()));
     let measured = &second["measured"];
-    assert_eq!([&measured["measured"], &measured["unreadable"], &measured["known"]], [2, 1, 0]);
+    assert_eq!([&measured["read"], &measured["unreadable"], &measured["known"]], [2, 1, 0]);
     assert_eq!(measured["some_unreadable"]["ants/1.png"], "neither JPEG, PNG nor WAV");
     assert_eq!(second["commit"], 3, "the sample, then the sizes");
     let third = told(&["index", utf8(&root), "--measure"]);
-    assert_eq!([&third["measured"]["measured"], &third["measured"]["known"]], [0, 2]);
+    assert_eq!([&third["measured"]["read"], &third["measured"]["known"]], [0, 2]);
     assert_eq!((&third["committed"], &third["commit"]), (&false.into(), &3.into()));
 }
 

@@ -40,6 +40,9 @@ pub struct Listings {
 #[derive(Default)]
 struct Recent(Option<(Weak<Snapshot>, Arc<Memory>)>);
 
+/// A listing: the samples, and what else is known of the folder.
+type Kept = (Arc<Snapshot>, Arc<Memory>);
+
 /// What is known of a folder beside its samples.
 struct Memory {
     stamp: Stamp,
@@ -77,9 +80,9 @@ impl Listings {
         extensions: Option<&[String]>,
         limits: &CatalogLimits,
     ) -> Result<Arc<Snapshot>, CatalogError> {
-        let asked_ns = (self.clock)();
+        let since_ns = (self.clock)();
         let extensions = Extensions::new(extensions);
-        let asked = Asked { root: Root::open(root)?, extensions, limits, asked_ns };
+        let asked = Asked { root: Root::open(root)?, extensions, limits, since_ns };
         let name = asked.name();
         let folder = self.folder(&name);
         let mut recent = folder.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,19 +92,14 @@ impl Listings {
             return Ok(snapshot);
         }
         let (snapshot, memory) = match self.disk.as_ref().filter(|disk| disk.lies_outside(root)) {
-            Some(disk) => self.from_disk(disk, &name, &asked)?,
-            None => self.list(&asked, recent.get())?,
+            Some(disk) => self.by_disk(disk, &name, &asked)?,
+            None => self.list(&asked, recent.get().as_ref())?,
         };
         recent.0 = Some((Arc::downgrade(&snapshot), memory));
         Ok(snapshot)
     }
 
-    fn from_disk(
-        &self,
-        disk: &Disk,
-        name: &str,
-        asked: &Asked<'_>,
-    ) -> Result<(Arc<Snapshot>, Arc<Memory>), CatalogError> {
+    fn by_disk(&self, disk: &Disk, name: &str, asked: &Asked<'_>) -> Result<Kept, CatalogError> {
         let read = || disk.read(name, &asked.root, asked.limits);
         {
             let _with_others = disk.hold(name, Hold::Shared);
@@ -114,19 +112,15 @@ impl Listings {
         if let Some(kept) = earlier.clone().filter(|(_, memory)| asked.still_holds(memory)) {
             return Ok(kept);
         }
-        let (snapshot, memory) = self.list(asked, earlier)?;
+        let (snapshot, memory) = self.list(asked, earlier.as_ref())?;
         disk.write(name, &asked.root, &snapshot, &memory);
         Ok((snapshot, memory))
     }
 
     /// Lists what is not as it was.
-    fn list(
-        &self,
-        asked: &Asked<'_>,
-        earlier: Option<(Arc<Snapshot>, Arc<Memory>)>,
-    ) -> Result<(Arc<Snapshot>, Arc<Memory>), CatalogError> {
+    fn list(&self, asked: &Asked<'_>, earlier: Option<&Kept>) -> Result<Kept, CatalogError> {
         let now_ns = (self.clock)();
-        let known = earlier.as_ref().map(|(snapshot, memory)| Known {
+        let known = earlier.map(|(snapshot, memory)| Known {
             classes: snapshot.class_map().map_or(&[], |map| map.names()),
             stamp: memory.stamp,
             settled: memory.settled,
@@ -138,7 +132,7 @@ impl Listings {
             folder.listings.iter().filter(|listing| matches!(listing.names, Names::Listed { .. })).count();
         let directories = folder.listings.len();
         self.directories_read.fetch_add(read as u64, Ordering::Relaxed);
-        let kept = earlier.as_ref().and_then(|(snapshot, _)| snapshot.column(IMAGE));
+        let kept = earlier.and_then(|(snapshot, _)| snapshot.column(IMAGE));
         let snapshot = folder.snapshot(Arc::clone(&asked.root), kept)?;
         let (root, samples) = (asked.root.path().display(), snapshot.len());
         let took_ms = ((self.clock)() - now_ns) / 1_000_000;
@@ -158,7 +152,7 @@ impl Listings {
 }
 
 impl Recent {
-    fn get(&self) -> Option<(Arc<Snapshot>, Arc<Memory>)> {
+    fn get(&self) -> Option<Kept> {
         let (snapshot, memory) = self.0.as_ref()?;
         Some((snapshot.upgrade()?, Arc::clone(memory)))
     }
@@ -169,7 +163,7 @@ struct Asked<'a> {
     root: Arc<Root>,
     extensions: Extensions,
     limits: &'a CatalogLimits,
-    asked_ns: i64,
+    since_ns: i64,
 }
 
 impl Asked<'_> {
@@ -190,7 +184,7 @@ impl Asked<'_> {
 
     /// Whether a listing says what is there: it began after this was asked for, or nothing has changed since.
     fn still_holds(&self, memory: &Memory) -> bool {
-        (memory.by_this_clock && memory.listed_ns >= self.asked_ns) || self.is_as_it_was(memory)
+        (memory.by_this_clock && memory.listed_ns >= self.since_ns) || self.is_as_it_was(memory)
     }
 
     fn is_as_it_was(&self, memory: &Memory) -> bool {

@@ -146,15 +146,14 @@ impl Scan<'_> {
     fn list(&self, job: Job) -> Result<(Listing, Vec<Job>), CatalogError> {
         let Job { class, dir } = job;
         let opened = open_dir(self.looking.root, &dir)?;
-        let (names, folders, settled) = match self.as_it_was(&dir, opened.stamp) {
-            Some(earlier) => (Names::Kept(earlier.rows.clone()), earlier.folders.clone(), true),
-            None => {
-                let settled = opened.stamp.is_settled(self.looking.now_ns) && !self.vague.is(&opened);
-                let (names, folders) = self.read(&dir, opened.fd)?;
-                return self.counted(Listing { class, dir, names, stamp: opened.stamp, settled }, folders);
-            }
-        };
-        self.counted(Listing { class, dir, names, stamp: opened.stamp, settled }, folders)
+        let stamp = opened.stamp;
+        if let Some(earlier) = self.as_it_was(&dir, stamp) {
+            let (names, folders) = (Names::Kept(earlier.rows.clone()), earlier.folders.clone());
+            return self.counted(Listing { class, dir, names, stamp, settled: true }, folders);
+        }
+        let settled = stamp.is_settled(self.looking.now_ns) && !self.vague.is(&opened);
+        let (names, folders) = self.read(&dir, &opened.fd)?;
+        self.counted(Listing { class, dir, names, stamp, settled }, folders)
     }
 
     fn as_it_was(&self, dir: &[u8], stamp: Stamp) -> Option<&EarlierDir> {
@@ -173,17 +172,17 @@ impl Scan<'_> {
         Ok((listing, folders.into_iter().map(|dir| Job { class, dir }).collect()))
     }
 
-    fn read(&self, dir: &[u8], fd: OwnedFd) -> Result<(Names, Vec<Vec<u8>>), CatalogError> {
+    fn read(&self, dir: &[u8], fd: &OwnedFd) -> Result<(Names, Vec<Vec<u8>>), CatalogError> {
         let root = self.looking.root;
         let (mut folders, mut names, mut stats) = (Vec::new(), ByteStrings::default(), Vec::new());
-        entries(root, dir, &fd, &mut |name, entry| {
+        entries(root, dir, fd, &mut |name, entry| {
             match entry {
                 Entry::Folder => folders.push(join(dir, name)),
                 Entry::File if !(self.looking.keep)(name) => {}
                 Entry::File if !self.looking.stat => names.push(name),
                 // What has gone since it was listed, or leads nowhere, has no size: it is not there.
                 Entry::File => {
-                    if let Some(stat) = size_and_time(root, dir, &fd, name)? {
+                    if let Some(stat) = size_and_time(root, dir, fd, name)? {
                         names.push(name);
                         stats.push(stat);
                     }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::header::{Header, Headers, Unread};
 use crate::catalog::dataset::{Change, Dataset, Manifest, Numbers};
-use crate::catalog::{Column, Table};
+use crate::catalog::{Cells, Column, Table};
 use crate::error::{Fault, Kind, with_causes};
 use crate::storage::{RetryPolicy, Root, StorageError, StorageErrorKind, head};
 
@@ -31,8 +31,8 @@ const NAMED: usize = 1000;
 /// What measuring came to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Measured {
-    /// Samples whose header was read now.
-    pub measured: u64,
+    /// Samples whose header was read now, and told what is wanted.
+    pub read: u64,
     /// Samples that were measured before.
     pub known: u64,
     /// Samples whose header could not be read; they are tried again the next time.
@@ -78,7 +78,7 @@ pub fn measure(
 fn path_column<'a>(head: &Manifest, table: &'a Table) -> Result<&'a Column, Fault> {
     let cells =
         head.path_column().and_then(|name| table.column(&name)).filter(|_| table.column("offset").is_none());
-    cells.map(|cells| cells.column()).ok_or_else(|| {
+    cells.map(Cells::column).ok_or_else(|| {
         Fault::invalid("the samples of this data set are no files of their own: there is no header to read")
             .hint("join what you know of them: forebay dataset join")
     })
@@ -233,7 +233,7 @@ impl Measured {
     fn add(&mut self, table: &Table, read: Read) {
         for (row, header) in read {
             match header {
-                Ok(_) => self.measured += 1,
+                Ok(_) => self.read += 1,
                 Err(why) => {
                     self.unreadable += 1;
                     if self.some_unreadable.len() < NAMED {

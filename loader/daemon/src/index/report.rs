@@ -109,7 +109,7 @@ impl Report {
 }
 
 fn tell_measured(text: &mut String, measured: &Measured) {
-    let Measured { measured: now, known, unreadable, seconds, some_unreadable } = measured;
+    let Measured { read: now, known, unreadable, seconds, some_unreadable } = measured;
     let rate = (now + unreadable) as f64 / seconds.max(1e-3);
     let _ = writeln!(
         text,

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use super::{Memory, earlier};
+use super::{Kept, Memory, earlier};
 use crate::catalog::bytes::ByteStrings;
 use crate::catalog::column::{Column, ColumnKind, Values};
 use crate::catalog::limits::CatalogLimits;
@@ -94,12 +94,7 @@ impl Disk {
     }
 
     /// Reads a listing; `None` where there is none, or none that makes sense.
-    pub(super) fn read(
-        &self,
-        name: &str,
-        root: &Arc<Root>,
-        limits: &CatalogLimits,
-    ) -> Option<(Arc<Snapshot>, Arc<Memory>)> {
+    pub(super) fn read(&self, name: &str, root: &Arc<Root>, limits: &CatalogLimits) -> Option<Kept> {
         let path = self.path(name, ENDING);
         match read(&path, root, limits) {
             Ok(read) => read,
@@ -180,11 +175,7 @@ impl Disk {
     }
 }
 
-fn read(
-    path: &Path,
-    root: &Arc<Root>,
-    limits: &CatalogLimits,
-) -> Result<Option<(Arc<Snapshot>, Arc<Memory>)>, String> {
+fn read(path: &Path, root: &Arc<Root>, limits: &CatalogLimits) -> Result<Option<Kept>, String> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

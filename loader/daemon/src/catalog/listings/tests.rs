@@ -157,11 +157,11 @@ fn sixteen_clients_of_one_daemon_without_a_cache_cause_one_scan_and_share_its_me
 fn whoever_asked_before_a_listing_began_takes_it_though_its_folder_is_new() {
     let dir = tempfile::tempdir().unwrap();
     let root = data(dir.path());
-    let asked = |asked_ns| Asked {
+    let asked = |since_ns| Asked {
         root: Root::open(&root).unwrap(),
         extensions: Extensions::new(None),
         limits: &LIMITS,
-        asked_ns,
+        since_ns,
     };
     let listings = Listings::new(None);
     let (_, memory) = listings.list(&asked(0), None).unwrap();
