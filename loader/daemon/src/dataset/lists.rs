@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use crate::catalog::dataset::fault;
-use crate::catalog::{CatalogLimits, ColumnKind, Snapshot, SourceSpec, open};
+use crate::catalog::{CatalogLimits, Column, ColumnKind, Snapshot, SourceSpec, open};
 use crate::error::{Fault, Kind};
 
 /// The column of sides.
@@ -37,7 +37,7 @@ fn table(file: &Path) -> Result<Vec<Listed>, Fault> {
     };
     let list = open(&spec, &CatalogLimits::default()).map_err(|error| fault(&error))?;
     if list.key(0).as_ref() == b"0" && list.column("key").is_none() {
-        let names: Vec<_> = list.columns().iter().map(|column| column.name()).collect();
+        let names: Vec<_> = list.columns().iter().map(Column::name).collect();
         return Err(Fault::invalid(format!("{} has no column key", file.display()))
             .hint(format!("it has {}: call that of the keys so", names.join(", "))));
     }

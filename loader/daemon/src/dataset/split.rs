@@ -159,7 +159,9 @@ fn text(args: &SplitArgs, manifest: &Manifest, report: &SplitReport) -> String {
     }
     out += &sides(report);
     out += &left_out(report, &args.group_by);
-    if let Some(worst) = report.worst_class.as_ref().filter(|worst| worst.of_side != worst.of_all) {
+    if let Some(worst) =
+        report.worst_class.as_ref().filter(|worst| (worst.of_side - worst.of_all).abs() >= 0.0005)
+    {
         let _ = writeln!(
             out,
             "worst class: {} is {:.1} % of {} and {:.1} % of all",
@@ -232,14 +234,12 @@ fn left_out(report: &SplitReport, group_by: &[String]) -> String {
 
 /// Names of a list that no sample has.
 pub(super) fn unmatched(count: u64, first: &[String]) -> String {
-    match count {
-        0 => String::new(),
-        _ => {
-            let more = count - first.len() as u64;
-            let and_more = if more > 0 { format!(" and {} more", grouped(more)) } else { String::new() };
-            format!("{} names in the list are no sample's: {}{and_more}\n", grouped(count), first.join(", "))
-        }
+    if count == 0 {
+        return String::new();
     }
+    let more = count - first.len() as u64;
+    let and_more = if more > 0 { format!(" and {} more", grouped(more)) } else { String::new() };
+    format!("{} names in the list are no sample's: {}{and_more}\n", grouped(count), first.join(", "))
 }
 
 /// What `--help` ends with.

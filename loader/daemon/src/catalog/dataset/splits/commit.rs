@@ -363,7 +363,7 @@ impl std::fmt::Display for Split {
             Rule::Folds { folds, .. } => write!(f, "in {folds} folds")?,
         }
         match &self.group_by {
-            Some(grouping) => write!(f, " of groups by {}", grouping.columns.join(",")),
+            Some(grouping) => write!(f, " of groups by {grouping}"),
             None => Ok(()),
         }
     }

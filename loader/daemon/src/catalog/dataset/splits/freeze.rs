@@ -1,5 +1,6 @@
 //! Makes frozen sets: which samples, what goes with them, and what they were used for until now.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
 use super::commit::{check_name, grouping, none_matches};
@@ -81,7 +82,7 @@ impl FreezeOptions {
         let rows: BTreeMap<_, _> = table.keys().enumerate().map(|(row, key)| (key, row)).collect();
         let group = |key: &Vec<u8>| {
             let row = rows.get(key.as_slice());
-            row.and_then(|&row| groups.of(row)).map_or_else(|| key.clone(), |group| group.into_owned())
+            row.and_then(|&row| groups.of(row)).map_or_else(|| key.clone(), Cow::into_owned)
         };
         let lines = keys.iter().map(|key| (key.clone(), String::from_utf8_lossy(&group(key)).into_owned()));
         let file = dataset.put(&keyed::snapshot(lines.collect(), group_by.is_some().then_some(GROUP))?)?;
@@ -141,11 +142,11 @@ impl FreezeOptions {
         groups: &Groups<'_>,
     ) -> Result<Vec<Vec<u8>>, Fault> {
         let (selection, fraction) = match &self.chosen {
-            Chosen::Keys(keys) => return self.listed(keys, table),
+            Chosen::Keys(keys) => return listed(keys, table),
             Chosen::Of { selection, fraction } => (selection, *fraction),
         };
         let selected = dataset.select(head, selection)?;
-        let mut keys: Vec<_> = selected.keys().map(|key| key.into_owned()).collect();
+        let mut keys: Vec<_> = selected.keys().map(Cow::into_owned).collect();
         if let Some(fraction) = fraction {
             if !(fraction > 0.0 && fraction <= 1.0) {
                 return Err(Fault::invalid(format!("a fraction of {fraction}"))
@@ -163,17 +164,6 @@ impl FreezeOptions {
                 .hint("take a larger fraction, or another condition"));
         }
         Ok(keys)
-    }
-
-    fn listed(&self, keys: &[Vec<u8>], table: &Table) -> Result<Vec<Vec<u8>>, Fault> {
-        if keys.is_empty() {
-            return Err(Fault::invalid("the list is empty").hint("give it a key a line"));
-        }
-        let unmatched = unmatched(keys, table);
-        if unmatched.len() == keys.len() {
-            return Err(none_matches(keys.len(), &String::from_utf8_lossy(unmatched[0]), table, &[]));
-        }
-        Ok(keys.to_vec())
     }
 
     fn report(
@@ -225,12 +215,20 @@ impl FreezeOptions {
         ] {
             counts.extend((count > 0).then(|| (name.to_owned(), count)));
         }
-        let groups = frozen
-            .group_by
-            .as_ref()
-            .map(|grouping| format!(" with groups by {}", grouping.columns.join(",")));
+        let groups = frozen.group_by.as_ref().map(|grouping| format!(" with groups by {grouping}"));
         Change { verb: "freeze".to_owned(), message: self.name.clone() + &groups.unwrap_or_default(), counts }
     }
+}
+
+fn listed(keys: &[Vec<u8>], table: &Table) -> Result<Vec<Vec<u8>>, Fault> {
+    if keys.is_empty() {
+        return Err(Fault::invalid("the list is empty").hint("give it a key a line"));
+    }
+    let unmatched = unmatched(keys, table);
+    if unmatched.len() == keys.len() {
+        return Err(none_matches(keys.len(), &String::from_utf8_lossy(unmatched[0]), table, &[]));
+    }
+    Ok(keys.to_vec())
 }
 
 fn unmatched<'a>(keys: &'a [Vec<u8>], table: &Table) -> Vec<&'a [u8]> {

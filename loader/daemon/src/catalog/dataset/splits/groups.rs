@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,12 @@ pub(super) struct Groups<'a> {
     table: &'a Table,
     columns: Vec<Cow<'a, Cells>>,
     ungrouped: Ungrouped,
+}
+
+impl fmt::Display for Grouping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.columns.join(","))
+    }
 }
 
 impl<'a> Groups<'a> {

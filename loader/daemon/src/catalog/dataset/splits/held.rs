@@ -1,11 +1,14 @@
 //! Frozen sets: exactly their samples for ever, and nothing of them, nor of their groups, on any other side.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::groups::Groups;
 use crate::catalog::dataset::{Dataset, Frozen, Manifest};
 use crate::catalog::table::Table;
 use crate::error::Fault;
+
+type Names = HashSet<Vec<u8>>;
 
 /// The column of groups in a frozen set's file.
 pub(super) const GROUP: &str = "group";
@@ -54,7 +57,7 @@ pub(super) fn add(
     let is_member = |row| keys.contains(table.key(row).as_ref());
     for row in (0..table.len()).filter(|&row| is_member(row)) {
         // Members whose group was not known when they were frozen have one now.
-        names.extend([groups.of(row), first.of(row)].into_iter().flatten().map(|name| name.into_owned()));
+        names.extend([groups.of(row), first.of(row)].into_iter().flatten().map(Cow::into_owned));
     }
     for (row, hold) in holds.iter_mut().enumerate() {
         let is_in = |group: Option<&[u8]>| group.is_some_and(|group| names.contains(group));
@@ -70,9 +73,9 @@ pub(super) fn add(
 }
 
 /// The keys of a frozen set, and the groups that they belong to.
-fn members(dataset: &Dataset, frozen: &Frozen) -> Result<(HashSet<Vec<u8>>, HashSet<Vec<u8>>), Fault> {
+fn members(dataset: &Dataset, frozen: &Frozen) -> Result<(Names, Names), Fault> {
     let file = Table::of(&dataset.get(&frozen.file, None)?);
-    let keys = file.keys().map(|key| key.into_owned()).collect();
+    let keys = file.keys().map(Cow::into_owned).collect();
     let groups = file.column(GROUP).map_or_else(HashSet::new, |cells| {
         (0..file.len()).map(|row| cells.column().text(row as u64).as_bytes().to_vec()).collect()
     });

@@ -1,5 +1,6 @@
 //! A split and a table -> the side that each sample is on: of the sample alone, never of which others there are.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use super::draw::{Draws, WHOLE};
@@ -43,7 +44,7 @@ impl Sides {
             Rule::Folders => named(table, |row| folder(table, row)),
             Rule::Column { column } => {
                 let cells = first_values(dataset, manifest, table, column)?;
-                named(table, |row| value(&cells, row).map(|value| value.into_owned()))
+                named(table, |row| value(&cells, row).map(Cow::into_owned))
             }
             Rule::List { file, rest } => listed(dataset, table, &groups, file, rest.as_deref())?,
             Rule::Holdout { salt, shares } => {
@@ -132,7 +133,7 @@ fn listed(
 ) -> Result<(Vec<String>, Vec<u32>), Fault> {
     let list = Table::of(&dataset.get(file, None)?);
     let sides = list.column(SIDE).ok_or_else(|| Fault::internal("a stored list has no sides"))?;
-    let (mut names, of) = named(&list, |row| value(sides, row).map(|side| side.into_owned()));
+    let (mut names, of) = named(&list, |row| value(sides, row).map(Cow::into_owned));
     let by_name: HashMap<_, _> = list.keys().enumerate().map(|(row, key)| (key, of[row])).collect();
     let rest = rest.map_or(NOWHERE, |rest| {
         names.push(rest.to_owned());

@@ -50,9 +50,8 @@ impl Set {
     }
 
     fn remove(&self, keys: &[&str]) {
-        let lines: String =
-            keys.iter().map(|key| format!("{{\"key\":\"{key}\",\"reason\":\"law\"}}\n")).collect();
-        let file = self.dataset.put(&samples(&lines)).unwrap();
+        let gone = lines(keys.iter().map(|key| format!("{{\"key\":\"{key}\",\"reason\":\"law\"}}\n")));
+        let file = self.dataset.put(&samples(&gone)).unwrap();
         self.change(|next| next.removed.push(file.clone()));
     }
 
@@ -60,6 +59,7 @@ impl Set {
         self.split_with(SplitOptions { name: name.to_owned(), ..by(rule) })
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "it reads better where it is called")]
     fn split_with(&self, options: SplitOptions) -> Result<SplitReport, Fault> {
         options.commit(&self.dataset).map(|(_, report)| report)
     }
@@ -135,7 +135,11 @@ fn of_side(side: &str) -> Chosen {
 /// `count` samples from `first`, of seven speakers and two classes.
 fn speech(first: usize, count: usize) -> String {
     let line = |n| format!("{{\"key\":\"{n}.wav\",\"speaker\":\"s{}\",\"label\":{}}}\n", n % 7, n % 2);
-    (first..first + count).map(line).collect()
+    lines((first..first + count).map(line))
+}
+
+fn lines(lines: impl Iterator<Item = String>) -> String {
+    lines.collect()
 }
 
 fn part_of(table: &Table, wanted: &Part) -> BTreeSet<String> {
@@ -218,10 +222,8 @@ fn a_part_has_as_many_as_it_says_and_keeps_them_as_the_set_grows() {
 
 #[test]
 fn a_balanced_part_has_equally_many_of_each_class() {
-    let lines: String = (0..90)
-        .map(|n| format!("{{\"key\":\"{n}\",\"label\":{}}}\n", if n < 60 { 0 } else { 1 + n % 3 }))
-        .collect();
-    let table = Table::of(&samples(&lines));
+    let line = |n: usize| format!("{{\"key\":\"{n}\",\"label\":{}}}\n", if n < 60 { 0 } else { 1 + n % 3 });
+    let table = Table::of(&samples(&lines((0..90).map(line))));
     let classes = |wanted: &Part| {
         let taken = table.gather(&part(&table, wanted).unwrap().unwrap());
         let label = taken.column("label").unwrap().column();
@@ -331,7 +333,7 @@ fn a_sample_without_a_group_waits_or_stands_alone_and_that_must_be_said() {
 
 #[test]
 fn a_group_called_by_a_sample_s_key_leaves_that_sample_where_it_is() {
-    let set = Set::of(&(0..40).map(|n| format!("{{\"key\":\"{n}\"}}\n")).collect::<String>());
+    let set = Set::of(&lines((0..40).map(|n| format!("{{\"key\":\"{n}\"}}\n"))));
     set.join("{\"key\":\"0\",\"copies\":\"0\"}\n");
     let split = SplitOptions {
         group_by: vec!["copies".into()],
@@ -364,10 +366,10 @@ fn a_value_that_is_joined_over_another_moves_nothing() {
 #[test]
 fn folders_and_columns_and_lists_say_the_sides_themselves() {
     let line = |n: usize| {
-        let (side, lang) = (["train", "val"][usize::from(n % 4 == 0)], ["en", "de"][n % 2]);
+        let (side, lang) = (["train", "val"][usize::from(n.is_multiple_of(4))], ["en", "de"][n % 2]);
         format!("{{\"key\":\"{side}/{n}.jpg\",\"lang\":\"{lang}\",\"shard\":{}}}\n", n % 3)
     };
-    let set = Set::of(&(0..12).map(line).collect::<String>());
+    let set = Set::of(&lines((0..12).map(line)));
     set.split("official", SplitRule::Folders).unwrap();
     assert_eq!((set.side("train").len(), set.side("val").len()), (9, 3));
     set.split("lang", SplitRule::Column("lang".into())).unwrap();
