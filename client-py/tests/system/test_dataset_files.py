@@ -17,7 +17,7 @@ def forebay(*words: str | Path) -> str:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Three photographs with scores that were joined twice, one of them removed by a join's side: see the tests."""
+    """Three photographs; one got its score twice."""
     photos = tmp_path / "photos"
     for path in ("cats/1.jpg", "cats/2.jpg", "dogs/1.jpg"):
         (photos / path).parent.mkdir(parents=True, exist_ok=True)
@@ -56,5 +56,5 @@ def test_what_pandas_wrote_is_added(photos: Path, tmp_path: Path) -> None:
     new = pandas.DataFrame({"image": ["birds/1.jpg", "cats/1.jpg"], "label": ["birds", "cats"], "score": [None, 1.0]})
     new.to_parquet(tmp_path / "new.parquet")
     said = forebay("dataset", "add", photos, tmp_path / "new.parquet")
-    assert said.startswith("1 samples added, 1 known\n1 new classes: birds\n")
+    assert said.startswith("1 sample added, 1 known\nnew classes: birds\n")
     assert forebay("dataset", "files", photos, "--keys").splitlines()[-1] == "birds/1.jpg"

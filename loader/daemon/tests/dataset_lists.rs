@@ -66,10 +66,10 @@ fn labels_are_joined_and_what_matched_nothing_is_counted_listed_and_written() {
     photos.write("labels.csv", "image,label\ncats/1.jpg,wolf\nbirds/9.jpg,emu\n");
     let out =
         photos.ok(&["dataset", "join", "photos", "--labels", "labels.csv", "--list-unmatched", "rest.csv"]);
-    let expected = "label: 1 values for 1 samples\n\
-                    1 new classes: wolf\n\
-                    1 rows without a sample: birds/9.jpg\n\
-                    2 samples without a row: cats/2.jpg, dogs/1.jpg\n\
+    let expected = "label: 1 value for 1 sample\n\
+                    new classes: wolf\n\
+                    no sample for 1 row: birds/9.jpg\n\
+                    no row for 2 samples: cats/2.jpg, dogs/1.jpg\n\
                     commit 2: join label of labels.csv: 1 matched, 1 new classes, 1 rows without sample, 2 samples without row\n";
     assert_eq!(out, expected);
     let rest = fs::read_to_string(photos.path("rest.csv")).expect("written");
@@ -135,6 +135,6 @@ fn files_keys_and_one_parquet_are_had_of_any_commit() {
     let files = photos.json(&["dataset", "files", "photos", "--at", "1"]);
     assert_eq!(files.as_array().expect("files").len(), 1);
     let sql = photos.ok(&["dataset", "files", "photos", "--sql"]);
-    assert!(sql.contains("coalesce(j0.\"score\") AS \"score\"") && sql.contains("LEFT JOIN"), "{sql}");
+    assert!(sql.contains("j0.\"score\" AS \"score\"") && sql.contains("LEFT JOIN"), "{sql}");
     photos.error(&["dataset", "files", "photos", "--where", "score > 0"]);
 }

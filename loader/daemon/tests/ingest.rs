@@ -106,7 +106,8 @@ fn a_folder_comes_in_whole_with_times_and_checksums_and_a_second_run_changes_not
 #[test]
 fn what_a_stopped_run_left_is_gone_on_with_and_its_checksums_are_kept_too() {
     let outside = Outside::new();
-    outside.write("photos/cats/.ingest-0123", "hal");
+    fs::create_dir_all(outside.path("photos/cats")).expect("made");
+    fs::write(outside.path("photos/cats/.ingest-0123"), "hal").expect("written");
     fs::copy(outside.path("usb/cats/1.jpg"), outside.path("photos/cats/1.jpg")).expect("copied");
     // Equal bytes of another time are read and known.
     let report = outside.ingest(&[]);
@@ -126,11 +127,23 @@ fn what_a_stopped_run_left_is_gone_on_with_and_its_checksums_are_kept_too() {
 }
 
 #[test]
+fn files_that_are_known_by_size_and_time_alone_are_read_for_their_checksums() {
+    let outside = Outside::new();
+    outside.ingest(&["--no-index"]);
+    let report = outside.ingest(&[]);
+    assert_eq!((report["known"].clone(), report["checksums"].clone()), (4.into(), 3.into()));
+    outside.write("sums.csv", &format!("image,blake3\ncats/2.jpg,{}\n", blake3::hash(b"two")));
+    let (_, joined, _) = outside.run(&["dataset", "join", "photos", "--columns", "sums.csv"]);
+    let (_, diff, _) = outside.run(&["dataset", "diff", "photos", "--json"]);
+    assert!(joined.contains("commit 3") && diff.contains("\"values\": {}"), "{joined}{diff}");
+}
+
+#[test]
 fn a_file_that_differs_stops_all_before_a_byte_is_copied_unless_it_is_to_be_replaced() {
     let outside = Outside::new();
     outside.write("photos/cats/2.jpg", "other");
     let error = outside.error(&["ingest", "usb", "photos"]);
-    assert!(error.contains("1 files are there already and differ:"), "{error}");
+    assert!(error.contains("1 file already there and different:"), "{error}");
     assert!(
         error.contains("usb/cats/2.jpg (3 bytes) and ") && error.contains("photos/cats/2.jpg (5 bytes)"),
         "{error}"
@@ -153,7 +166,7 @@ fn verifying_reads_what_size_and_time_do_not_tell() {
     file.set_times(FileTimes::new().set_modified(modified)).expect("set");
     assert_eq!(outside.ingest(&[])["known"], 4);
     let error = outside.error(&["ingest", "usb", "photos", "--verify"]);
-    assert!(error.contains("1 files are there already and differ"), "{error}");
+    assert!(error.contains("1 file already there and different"), "{error}");
     let report = outside.ingest(&["--verify", "--replace"]);
     assert_eq!((report["copied"].clone(), report["known"].clone()), (1.into(), 3.into()));
 }

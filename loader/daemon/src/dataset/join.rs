@@ -93,11 +93,10 @@ fn text(args: &JoinArgs, joined: &Joined) -> String {
         let _ = writeln!(out, "rows about samples that were removed: {}", joined.removed);
     }
     let all = if args.list_unmatched.is_some() { "" } else { "; --list-unmatched FILE writes all" };
-    for (what, keys) in
-        [("rows without a sample", &joined.unknown), ("samples without a row", &joined.without)]
-    {
+    for (lacks, what, keys) in [("sample", "row", &joined.unknown), ("row", "sample", &joined.without)] {
         if !keys.is_empty() {
-            let _ = writeln!(out, "{} {what}: {}", keys.len(), keys_text(keys, all));
+            let count = counted(keys.len() as u64, what);
+            let _ = writeln!(out, "no {lacks} for {count}: {}", keys_text(keys, all));
         }
     }
     out + &match (args.dry_run, joined.made) {

@@ -17,7 +17,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::catalog::dataset::{self, Change, Dataset};
-use crate::dataset::common::absolute;
+use crate::dataset::common::{absolute, counted};
 use crate::error::{Fault, Kind};
 use crate::index;
 use crate::index::options::IndexArgs;
@@ -186,7 +186,7 @@ fn compared<'a>(
 }
 
 fn differ(differing: &[(PathBuf, PathBuf, Compared)]) -> Fault {
-    let mut message = format!("{} files are there already and differ:", differing.len());
+    let mut message = format!("{} already there and different:", counted(differing.len() as u64, "file"));
     for (own, theirs, compared) in differing.iter().take(NAMED) {
         let there = compared.target.map_or(0, |there| there.bytes);
         let _ = write!(
@@ -368,8 +368,8 @@ impl Report {
     fn text(&self) -> String {
         let rate = self.copied_bytes as f64 / 1e9 / self.seconds.max(1e-3);
         let mut out = format!(
-            "{} files: {} copied, {} known; {:.3} GB in {:.1} s, {rate:.2} GB/s\n",
-            self.files,
+            "{}: {} copied, {} known; {:.3} GB in {:.1} s, {rate:.2} GB/s\n",
+            counted(self.files as u64, "file"),
             self.copied,
             self.known,
             self.copied_bytes as f64 / 1e9,
@@ -380,11 +380,11 @@ impl Report {
         }
         if !self.passed_over.is_empty() {
             let shown = self.passed_over.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-            let _ = writeln!(out, "{} are no files and were passed over: {shown}", self.passed_over.len());
+            let _ = writeln!(out, "passed over, as no files: {}: {shown}", self.passed_over.len());
         }
         out += self.index.as_deref().unwrap_or("");
         if let Some(checksums) = self.checksums.filter(|count| *count > 0) {
-            let _ = writeln!(out, "{checksums} checksums kept in the column {BLAKE3}");
+            let _ = writeln!(out, "{} kept in the column {BLAKE3}", counted(checksums, "checksum"));
         }
         out
     }

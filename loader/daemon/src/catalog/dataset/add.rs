@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::called::{key_column, row_keys};
+use super::join::is_on_top;
 use super::labels::{LabelsAre, labels};
 use super::view::KEY;
-use super::{Change, Dataset, Manifest, fault};
+use super::{Change, Dataset, FileRef, Manifest, fault};
 use crate::catalog::gaps::{List, Listed, Reading};
 use crate::catalog::relabel::LABEL;
 use crate::catalog::snapshot::OFFSET_COLUMN;
@@ -112,22 +113,20 @@ impl Dataset {
             done.added += rows.new.len() as u64;
             done.known += rows.known.len() as u64;
             done.removed_before += rows.removed;
-            let table = part.table(&mut next, adding.labels)?;
+            let joined: &[usize] = if adding.update { &rows.known } else { &[] };
+            // Classes come in with the rows that are taken, and no others.
+            let table = part.table(&[&rows.new, joined].concat(), &mut next, adding.labels)?;
             next.admit_columns(&table)?;
-            if !rows.new.is_empty() {
-                let (samples, joined) = self.put_samples(&table.gather(&rows.new))?;
+            let (new, known): (Vec<_>, Vec<_>) = (0..table.len()).partition(|&row| row < rows.new.len());
+            if !new.is_empty() {
+                let (samples, joined) = self.put_samples(&table.gather(&new))?;
                 next.samples.push(samples);
                 next.joined.extend(joined);
             }
-            if adding.update && !rows.known.is_empty() {
-                let table = table.gather(&rows.known);
-                let keys: Vec<_> = rows.known.iter().map(|&row| part.keys[row].as_slice().into()).collect();
-                let called_by = |name: &str| part.called_by.iter().any(|called| called == name);
-                let cells: Vec<&Cells> =
-                    table.columns().iter().filter(|cells| !called_by(cells.column().name())).collect();
-                let files = self.put_columns(&keys, &cells)?;
-                if !super::join::is_on_top(&next, &files) {
-                    done.updated += keys.len() as u64;
+            if !known.is_empty() {
+                let files = self.put_known(part, &table.gather(&known), joined)?;
+                if !is_on_top(&next, &files) {
+                    done.updated += known.len() as u64;
                     next.joined.extend(files);
                 }
             }
@@ -138,6 +137,17 @@ impl Dataset {
         done.new_classes = next.classes[head.classes.len()..].to_vec();
         next.change = change(adding, &done);
         Ok((Some(next), done))
+    }
+}
+
+impl Dataset {
+    /// Stores the columns of these rows, whose samples are there.
+    fn put_known(&self, part: &Part, table: &Table, rows: &[usize]) -> Result<Vec<FileRef>, Fault> {
+        let keys: Vec<_> = rows.iter().map(|&row| part.keys[row].as_slice().into()).collect();
+        let called_by = |name: &str| part.called_by.iter().any(|called| called == name);
+        let cells: Vec<&Cells> =
+            table.columns().iter().filter(|cells| !called_by(cells.column().name())).collect();
+        self.put_columns(&keys, &cells)
     }
 }
 
@@ -171,9 +181,9 @@ fn sorted_out(part: &Part, known: &mut HashSet<Vec<u8>>, removed: &HashSet<Vec<u
 }
 
 impl Part {
-    /// Its columns, those that samples are called by first, with labels of the data set's classes.
-    fn table(&self, next: &mut Manifest, are: LabelsAre) -> Result<Table, Fault> {
-        let own = &self.listed.table;
+    /// These rows of it: columns that samples are called by first, with labels of the data set's classes.
+    fn table(&self, rows: &[usize], next: &mut Manifest, are: LabelsAre) -> Result<Table, Fault> {
+        let own = self.listed.table.gather(rows);
         let first = self.called_by.iter().filter_map(|name| own.column(name));
         let rest = own
             .columns()
