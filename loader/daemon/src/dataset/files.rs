@@ -17,7 +17,7 @@ pub struct FilesArgs {
     /// Another commit than the newest.
     #[arg(long, value_name = "COMMIT")]
     pub at: Option<u64>,
-    /// Of a side of a split, or a frozen set; with --keys or --parquet.
+    /// Of a side of a split, or a frozen set; with --keys or --parquet. Absent: all samples, held back or not.
     #[arg(long, value_name = "NAME", conflicts_with = "sql")]
     pub split: Option<String>,
     /// Of the samples that meet a condition, or a recorded selection; with --keys or --parquet.
@@ -60,8 +60,9 @@ pub(super) fn run(args: &FilesArgs) -> Result<String, Fault> {
     if !of_samples {
         return Ok(list(args, &dataset, &manifest));
     }
-    let selection =
-        Selection { split: args.split.clone(), filter: args.filter.clone(), ..Selection::default() };
+    // What a job gets without a split lacks what frozen sets hold back; a list of a commit has it.
+    let split = args.split.clone().or_else(|| Some("all".to_owned()));
+    let selection = Selection { split, filter: args.filter.clone(), ..Selection::default() };
     let table = dataset.select(&manifest, &selection)?;
     let Some(target) = &args.parquet else {
         let keys = table.keys().map(|key| String::from_utf8_lossy(&key).into_owned());

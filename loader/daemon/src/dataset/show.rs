@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::common::{SetArgs, moment};
-use crate::catalog::dataset::{Dataset, Manifest, Selection};
+use crate::catalog::dataset::{Dataset, Manifest, Selection, SideCount, counts};
 use crate::catalog::{ColumnKind, Table};
 use crate::error::Fault;
 
@@ -46,6 +46,8 @@ struct Seen<'a> {
     bytes: u64,
     /// Samples by class.
     by_class: Vec<u64>,
+    /// Samples by side of a split, and by frozen set.
+    sides: Vec<SideCount>,
     /// Recorded selections and how many samples each has, or why that cannot be told.
     selections: Vec<(String, String, Result<u64, String>)>,
 }
@@ -81,6 +83,7 @@ impl<'a> Seen<'a> {
             files: files.len(),
             bytes,
             by_class: by_class(&table, manifest.classes.len()),
+            sides: counts(dataset, manifest, &table)?,
             selections: selections.collect(),
             table,
         })
@@ -120,7 +123,11 @@ impl<'a> Seen<'a> {
             let classes: Vec<_> = classes.map(|(name, count)| format!("{name} {count}")).collect();
             line("classes", format!("{}: {}", classes.len(), classes.join(", ")));
         }
-        manifest.splits.keys().for_each(|name| line("split", name.clone()));
+        for name in manifest.splits.keys() {
+            let sides = self.sides.iter().filter(|side| side.split.as_ref() == Some(name));
+            let sides: Vec<_> = sides.map(|side| format!("{} {}", side.side, side.samples)).collect();
+            line("split", format!("{name}: {}", sides.join(", ")));
+        }
         for (name, frozen) in &manifest.frozen {
             let by = frozen
                 .group_by
@@ -165,6 +172,7 @@ impl<'a> Seen<'a> {
             "columns": columns.collect::<Vec<_>>(),
             "classes": classes.collect::<Vec<_>>(),
             "splits": manifest.splits,
+            "sides": self.sides,
             "frozen": frozen.collect::<Vec<_>>(),
             "selections": selections.collect::<Vec<_>>(),
             "files": self.files,

@@ -1,6 +1,8 @@
 //! Rows that pandas, DuckDB or Spark wrote -> samples of a new commit.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::called::{key_column, row_keys};
@@ -95,7 +97,7 @@ impl Dataset {
     ) -> Result<(Option<Manifest>, Added), Fault> {
         let samples = self.all_samples(head)?;
         check_called_alike(&samples, &parts[0])?;
-        let mut known: HashSet<Vec<u8>> = samples.keys().map(|key| key.into_owned()).collect();
+        let mut known: HashSet<Vec<u8>> = samples.keys().map(Cow::into_owned).collect();
         let removed = self.keys_of(head.removed.iter())?;
         let mut next = Manifest { root: root.to_owned(), ..head.clone() };
         let mut done = Added {
@@ -293,7 +295,7 @@ fn change(adding: &Adding<'_>, done: &Added) -> Change {
     let names = adding.files.iter().map(|file| file.file_name().unwrap_or_default().to_string_lossy());
     let mut message = names.clone().take(3).collect::<Vec<_>>().join(", ");
     if adding.files.len() > 3 {
-        message += &format!(" and {} more", adding.files.len() - 3);
+        let _ = write!(message, " and {} more", adding.files.len() - 3);
     }
     let counts = [
         ("added", done.added),

@@ -8,6 +8,7 @@ use crate::catalog::column::{Column, ColumnKind};
 use crate::catalog::gaps::Listed;
 use crate::catalog::paths::PathRule;
 use crate::catalog::snapshot::OFFSET_COLUMN;
+use crate::catalog::table::Cells;
 use crate::error::Fault;
 
 /// The column of a list that names samples, where nobody says which: `key`, else the first that is named as paths are.
@@ -35,7 +36,7 @@ pub(super) fn row_keys(listed: &Listed, column: &str) -> Result<Vec<Vec<u8>>, Fa
     let cells =
         cells.ok_or_else(|| Fault::invalid(format!("column {column} of {} is empty", listed.name())))?;
     let by = cells.column();
-    let offset = listed.table.column(OFFSET_COLUMN).map(|cells| cells.column());
+    let offset = listed.table.column(OFFSET_COLUMN).map(Cells::column);
     let offset = offset.filter(|offset| column != KEY && offset.kind() == ColumnKind::Int);
     let keys = (0..listed.table.len()).map(|row| {
         let key = text_of(by, row).filter(|key| !key.is_empty()).ok_or_else(|| {

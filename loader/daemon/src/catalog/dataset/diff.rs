@@ -1,9 +1,12 @@
 //! Two commits -> what the later one has that the earlier one had not.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{Dataset, FileRef, Manifest};
 use crate::error::Fault;
+
+type Keys = Vec<Vec<u8>>;
 
 /// What differs between two commits. Samples are in the order in which they came.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,9 +41,9 @@ impl Dataset {
         (diff.removed, _) = self.came_and_went(&before.removed, &after.removed)?;
         (diff.quarantined, diff.released) = self.came_and_went(&before.quarantined, &after.quarantined)?;
         let (old, new) = (self.table(before)?, self.table(after)?);
-        let came = self.all_samples(before)?.keys().map(|key| key.into_owned()).collect::<HashSet<_>>();
+        let came = self.all_samples(before)?.keys().map(Cow::into_owned).collect::<HashSet<_>>();
         let all = self.all_samples(after)?;
-        diff.added = all.keys().filter(|key| !came.contains(&**key)).map(|key| key.into_owned()).collect();
+        diff.added = all.keys().filter(|key| !came.contains(&**key)).map(Cow::into_owned).collect();
         let rows: HashMap<_, _> = old.keys().enumerate().map(|(row, key)| (key, row)).collect();
         let both: Vec<_> =
             new.keys().enumerate().filter_map(|(row, key)| Some((*rows.get(&key)?, row))).collect();
@@ -62,11 +65,7 @@ impl Dataset {
         Ok(diff)
     }
 
-    fn came_and_went(
-        &self,
-        before: &[FileRef],
-        after: &[FileRef],
-    ) -> Result<(Vec<Vec<u8>>, Vec<Vec<u8>>), Fault> {
+    fn came_and_went(&self, before: &[FileRef], after: &[FileRef]) -> Result<(Keys, Keys), Fault> {
         let (before, after) = (self.keys_of(before.iter())?, self.keys_of(after.iter())?);
         let less = |from: &HashSet<Vec<u8>>, other: &HashSet<Vec<u8>>| {
             from.difference(other).cloned().collect::<BTreeSet<_>>().into_iter().collect()
