@@ -79,9 +79,9 @@ pub(super) fn run(args: &AddArgs) -> Result<String, Fault> {
     if !added.empty.is_empty() {
         let _ = writeln!(out, "no row has a value in: {}", added.empty.join(", "));
     }
-    Ok(out
-        + &match added.made {
-            true => commit_text(&added.manifest),
-            false => format!("commit {} has all of this already\n", added.manifest.number),
-        })
+    Ok(if added.made {
+        out + &commit_text(&added.manifest)
+    } else {
+        out + &format!("commit {} has all of this already\n", added.manifest.number)
+    })
 }

@@ -1,5 +1,6 @@
 //! `forebay dataset files`: what other programs read: files, keys, a selection as one Parquet file, a query.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -148,11 +149,12 @@ fn query(dataset: &Dataset, manifest: &Manifest) -> Result<String, Fault> {
     );
     for (at, file) in manifest.joined.iter().enumerate() {
         let path = paths(&mut std::iter::once(file));
-        out += &format!("LEFT JOIN read_parquet({path}) j{at} ON j{at}.key = s.forebay_key\n");
+        let _ = write!(out, "LEFT JOIN read_parquet({path}) j{at} ON j{at}.key = s.forebay_key\n");
     }
     let gone = paths(&mut manifest.removed.iter().chain(&manifest.quarantined));
     if !gone.is_empty() {
-        out += &format!(
+        let _ = write!(
+            out,
             "WHERE s.forebay_key NOT IN (SELECT key FROM read_parquet([{gone}], union_by_name = true))\n"
         );
     }

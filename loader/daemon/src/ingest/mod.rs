@@ -82,7 +82,7 @@ pub fn run(args: &IngestArgs) -> Result<String, Fault> {
     sums.extend(copied.iter().map(|file| (file.name, file.sum)));
     if !args.no_index {
         report.index = Some(indexed(args, &target)?);
-        report.checksums = Some(keep_checksums(args, &to, &target, &files, sums)?);
+        report.checksums = Some(keep_checksums(args, &to, &target, &files, &sums)?);
     }
     Ok(if args.json { format!("{:#}\n", report.json()) } else { report.text() })
 }
@@ -99,6 +99,9 @@ struct Copied<'a> {
     bytes: u64,
     sum: blake3::Hash,
 }
+
+/// Checksums by name.
+type Sums<'a> = HashMap<&'a [u8], blake3::Hash>;
 
 fn local(place: &str) -> Result<PathBuf, Fault> {
     if place.starts_with("s3://") {
@@ -145,13 +148,12 @@ fn list(from: &Folder, source: &Path) -> Result<Listing, Fault> {
 }
 
 /// The files to copy, and the checksums of those that were read for it.
-#[allow(clippy::type_complexity, reason = "a pair that is taken apart at once")]
 fn compared<'a>(
     args: &IngestArgs,
     from: &Folder,
     to: &Folder,
     files: &'a [Vec<u8>],
-) -> Result<(Vec<Todo<'a>>, HashMap<&'a [u8], blake3::Hash>), Fault> {
+) -> Result<(Vec<Todo<'a>>, Sums<'a>), Fault> {
     let mut bar = Bar::new("comparing", "files");
     let total = files.len() as u64;
     let found = each(
@@ -168,7 +170,7 @@ fn compared<'a>(
         match found {
             Err(error) => troubles.push((from.path(name), error)),
             Ok(Compared { verdict: Verdict::Known(sum), .. }) => {
-                sums.extend(sum.map(|sum| (name.as_slice(), sum)))
+                sums.extend(sum.map(|sum| (name.as_slice(), sum)));
             }
             Ok(compared) => {
                 if compared.verdict == Verdict::Differs {
@@ -310,7 +312,7 @@ fn keep_checksums(
     to: &Folder,
     target: &Path,
     files: &[Vec<u8>],
-    sums: HashMap<&[u8], blake3::Hash>,
+    sums: &Sums<'_>,
 ) -> Result<u64, Fault> {
     let dataset = Dataset::open(&absolute(&place(args, target))?)?;
     let head = dataset.head()?;

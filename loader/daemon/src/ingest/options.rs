@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 /// Options of `forebay ingest`.
 #[derive(clap::Args, Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct IngestArgs {
     /// The folder to copy from.
     pub source: String,
