@@ -8,10 +8,11 @@
 mod add;
 mod called;
 mod diff;
-mod filter;
+pub mod filter;
 mod grow;
 mod join;
 mod labels;
+mod listed;
 mod manifest;
 mod numbers;
 mod splits;
@@ -30,6 +31,7 @@ pub use diff::Diff;
 pub use grow::{Counts, Grown, Growth};
 pub use join::{Joined, Joining};
 pub use labels::LabelsAre;
+pub use listed::{REASON, keyed_ints, keyed_texts, reasons};
 pub use manifest::{Change, FileRef, Frozen, Manifest};
 pub use numbers::Numbers;
 pub use splits::{

@@ -101,12 +101,27 @@ impl Dataset {
             table = table.gather(&rows);
         }
         if let Some(text) = &selection.filter {
-            let text = manifest.selections.get(text).unwrap_or(text);
-            table = table.gather(&filter::rows(&table, text)?);
+            table = table.gather(&filter::rows(&table, self.condition(manifest, text)?)?);
         }
         match splits::part(&table, &selection.part)? {
             Some(rows) => Ok(table.gather(&rows)),
             None => Ok(table),
+        }
+    }
+
+    /// A condition as it stands, or the recorded one of that name.
+    fn condition<'a>(&self, manifest: &'a Manifest, text: &'a str) -> Result<&'a str, Fault> {
+        match manifest.selections.get(text) {
+            Some(condition) => Ok(condition),
+            None if filter::is_name(text) => {
+                let named: Vec<_> = manifest.selections.keys().map(String::as_str).collect();
+                let there = if named.is_empty() { "there is none".to_owned() } else { named.join(", ") };
+                let message = format!("{} has no recorded selection {text}", self.place());
+                Err(Fault::new(Kind::NotFound, message).hint(format!(
+                    "recorded: {there}; record it with: forebay dataset filter PLACE --name {text} --where CONDITION"
+                )))
+            }
+            None => Ok(text),
         }
     }
 
