@@ -266,6 +266,11 @@ impl Table {
         });
     }
 
+    /// Leaves out the columns that `keep` does not want, whatever samples are called by.
+    pub fn retain_only(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.columns.retain(|cells| keep(&cells.column.name));
+    }
+
     /// The columns in which every sample has a value, and the names of the others.
     pub(super) fn into_whole_columns(self) -> (Vec<Column>, Vec<String>) {
         let (whole, gaps): (Vec<_>, Vec<_>) =

@@ -5,17 +5,22 @@ pub mod common;
 mod diff;
 mod export;
 mod files;
+mod filter;
 mod freeze;
 mod join;
+mod keys;
 mod lists;
 mod log;
 pub mod options;
 mod place;
+mod release;
+mod remove;
 mod show;
 mod spikes;
 mod split;
 mod text;
 mod top;
+mod verify;
 mod weights;
 
 use crate::error::Fault;
@@ -30,6 +35,10 @@ pub fn run(args: &DatasetArgs) -> Result<String, Fault> {
         DatasetVerb::Export(args) => export::run(args),
         DatasetVerb::Split(args) => split::run(args),
         DatasetVerb::Freeze(args) => freeze::run(args),
+        DatasetVerb::Filter(args) => filter::run(args),
+        DatasetVerb::Release(args) => release::run(args),
+        DatasetVerb::Remove(args) => remove::run(args),
+        DatasetVerb::Verify(args) => verify::run(args),
         DatasetVerb::Top(args) => top::run(args),
         DatasetVerb::Spikes(args) => spikes::run(args),
         DatasetVerb::Weights(args) => weights::run(args),

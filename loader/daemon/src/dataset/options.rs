@@ -8,6 +8,7 @@ use clap::{Subcommand, ValueEnum};
 use super::export::options::ExportArgs;
 use super::freeze::{FREEZE_HELP, FreezeArgs};
 use super::split::{SPLIT_HELP, SplitArgs};
+use super::{filter, release, remove, verify};
 use crate::losses::By;
 
 /// Options of `forebay dataset`.
@@ -29,6 +30,18 @@ pub enum DatasetVerb {
     /// Hold samples back from training for ever, as a named evaluation set.
     #[command(after_help = FREEZE_HELP)]
     Freeze(FreezeArgs),
+    /// The samples that meet a condition on columns: count them, or record it under a name that jobs use.
+    #[command(after_help = filter::FILTER_HELP)]
+    Filter(filter::FilterArgs),
+    /// Take samples out of quarantine, or list what is in it.
+    #[command(after_help = release::RELEASE_HELP)]
+    Release(release::ReleaseArgs),
+    /// Remove samples for ever: no later snapshot has them, and no later index brings them back.
+    #[command(after_help = remove::REMOVE_HELP)]
+    Remove(remove::RemoveArgs),
+    /// Read and decode every sample; corrupt ones go into quarantine, copies are found.
+    #[command(after_help = verify::VERIFY_HELP)]
+    Verify(verify::VerifyArgs),
     /// The samples with the highest losses, or those that were NaN.
     #[command(after_help = TOP_HELP)]
     Top(TopArgs),

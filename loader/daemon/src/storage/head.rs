@@ -1,4 +1,4 @@
-//! The first bytes of a file, at once and without an engine: for people who ask what is in it.
+//! A file, or its first bytes, at once and without an engine: for work that looks at every file once.
 
 use super::buf::ReadBuf;
 use super::error::StorageError;
@@ -23,6 +23,21 @@ pub fn head(root: &Root, path: &[u8], len_max: u64) -> Result<Head, StorageError
     buf.set_path(path);
     let file_bytes = threads::read_head(root, &mut buf, len_max)?;
     Ok(Head { bytes: buf.bytes.to_vec(), file_bytes })
+}
+
+/// Reads the file that `buf` names, or an extent of it as (offset, length) in bytes. Blocks, and asks once.
+///
+/// * `limit_bytes`: more are refused before any memory is reserved.
+///
+/// # Errors
+/// As any read.
+pub fn read_now(
+    root: &Root,
+    buf: &mut ReadBuf,
+    extent: Option<(u64, u64)>,
+    limit_bytes: u64,
+) -> Result<(), StorageError> {
+    threads::read_now(root, buf, extent, limit_bytes)
 }
 
 #[cfg(test)]

@@ -96,8 +96,7 @@ fn serve<T>(reads: &flume::Receiver<Queued<T>>, done: &flume::Sender<Done<T>>, s
 
 fn read_file<T>(read: &mut Read<T>) -> Result<(), StorageError> {
     let Read { root, buf, extent, limit_bytes, .. } = read;
-    buf.bytes.clear();
-    whole::read(&open(root, buf)?, root, buf, *extent, *limit_bytes)
+    read_now(root, buf, *extent, *limit_bytes)
 }
 
 /// Fills `buf` with the beginning of its file; gives the bytes of all of it.
@@ -106,6 +105,17 @@ pub(super) fn read_head(root: &Root, buf: &mut ReadBuf, len_max: u64) -> Result<
     let size_bytes = file.opened.get().map_or(0, |stamp| stamp.size_bytes);
     whole::read(&file, root, buf, Some((0, len_max.min(size_bytes))), len_max)?;
     Ok(size_bytes)
+}
+
+/// Fills `buf` with an extent of its file, or with all of it.
+pub(super) fn read_now(
+    root: &Root,
+    buf: &mut ReadBuf,
+    extent: Option<(u64, u64)>,
+    limit_bytes: u64,
+) -> Result<(), StorageError> {
+    buf.bytes.clear();
+    whole::read(&open(root, buf)?, root, buf, extent, limit_bytes)
 }
 
 fn open(root: &Root, buf: &ReadBuf) -> Result<OpenFile, StorageError> {

@@ -10,6 +10,9 @@ use crate::error::Fault;
 /// The column that says why a sample was removed or quarantined.
 pub const REASON: &str = "reason";
 
+/// The column of what verified samples hold: the first 32 hexadecimal digits of the BLAKE3 hash of their bytes.
+pub const CONTENT: &str = "content_blake3";
+
 /// Bytes of a reason; decoders may be talkative.
 const REASON_BYTES_MAX: usize = 500;
 

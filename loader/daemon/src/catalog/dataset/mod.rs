@@ -31,7 +31,7 @@ pub use diff::Diff;
 pub use grow::{Counts, Grown, Growth};
 pub use join::{Joined, Joining};
 pub use labels::LabelsAre;
-pub use listed::{REASON, keyed_ints, keyed_texts, reasons};
+pub use listed::{CONTENT, REASON, keyed_ints, keyed_texts, reasons};
 pub use manifest::{Change, FileRef, Frozen, Manifest};
 pub use numbers::Numbers;
 pub use splits::{

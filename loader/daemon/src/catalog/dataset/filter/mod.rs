@@ -1,7 +1,7 @@
 //! `width >= 256 and lang = 'en'`: a condition on columns -> the samples that meet it.
 //!
 //! A part of SQL's conditions, with SQL's logic of three values: a comparison with a missing value is unknown, the
-//! opposite of unknown is unknown, and what is unknown is not selected. `docs/filters.md` has the language.
+//! opposite of unknown is unknown, and what is unknown is not selected. `docs/cleaning.md` has the language.
 
 mod eval;
 mod lex;

@@ -1,0 +1,216 @@
+//! All samples that are to be verified through the checker, on all cores.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::check::{Checker, Outcome};
+use super::journal::Journal;
+use crate::catalog::dataset::CONTENT;
+use crate::catalog::{Cells, ColumnKind, Table};
+use crate::error::Fault;
+use crate::progress::Bar;
+use crate::storage::Root;
+
+/// Threads a core: while one waits for its file, another decodes.
+const THREADS_A_CORE: usize = 2;
+
+/// Samples that threads are ahead of the journal.
+const AHEAD: usize = 1024;
+
+/// What was found.
+#[derive(Default)]
+pub(super) struct Found {
+    /// By row of the table, in order.
+    pub(super) outcomes: Vec<(usize, Outcome)>,
+    /// Samples that were looked at by this process, and bytes of those that are sound.
+    pub(super) looked_at: u64,
+    pub(super) bytes: u64,
+    /// Samples whose findings an earlier run left.
+    pub(super) resumed: u64,
+    /// Samples with findings in the data set, which were not looked at.
+    pub(super) known: u64,
+    /// Samples without any file.
+    pub(super) without_files: u64,
+    pub(super) took: Duration,
+}
+
+/// Which rows of a table have which files.
+pub(super) struct Files<'a> {
+    table: &'a Table,
+    columns: Vec<&'a Cells>,
+    /// Where many samples lie in one file: the first row of each file, and of each other row, that one.
+    first: Option<Vec<usize>>,
+}
+
+impl<'a> Files<'a> {
+    pub(super) fn of(table: &'a Table) -> Self {
+        let columns: Vec<_> =
+            table.columns().iter().filter(|cells| cells.column().kind() == ColumnKind::Path).collect();
+        let mut files = Self { table, columns, first: None };
+        if table.column("offset").is_some_and(|cells| cells.column().kind() == ColumnKind::Int) {
+            let mut seen = HashMap::new();
+            let first = (0..table.len()).map(|row| *seen.entry(files.paths(row)).or_insert(row)).collect();
+            files.first = Some(first);
+        }
+        files
+    }
+
+    /// Whether the table has a column of files at all.
+    pub(super) fn has_columns(&self) -> bool {
+        !self.columns.is_empty()
+    }
+
+    /// Whether several samples lie in one file, whose hash says nothing of each.
+    pub(super) fn are_shared(&self) -> bool {
+        self.first.is_some()
+    }
+
+    fn paths(&self, row: usize) -> Vec<&'a [u8]> {
+        let there = self.columns.iter().filter(|cells| cells.has(row));
+        there.map(|cells| cells.column().path(row as u64)).collect()
+    }
+
+    /// The row that is looked at for this one; `None`: it has no file.
+    fn stands_for(&self, row: usize) -> Option<usize> {
+        let first = self.first.as_ref().map_or(row, |first| first[row]);
+        self.columns.iter().any(|cells| cells.has(first)).then_some(first)
+    }
+}
+
+/// Looks at the samples of a table that have no findings yet.
+///
+/// * `again`: at all of them.
+///
+/// # Errors
+/// What the journal says.
+pub(super) fn run(
+    files: &Files<'_>,
+    root: &Root,
+    journal: &mut Journal,
+    threads: Option<NonZeroUsize>,
+    again: bool,
+) -> Result<Found, Fault> {
+    let started = Instant::now();
+    let (mut found, mut todo, mut outcomes) = (Found::default(), Vec::new(), HashMap::new());
+    let known = files.table.column(CONTENT).filter(|_| !again);
+    let mut wanted = Vec::new();
+    for row in 0..files.table.len() {
+        match files.stands_for(row) {
+            None => found.without_files += 1,
+            Some(_) if known.is_some_and(|cells| cells.has(row)) => found.known += 1,
+            Some(first) => wanted.push((row, first)),
+        }
+    }
+    for &(_, first) in &wanted {
+        if outcomes.contains_key(&first) {
+            continue;
+        }
+        match journal.take(&files.table.key(first)) {
+            Some(outcome) => {
+                found.resumed += 1;
+                outcomes.insert(first, Some(outcome));
+            }
+            None => {
+                todo.push(first);
+                outcomes.insert(first, None);
+            }
+        }
+    }
+    let mut bar = Bar::new("verifying", "samples");
+    let total = todo.len() as u64;
+    look(files, root, &todo, threads, |row, outcome| {
+        journal.note(&files.table.key(row), &outcome)?;
+        found.looked_at += 1;
+        if let Outcome::Sound { bytes, .. } = &outcome {
+            found.bytes += bytes;
+        }
+        outcomes.insert(row, Some(outcome));
+        bar.show(found.looked_at, total);
+        Ok(())
+    })?;
+    bar.clear();
+    let outcome = |first: usize| outcomes[&first].clone().expect("each was looked at or known");
+    found.outcomes = wanted.iter().map(|&(row, first)| (row, outcome(first))).collect();
+    found.took = started.elapsed();
+    Ok(found)
+}
+
+/// Checks rows on all cores; `tell` is called on this thread, in the order in which they are done.
+fn look(
+    files: &Files<'_>,
+    root: &Root,
+    rows: &[usize],
+    threads: Option<NonZeroUsize>,
+    mut tell: impl FnMut(usize, Outcome) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = threads.map_or(cores * THREADS_A_CORE, NonZeroUsize::get).min(rows.len());
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let (sender, outcomes) = flume::bounded(AHEAD);
+        for _ in 0..threads {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                let mut checker = Checker::new(root);
+                while let Some(&row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    // Nobody listens any more where the journal could not be written.
+                    if sender.send((row, checker.check(&files.paths(row)))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        outcomes.into_iter().try_for_each(|(row, outcome)| tell(row, outcome))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{CatalogLimits, SourceSpec, open};
+
+    fn table(root: &std::path::Path, lines: &str) -> Table {
+        let (root, json_lines) = (Some(root.to_owned()), lines.as_bytes().to_vec());
+        let spec = SourceSpec::Records { root, json_lines, columns: Vec::new() };
+        Table::of(&open(&spec, &CatalogLimits::default()).unwrap())
+    }
+
+    fn find(root: &std::path::Path, table: &Table, journal: &mut Journal) -> Found {
+        run(&Files::of(table), &Root::open(root).unwrap(), journal, None, false).unwrap()
+    }
+
+    #[test]
+    fn what_a_stopped_run_has_found_is_not_looked_at_again_but_for_what_was_unavailable() {
+        let dir = tempfile::tempdir().unwrap();
+        ["a", "b", "c"].iter().for_each(|name| std::fs::write(dir.path().join(name), "x").unwrap());
+        let table = table(dir.path(), "{\"path\":\"a\"}\n{\"path\":\"b\"}\n{\"path\":\"c\"}\n");
+        let place = dir.path().to_str().unwrap();
+        let stopped = Outcome::Corrupt { reason: "found before the stop".to_owned() };
+        let mut journal = Journal::open(place, false).unwrap();
+        journal.note(b"b", &stopped).unwrap();
+        journal.note(b"c", &Outcome::Unavailable { reason: "away".to_owned() }).unwrap();
+        drop(journal);
+        let found = find(dir.path(), &table, &mut Journal::open(place, false).unwrap());
+        assert_eq!((found.looked_at, found.resumed, found.known), (2, 1, 0));
+        assert_eq!(found.outcomes[1], (1, stopped));
+        assert!(matches!(found.outcomes[2].1, Outcome::Sound { bytes: 1, .. }));
+        // And the run that went on was stopped before its commit.
+        let third = find(dir.path(), &table, &mut Journal::open(place, false).unwrap());
+        assert_eq!((third.looked_at, third.resumed), (0, 3));
+    }
+
+    #[test]
+    fn a_file_of_many_samples_is_looked_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a"), "xyz").unwrap();
+        let lines: Vec<_> = (0..50).map(|at| format!("{{\"path\":\"a\",\"offset\":{at}}}")).collect();
+        let table = table(dir.path(), &lines.join("\n"));
+        let found =
+            find(dir.path(), &table, &mut Journal::open(dir.path().to_str().unwrap(), false).unwrap());
+        assert_eq!((found.looked_at, found.outcomes.len()), (1, 50));
+    }
+}
