@@ -12,6 +12,7 @@ pub mod kernel;
 pub mod lists;
 pub mod records;
 pub mod requests;
+pub mod sets;
 pub mod specs;
 pub mod states;
 pub mod stored;
@@ -20,14 +21,16 @@ pub mod stored;
 pub type Check = fn(&[u8]) -> bool;
 
 /// Every target: its name, which its seeds' folder and its binary share, and what it checks.
-pub const TARGETS: [(&str, Check); 15] = [
+pub const TARGETS: [(&str, Check); 17] = [
     ("calls", calls::calls),
     ("config", config::config),
     ("csv", lists::csv),
+    ("filter", sets::filter),
     ("jpeg", images::jpeg),
     ("jsonl", lists::jsonl),
     ("kernel", kernel::kernel),
     ("ledger", stored::ledger),
+    ("manifest", sets::manifest),
     ("parquet", lists::parquet),
     ("pin", stored::pin),
     ("png", images::png),

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -70,9 +71,11 @@ pub fn listed(title: &str, keys: &[Vec<u8>]) -> String {
         return String::new();
     }
     let mut out = format!("{title}:\n");
-    shown(&keys[..keys.len().min(SHOWN)]).iter().for_each(|key| out += &format!("  {key}\n"));
+    for key in shown(&keys[..keys.len().min(SHOWN)]) {
+        let _ = writeln!(out, "  {key}");
+    }
     if keys.len() > SHOWN {
-        out += &format!("  and {} more\n", keys.len() - SHOWN);
+        let _ = writeln!(out, "  and {} more", keys.len() - SHOWN);
     }
     out
 }

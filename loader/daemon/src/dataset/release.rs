@@ -92,5 +92,6 @@ fn list(dataset: &Dataset, args: &ReleaseArgs) -> Result<String, Fault> {
     if held.is_empty() {
         return Ok("nothing is in quarantine\n".to_owned());
     }
-    Ok(named.map(|(key, reason)| format!("{key}: {reason}\n")).collect())
+    let lines: Vec<_> = named.map(|(key, reason)| format!("{key}: {reason}\n")).collect();
+    Ok(lines.concat())
 }

@@ -18,7 +18,7 @@ use self::report::Report;
 use self::work::{Files, Found};
 use super::common::SetArgs;
 use crate::catalog::dataset::{CONTENT, Change, Dataset, KEY, Manifest, keyed_ints, keyed_texts, reasons};
-use crate::catalog::{Snapshot, Table};
+use crate::catalog::{Cells, Snapshot, Table};
 use crate::error::{Fault, Kind};
 use crate::storage::Root;
 
@@ -27,6 +27,7 @@ const GROUP: &str = "dup_group";
 
 /// Options of `forebay dataset verify`.
 #[derive(clap::Args, Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct VerifyArgs {
     #[allow(missing_docs, reason = "clap would print it")]
     #[command(flatten)]
@@ -114,16 +115,25 @@ fn open_root(args: &VerifyArgs, head: &Manifest) -> Result<std::sync::Arc<Root>,
 /// What is found out of samples, by key, as the commit has it.
 struct Findings {
     sound: Vec<(Vec<u8>, String)>,
+    /// Of these, those whose bytes the data set does not know by that hash.
+    new: Vec<(Vec<u8>, String)>,
     corrupt: Vec<(Vec<u8>, String)>,
 }
 
 /// Commits what was found: hashes, quarantine, groups.
 fn commit(args: &VerifyArgs, dataset: &Dataset, table: &Table, found: &Found) -> Result<Report, Fault> {
-    let mut findings = Findings { sound: Vec::new(), corrupt: Vec::new() };
+    let mut findings = Findings { sound: Vec::new(), new: Vec::new(), corrupt: Vec::new() };
+    let before = table.column(CONTENT);
     for (row, outcome) in &found.outcomes {
         let key = || table.key(*row).into_owned();
         match outcome {
-            Outcome::Sound { content, .. } => findings.sound.push((key(), content.clone())),
+            Outcome::Sound { content, .. } => {
+                let is = |cells: &Cells| cells.has(*row) && cells.column().text(*row as u64) == content;
+                if !before.is_some_and(is) {
+                    findings.new.push((key(), content.clone()));
+                }
+                findings.sound.push((key(), content.clone()));
+            }
             Outcome::Corrupt { reason } => findings.corrupt.push((key(), reason.clone())),
             Outcome::Unavailable { .. } => {}
         }
@@ -136,10 +146,10 @@ fn commit(args: &VerifyArgs, dataset: &Dataset, table: &Table, found: &Found) ->
         let mut count = |name: &str, count: usize| {
             counts.insert(name.to_owned(), count as u64);
         };
-        if !findings.sound.is_empty() {
-            let list = findings.sound.iter().map(|(key, content)| (&key[..], &content[..]));
+        if !findings.new.is_empty() {
+            let list = findings.new.iter().map(|(key, content)| (&key[..], &content[..]));
             add_column(dataset, &mut next, &keyed_texts(CONTENT, list)?)?;
-            count("sound", findings.sound.len());
+            count("sound", findings.new.len());
         }
         let mut bad = not_held(dataset, head, &findings.corrupt)?;
         if !bad.is_empty() {

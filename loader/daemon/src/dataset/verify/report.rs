@@ -187,11 +187,11 @@ impl Groups {
         if self.groups.is_empty() {
             return "copies: none\n".to_owned();
         }
-        let place = if quarantined { ", in quarantine from now on" } else { "" };
+        let place = if quarantined { " put into quarantine" } else { "" };
         let (copies, groups) = (grouped(self.copies() as u64), grouped(self.groups.len() as u64));
-        let mut out = format!("copies: {copies} of {groups} samples{place}");
+        let mut out = format!("copies: {copies}{place}, in {groups} groups of equal files");
         if self.disagreeing > 0 {
-            let _ = write!(out, "; {} of these have copies with another label", grouped(self.disagreeing));
+            let _ = write!(out, "; labels differ in {} of them", grouped(self.disagreeing));
         }
         out += "\n";
         for keys in self.groups.iter().take(SHOWN) {

@@ -108,16 +108,12 @@ pub(super) fn run(
         if outcomes.contains_key(&first) {
             continue;
         }
-        match journal.take(&files.table.key(first)) {
-            Some(outcome) => {
-                found.resumed += 1;
-                outcomes.insert(first, Some(outcome));
-            }
-            None => {
-                todo.push(first);
-                outcomes.insert(first, None);
-            }
+        let left = journal.take(&files.table.key(first));
+        found.resumed += u64::from(left.is_some());
+        if left.is_none() {
+            todo.push(first);
         }
+        outcomes.insert(first, left);
     }
     let mut bar = Bar::new("verifying", "samples");
     let total = todo.len() as u64;

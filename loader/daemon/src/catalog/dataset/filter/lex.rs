@@ -63,14 +63,11 @@ fn token(text: &str, at: usize, first: char) -> Result<Token, Problem> {
         return Ok(Token { word: Word::Name(rest[..end].to_owned()), at: at..at + end });
     }
     let symbol = SYMBOLS.into_iter().chain([","]).find(|symbol| rest.starts_with(symbol));
-    match symbol {
-        Some(symbol) => Ok(Token { word: Word::Symbol(symbol), at: at..at + symbol.len() }),
-        None => {
-            let problem = Problem::at(at..at + first.len_utf8(), format!("{first:?} means nothing here"));
-            Err(problem
-                .hint("columns with other signs than letters, digits and _ stand in \"double quotes\""))
-        }
+    if let Some(symbol) = symbol {
+        return Ok(Token { word: Word::Symbol(symbol), at: at..at + symbol.len() });
     }
+    let problem = Problem::at(at..at + first.len_utf8(), format!("{first:?} means nothing here"));
+    Err(problem.hint("columns with other signs than letters, digits and _ stand in \"double quotes\""))
 }
 
 /// A text or name in quotes; a quote in it is doubled.

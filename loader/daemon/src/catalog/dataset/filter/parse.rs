@@ -175,7 +175,7 @@ impl Parser<'_> {
         let left = self.term()?;
         if let Some(is) = self.comparison() {
             let right = self.term()?;
-            return self.compare(left, is, right);
+            return self.compare(&left, is, &right);
         }
         if self.take_word("is") {
             let not = self.take_word("not");
@@ -186,7 +186,7 @@ impl Parser<'_> {
         }
         let not = self.take_word("not");
         if self.take_word("between") {
-            return self.between(left).map(|condition| negated(not, condition));
+            return self.between(&left).map(|condition| negated(not, condition));
         }
         if self.take_word("in") {
             return self.list(&left).map(|condition| negated(not, condition));
@@ -251,8 +251,8 @@ impl Parser<'_> {
         Ok((Operand::Column(index), class))
     }
 
-    fn compare(&self, left: Term, is: Comparison, right: Term) -> Result<Condition, Problem> {
-        self.check_fit(&left, &right)?;
+    fn compare(&self, left: &Term, is: Comparison, right: &Term) -> Result<Condition, Problem> {
+        self.check_fit(left, right)?;
         let (left, right) =
             (self.rounded(&left.operand, &right.operand), self.rounded(&right.operand, &left.operand));
         Ok(Condition::Compare { left, is, right })
@@ -305,15 +305,14 @@ impl Parser<'_> {
         Operand::Float(if narrow.is_finite() { f64::from(narrow) } else { wide })
     }
 
-    fn between(&mut self, term: Term) -> Result<Condition, Problem> {
+    fn between(&mut self, term: &Term) -> Result<Condition, Problem> {
         let least = self.term()?;
         if !self.take_word("and") {
             return Err(self.wants("and").hint("write: between 1 and 2"));
         }
         let most = self.term()?;
-        let again = Term { operand: term.operand.clone(), class: term.class, at: term.at.clone() };
-        let from = self.compare(term, Comparison::GreaterOrEqual, least)?;
-        Ok(Condition::All(vec![from, self.compare(again, Comparison::LessOrEqual, most)?]))
+        let from = self.compare(term, Comparison::GreaterOrEqual, &least)?;
+        Ok(Condition::All(vec![from, self.compare(term, Comparison::LessOrEqual, &most)?]))
     }
 
     fn list(&mut self, left: &Term) -> Result<Condition, Problem> {

@@ -374,10 +374,10 @@ fn row() -> impl Strategy<Value = Row> {
 impl Row {
     fn line(&self, key: usize) -> String {
         let mut line = format!("{{\"key\":\"{key}\"");
-        self.i.iter().for_each(|i| line += &format!(",\"i\":{i}"));
-        self.j.iter().for_each(|j| line += &format!(",\"j\":{j}"));
-        self.f.iter().for_each(|f| line += &format!(",\"f\":{:?}", *f as f64 / 2.0));
-        self.t.iter().for_each(|t| line += &format!(",\"t\":{}", serde_json::to_string(t).unwrap()));
+        line.extend(self.i.map(|i| format!(",\"i\":{i}")));
+        line.extend(self.j.map(|j| format!(",\"j\":{j}")));
+        line.extend(self.f.map(|f| format!(",\"f\":{:?}", f as f64 / 2.0)));
+        line.extend(self.t.as_ref().map(|t| format!(",\"t\":{}", serde_json::to_string(t).unwrap())));
         line + "}"
     }
 }

@@ -1,0 +1,6 @@
+//! Conditions on columns.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    forebay_fuzz::sets::filter(input);
+});
