@@ -61,7 +61,7 @@ fn index(root: &Path) -> Dataset {
         let mut next = head.clone();
         next.admit_columns(&Table::of(&snapshot))?;
         next.samples.push(dataset.put(&snapshot)?);
-        next.root = root.to_str().expect("UTF-8").to_owned();
+        root.to_str().expect("UTF-8").clone_into(&mut next.root);
         Ok(Some(next))
     });
     made.expect("a commit");

@@ -54,12 +54,11 @@ fn tree(root: &Path) -> Vec<(String, u64, u64, i64, i64)> {
         for entry in fs::read_dir(&folder).expect("it can be listed") {
             let path = entry.expect("an entry").path();
             let stat = path.metadata().expect("it is there");
-            match path.is_dir() {
-                true => folders.push(path),
-                false => {
-                    let (path, times) = (utf8(&path).to_owned(), (stat.mtime_nsec(), stat.ctime_nsec()));
-                    found.push((path, stat.ino(), stat.size(), times.0, times.1));
-                }
+            if path.is_dir() {
+                folders.push(path)
+            } else {
+                let (path, times) = (utf8(&path).to_owned(), (stat.mtime_nsec(), stat.ctime_nsec()));
+                found.push((path, stat.ino(), stat.size(), times.0, times.1));
             }
         }
     }

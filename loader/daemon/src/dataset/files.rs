@@ -149,13 +149,13 @@ fn query(dataset: &Dataset, manifest: &Manifest) -> Result<String, Fault> {
     );
     for (at, file) in manifest.joined.iter().enumerate() {
         let path = paths(&mut std::iter::once(file));
-        let _ = write!(out, "LEFT JOIN read_parquet({path}) j{at} ON j{at}.key = s.forebay_key\n");
+        let _ = writeln!(out, "LEFT JOIN read_parquet({path}) j{at} ON j{at}.key = s.forebay_key");
     }
     let gone = paths(&mut manifest.removed.iter().chain(&manifest.quarantined));
     if !gone.is_empty() {
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "WHERE s.forebay_key NOT IN (SELECT key FROM read_parquet([{gone}], union_by_name = true))\n"
+            "WHERE s.forebay_key NOT IN (SELECT key FROM read_parquet([{gone}], union_by_name = true))"
         );
     }
     Ok(out)

@@ -43,7 +43,7 @@ pub fn run(args: &IndexArgs) -> Result<String, Fault> {
     let head = known.as_ref().map(Dataset::head).transpose()?;
     let set_root = head.as_ref().map(|head| PathBuf::from(&head.root)).filter(|root| root.is_absolute());
     let started = Instant::now();
-    let found = find(args, Path::new(&source), column(args, head.as_ref())?, set_root)?;
+    let found = find(args, Path::new(&source), column(args, head.as_ref()), set_root)?;
     let seconds = started.elapsed().as_secs_f64();
     // Made only now: a source with nothing in it leaves no empty data set behind.
     let dataset = match known {
@@ -114,12 +114,12 @@ fn exists(place: &str) -> bool {
 }
 
 /// The column of the paths: as it was said, as the data set has it, or by what is looked for.
-fn column(args: &IndexArgs, head: Option<&Manifest>) -> Result<String, Fault> {
+fn column(args: &IndexArgs, head: Option<&Manifest>) -> String {
     if let Some(column) = &args.column {
-        return Ok(column.clone());
+        return column.clone();
     }
     if let Some(path) = head.and_then(Manifest::path_column) {
-        return Ok(path);
+        return path;
     }
     let is_one_of = |known: &[&str]| {
         let fits = |ext: &String| known.contains(&ext.trim_start_matches('.').to_ascii_lowercase().as_str());
@@ -127,12 +127,12 @@ fn column(args: &IndexArgs, head: Option<&Manifest>) -> Result<String, Fault> {
     };
     let images = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"];
     let by_default = args.extensions.is_empty();
-    Ok(match () {
+    match () {
         () if by_default || is_one_of(&images) => "image",
         () if is_one_of(&["wav", "flac", "mp3", "ogg", "opus", "m4a", "aac"]) => "audio",
         () => "path",
     }
-    .to_owned())
+    .to_owned()
 }
 
 /// Looks for samples, and shows how fast.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 /// Options of `forebay index`.
 #[derive(clap::Args, Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct IndexArgs {
     /// A folder of class folders, a folder of files (--no-classes), or a list: .csv, .tsv, .jsonl or .parquet.
     pub source: PathBuf,

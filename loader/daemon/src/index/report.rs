@@ -84,9 +84,10 @@ impl Report {
             tell_measured(&mut text, measured);
         }
         let (number, live) = (grown.manifest.number, &self.place);
-        let _ = match grown.committed {
-            true => writeln!(text, "commit {number} of {live}"),
-            false => writeln!(text, "nothing is new: {live} stays at commit {number}"),
+        let _ = if grown.committed {
+            writeln!(text, "commit {number} of {live}")
+        } else {
+            writeln!(text, "nothing is new: {live} stays at commit {number}")
         };
         text
     }

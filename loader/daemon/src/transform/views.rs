@@ -32,7 +32,7 @@ pub struct Decoded<'d> {
     source: Part<'d>,
 }
 
-impl<'d> Decoded<'d> {
+impl Decoded<'_> {
     /// What was drawn.
     pub fn drawn(&self) -> &Drawn {
         &self.drawn
