@@ -55,7 +55,7 @@ fn tree(root: &Path) -> Vec<(String, u64, u64, i64, i64)> {
             let path = entry.expect("an entry").path();
             let stat = path.metadata().expect("it is there");
             if path.is_dir() {
-                folders.push(path)
+                folders.push(path);
             } else {
                 let (path, times) = (utf8(&path).to_owned(), (stat.mtime_nsec(), stat.ctime_nsec()));
                 found.push((path, stat.ino(), stat.size(), times.0, times.1));
