@@ -167,7 +167,8 @@ impl SplitOptions {
         grouping(dataset, head, table, &self.group_by, self.ungrouped.or(known))
     }
 
-    /// The rule to commit. A split that is replaced keeps its salt, so that as few samples as can be change sides.
+    /// The rule to commit. A split that is replaced keeps its salt: where its last side grows, only samples
+    /// of `train` move.
     fn stored_rule(&self, dataset: &Dataset, before: Option<&Split>, fresh: &str) -> Result<Rule, Fault> {
         let known = before.and_then(|before| match &before.rule {
             Rule::Holdout { salt, .. } | Rule::Folds { salt, .. } => Some(salt.clone()),

@@ -25,9 +25,9 @@ pub struct Grouping {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ungrouped {
-    /// It waits: it is on no side until its group is known, so that it can never have been on the wrong one.
+    /// On no side until its group is known, so that it can never have been on the wrong one.
     Wait,
-    /// It is a group of its own, called by its key.
+    /// A group of its own, called by its key.
     Alone,
 }
 
