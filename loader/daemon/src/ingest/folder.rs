@@ -128,10 +128,11 @@ impl Folder {
         let folder = target.parent().expect("a file lies in a folder");
         fs::create_dir_all(folder)?;
         let aside = folder.join(format!("{ASIDE}{}", nonce()));
-        let done = copied(&from.path(name), &aside, moved).and_then(|done| {
-            // A file that came in since it was looked for is never written over unasked: link(2) fails where it is.
-            let placed = if replace { fs::rename(&aside, &target) } else { fs::hard_link(&aside, &target) };
-            placed.map(|()| done)
+        let done = copied(&from.path(name), &aside, moved).and_then(|copy| {
+            place(&aside, &target, replace)?;
+            // Only now: what lies aside is told to be left by when it was written.
+            copy.file.set_times(FileTimes::new().set_modified(copy.modified))?;
+            Ok((copy.bytes, copy.sum))
         });
         let _ = fs::remove_file(&aside);
         done
@@ -159,27 +160,53 @@ fn is_aside(name: &OsStr) -> bool {
     name.as_bytes().starts_with(ASIDE.as_bytes())
 }
 
-fn copied(source: &Path, aside: &Path, moved: &dyn Fn(u64)) -> io::Result<(u64, blake3::Hash)> {
+/// Gives a whole file its name. One that came in since it was looked for is never written over unasked: link(2) fails
+/// where a name is taken, and rename(2) does not.
+fn place(aside: &Path, target: &Path, replace: bool) -> io::Result<()> {
+    if replace {
+        return fs::rename(aside, target);
+    }
+    match fs::hard_link(aside, target) {
+        // FAT and some FUSE file systems have no links.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied)
+                && !target.exists() =>
+        {
+            fs::rename(aside, target)
+        }
+        placed => placed,
+    }
+}
+
+/// A file that lies aside, whole.
+struct Copy {
+    file: File,
+    bytes: u64,
+    sum: blake3::Hash,
+    /// When its source was written.
+    modified: SystemTime,
+}
+
+fn copied(source: &Path, aside: &Path, moved: &dyn Fn(u64)) -> io::Result<Copy> {
     let mut from = File::open(source)?;
-    let before = from.metadata()?;
-    let mut to = OpenOptions::new().write(true).create_new(true).mode(0o666).open(aside)?;
+    let modified = from.metadata()?.modified()?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o666).open(aside)?;
     let (mut hasher, mut bytes) = (blake3::Hasher::new(), 0);
     drain(&mut from, |chunk| {
         hasher.update(chunk);
         bytes += chunk.len() as u64;
         moved(chunk.len() as u64);
-        to.write_all(chunk)
+        file.write_all(chunk)
     })?;
     let after = fs::metadata(source)?;
-    if (after.len(), after.modified()?) != (bytes, before.modified()?) {
+    if (after.len(), after.modified()?) != (bytes, modified) {
         return Err(io::Error::other("it changed while it was copied"));
     }
-    to.set_times(FileTimes::new().set_modified(before.modified()?))?;
-    let written = to.metadata()?.len();
+    let written = file.metadata()?.len();
     if written != bytes {
         return Err(io::Error::other(format!("{written} of {bytes} bytes arrived")));
     }
-    Ok((bytes, hasher.finalize()))
+    Ok(Copy { file, bytes, sum: hasher.finalize(), modified })
 }
 
 fn drain(from: &mut File, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
