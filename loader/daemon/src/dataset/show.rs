@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::common::{SetArgs, moment};
+use super::common::{SetArgs, counted, moment};
 use crate::catalog::dataset::{Dataset, Manifest, Selection, SideCount, counts};
 use crate::catalog::{ColumnKind, Table};
 use crate::error::Fault;
@@ -136,7 +136,7 @@ impl<'a> Seen<'a> {
             line("frozen", format!("{name}: {} samples{by}", frozen.file.rows));
         }
         for (name, condition, count) in &self.selections {
-            let count = count.as_ref().map_or_else(Clone::clone, |count| format!("{count} samples"));
+            let count = count.as_ref().map_or_else(Clone::clone, |&count| counted(count, "sample"));
             line("selection", format!("{name}: {count} where {condition}"));
         }
         line("files", format!("{}, {} bytes", self.files, self.bytes));
