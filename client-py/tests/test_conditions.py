@@ -89,7 +89,7 @@ def test_a_condition_selects_what_duckdb_selects(tmp_path: Path) -> None:
     for _ in range(120):
         where = condition(draw)
         wanted = {key for (key,) in base.execute(f"select key from samples where {where}").fetchall()}
-        found = run("dataset", "filter", str(place), "--where", where, "--keys").split()
+        found = run("dataset", "filter", str(place), f"--where={where}", "--keys").split()
         assert set(found) == wanted, where
         selected += len(wanted)
     assert 120 * 20 < selected < 120 * 180, "the conditions tell samples apart"

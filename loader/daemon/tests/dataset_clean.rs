@@ -204,6 +204,7 @@ fn a_condition_is_counted_recorded_named_and_forgotten() {
     let (place, dataset) = photos(dir.path(), |_, _| ());
     let counted = forebay(&["filter", &place, "--where", "label = 1"]);
     assert_eq!(String::from_utf8_lossy(&counted.stdout), "4 of 8 samples (50.0 %) meet label = 1\n");
+    assert_eq!(told(&["filter", &place, "--where", "-1 < label"])["selected"], 8, "it begins like an option");
     let listed = forebay(&["filter", &place, "--where", "label = 1 and image > 'dog/2'", "--keys"]);
     assert_eq!(String::from_utf8_lossy(&listed.stdout), "dog/3.jpg\ndog/5.jpg\ndog/7.jpg\n");
     let made = told(&["filter", &place, "--where", "label = 1", "--name", "dogs"]);

@@ -15,7 +15,7 @@ pub struct FilterArgs {
     #[command(flatten)]
     pub set: SetArgs,
     /// The condition, as "width >= 256 and lang = 'en'". Absent: the recorded ones are listed.
-    #[arg(long = "where", value_name = "CONDITION", conflicts_with = "drop")]
+    #[arg(long = "where", value_name = "CONDITION", conflicts_with = "drop", allow_hyphen_values = true)]
     pub condition: Option<String>,
     /// Record the condition under this name; jobs then name it by where="NAME". Absent: its samples are only counted.
     #[arg(long, requires = "condition")]

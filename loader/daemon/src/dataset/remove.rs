@@ -21,7 +21,7 @@ pub struct RemoveArgs {
     #[command(flatten)]
     pub keys: KeysArgs,
     /// All samples that meet a condition, or a recorded one by its name.
-    #[arg(long = "where", value_name = "CONDITION")]
+    #[arg(long = "where", value_name = "CONDITION", allow_hyphen_values = true)]
     pub condition: Option<String>,
     /// Why, for whoever asks later.
     #[arg(long, value_name = "TEXT")]
