@@ -104,6 +104,7 @@ fn names_come_from_standard_input_without_a_look() {
     let dir = tempfile::tempdir().expect("a folder");
     let (root, place) = (dir.path().join("data"), dir.path().join("set"));
     fs::create_dir(&root).expect("a folder");
+    fs::create_dir(&place).expect("an empty place is one too");
     let mut child = Command::new(env!("CARGO_BIN_EXE_forebay"))
         .args(["index", utf8(&root), "--from", "-", "--no-classes", "--dataset", utf8(&place), "--json"])
         .stdin(Stdio::piped())

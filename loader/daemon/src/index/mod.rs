@@ -39,7 +39,7 @@ pub fn run(args: &IndexArgs) -> Result<String, Fault> {
     };
     check_apart(&place, Path::new(&source))?;
     check_there(args, Path::new(&source))?;
-    let known = if exists(&place) { Some(Dataset::open(&place)?) } else { None };
+    let known = known(&place)?;
     let head = known.as_ref().map(Dataset::head).transpose()?;
     let set_root = head.as_ref().map(|head| PathBuf::from(&head.root)).filter(|root| root.is_absolute());
     let started = Instant::now();
@@ -109,8 +109,13 @@ fn check_there(args: &IndexArgs, source: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-fn exists(place: &str) -> bool {
-    place.starts_with("s3://") || Path::new(place).exists()
+/// The data set at a place, and not one that lies beside it; `None` where there is none yet.
+fn known(place: &str) -> Result<Option<Dataset>, Fault> {
+    match Dataset::open(place) {
+        Ok(dataset) => Ok(Some(dataset).filter(|dataset| dataset.place() == place.trim_end_matches('/'))),
+        Err(fault) if fault.kind == Kind::NotFound => Ok(None),
+        Err(fault) => Err(fault),
+    }
 }
 
 /// The column of the paths: as it was said, as the data set has it, or by what is looked for.
