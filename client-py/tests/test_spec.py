@@ -61,9 +61,9 @@ def test_views_belong_to_an_image_or_to_a_folders_images(tmp_path: Path) -> None
         for make in (lambda views: forebay.Image(views=views), lambda views: spec_of(tmp_path, views=views)):
             with pytest.raises(InvalidError, match=r"views=.*from 1 to 16"):
                 make(wrong)
-    with pytest.raises(InvalidError, match=r"views= .*belong to the fields"):
+    with pytest.raises(InvalidError, match=r"views=.*belong to the fields"):
         spec_of(tmp_path, fields=fields, views=2)
-    with pytest.raises(InvalidError, match=r"views= .*need to know .*\n.*fields=\{'image': forebay.Image"):
+    with pytest.raises(InvalidError, match=r"views=.*need to know .*\n.*fields=\{'image': forebay.Image"):
         spec_of(tmp_path / "x.csv", views=2)
     with pytest.raises(TypeError, match="views"):
         forebay.Value(views=2)  # type: ignore[call-arg]

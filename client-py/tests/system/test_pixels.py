@@ -125,3 +125,27 @@ def test_other_filters_are_another_content_and_resuming_says_which(folder: Path)
         state = plain.state_dict()
         with pytest.raises(forebay.errors.StateError, match=r"antialias=False"):
             other.load_state_dict(state)
+
+
+def test_large_images_are_decoded_smaller_where_that_is_asked_for_and_look_the_same(tmp_path: Path) -> None:
+    (tmp_path / "all").mkdir()
+    y, x = np.mgrid[:300, :400]
+    waves = [np.sin(x / 30), np.cos(y / 25), np.sin((x + y) / 40)]
+    pixels = (128 + 90 * np.stack(waves, -1)).astype(np.uint8)
+    for index, subsampling in enumerate((0, 1, 2)):
+        Image.fromarray(pixels).save(tmp_path / "all" / f"{index}.jpg", quality=95, subsampling=subsampling)
+    steps = [Resize(40), CenterCrop(32)]
+    with (
+        DataLoader(tmp_path, 3, transform=steps, decode_scale="auto") as scaled,
+        DataLoader(tmp_path, 3, transform=steps, decode_scale="full") as full,
+        DataLoader(tmp_path, 3, transform=steps) as plain,
+    ):
+        assert full.job.content_digest == plain.job.content_digest != scaled.job.content_digest
+        ((small, _),), ((whole, _),) = list(scaled), list(plain)
+        gap = np.abs(small.astype(np.int16) - whole.astype(np.int16))
+        assert 0 < gap.max() <= 6
+        assert gap.mean() < 1
+    with pytest.raises(InvalidError, match="neither 'full' nor 'auto'"):
+        forebay.Image(decode_scale="half")
+    with pytest.raises(InvalidError, match="decode_scale needs a Resize or RandomResizedCrop with antialias"):
+        DataLoader(tmp_path, 3, transform=[CenterCrop(32)], decode_scale="auto").job  # noqa: B018 - asks the daemon
