@@ -2,7 +2,7 @@
 //!
 //! A [`StateRoot`] is a folder or a bucket's prefix. A record is made if absent; whoever comes second reads what the
 //! first one wrote. After a reply that says neither yes nor no (a timeout, a dropped connection, EIO behind the link),
-//! the record is read back: it holds a [`nonce`] of its writer.
+//! the record is read back: it holds a nonce of its writer.
 
 mod attempt;
 mod error;

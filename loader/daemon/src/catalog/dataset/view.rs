@@ -17,7 +17,7 @@ pub const KEY: &str = "key";
 /// Which samples of a data set are wanted; by default all that are not removed, quarantined or held back by a frozen set.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Selection {
-    /// A side of a split, a frozen set, or `all`: see [`splits::rows`].
+    /// A side of a split, a frozen set, or `all`: `docs/splits.md` has the rules.
     pub split: Option<String>,
     /// A condition on columns, or the name of a recorded one.
     pub filter: Option<String>,
