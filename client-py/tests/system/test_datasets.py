@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,16 @@ def test_a_commit_is_trained_on_by_its_number_whatever_came_since(data: Path) ->
             assert (loader.job.snapshot, taken(loader, keys)) == before
     with DataLoader(forebay.Dataset(data, split="all"), 5, transform=CROP) as loader:
         assert len(taken(loader, keys)) == 98
+
+
+def test_a_data_set_that_was_made_anew_is_not_taken_for_the_one_before(tmp_path: Path) -> None:
+    data = write_folder(tmp_path / "data")
+    for left in (30, 29):
+        command("index", data)
+        with DataLoader(forebay.Dataset(data, at=1), 1, transform=CROP) as loader:
+            assert len(loader) == left
+        shutil.rmtree(tmp_path / "data.forebay")
+        next(data.glob("*/*.png")).unlink()
 
 
 def test_a_split_and_a_condition_are_one_selection_and_parts_lie_inside_each_other(data: Path) -> None:

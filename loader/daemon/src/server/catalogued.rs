@@ -37,11 +37,10 @@ impl Service {
         let (selection, columns) = (selection(source), columns(spec));
         let set = self.set(peer, set)?;
         let place = set.dataset.place();
-        let words = format!(
-            "{place} {} {} {selection:?} {columns:?}",
-            set.manifest.number,
-            set.root.path().display()
-        );
+        // A place that was removed and made anew counts its commits from 1 again.
+        let (number, written) = (set.manifest.number, set.manifest.written_unix_ms);
+        let words =
+            format!("{place} {number} {written} {} {selection:?} {columns:?}", set.root.path().display());
         if let Some(known) = self.opened.find(&words) {
             return Ok(known);
         }
