@@ -9,6 +9,7 @@ from .settings import Install, Peer
 
 FAMILIES = (
     "forebay",
+    "floor",
     "torchvision",
     "dali",
     "tfdata",

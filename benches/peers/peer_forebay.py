@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from .settings import RATIO, SCALE, SIDE, Batch, Install, Peer, Settings
 
 
-def batches(settings: Settings) -> Iterator[Batch]:
-    """Give epoch after epoch of one loader."""
-    from forebay.torch import DataLoader
-    from forebay.transforms import Normalize, RandomHorizontalFlip, RandomResizedCrop
+def batches_of(antialias: bool) -> Callable[[Settings], Iterator[Batch]]:
+    """Give the peer's `batches`, of epoch after epoch of one loader."""
 
-    transform = [RandomResizedCrop(SIDE, scale=SCALE, ratio=RATIO), RandomHorizontalFlip()]
-    if settings.dtype == "float32":
-        transform.append(Normalize())
-    loader = DataLoader(settings.data, batch_size=settings.batch, shuffle=True, drop_last=True, transform=transform)
-    while True:
-        for images, labels in loader:
-            yield Batch(images, labels)
+    def batches(settings: Settings) -> Iterator[Batch]:
+        from forebay.torch import DataLoader
+        from forebay.transforms import Normalize, RandomHorizontalFlip, RandomResizedCrop
+
+        crop = RandomResizedCrop(SIDE, scale=SCALE, ratio=RATIO, antialias=antialias)
+        transform = [crop, RandomHorizontalFlip()]
+        if settings.dtype == "float32":
+            transform.append(Normalize())
+        loader = DataLoader(settings.data, batch_size=settings.batch, shuffle=True, drop_last=True, transform=transform)
+        while True:
+            for images, labels in loader:
+                yield Batch(images, labels)
+
+    return batches
 
 
 INSTALL = Install()
-PEERS = (Peer("forebay", "files as they are; crop-only decode, antialiased; private daemon, defaults", batches),)
+PEERS = (
+    Peer("forebay", "files as they are; crop-only decode, antialiased; private daemon, defaults", batches_of(True)),
+    Peer("forebay-no-antialias", "the same, not antialiased: the filter of tfdata", batches_of(False)),
+)

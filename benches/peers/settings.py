@@ -91,6 +91,8 @@ class Peer:
     batches: makes an iterator without end, and imports the framework itself.
     convert: writes the format that `batches` reads; None for a peer that reads the photographs as they are.
     converted_share: how many times the photographs' bytes that takes, roughly, for the announcement.
+    measure: measures by itself, as (settings, warm-up seconds, seconds) -> the figures of `worker.measure`; for what
+        gives no batches.
     """
 
     name: str
@@ -98,3 +100,4 @@ class Peer:
     batches: Callable[[Settings], Iterator[Batch]]
     convert: Callable[[Conversion], None] | None = None
     converted_share: float = 0.0
+    measure: Callable[[Settings, float, float], dict[str, Any]] | None = None

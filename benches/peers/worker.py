@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def main() -> None:
             result = convert(peer, Conversion(Path(args.data), Path(args.convert_to), args.cores))
         else:
             settings = Settings(args.data, args.dtype, args.batch, args.cores)
-            result = measure(peer, settings, args.warmup, args.seconds) | {"versions": versions(module.INSTALL)}
+            run = peer.measure or partial(measure, peer)
+            result = run(settings, args.warmup, args.seconds) | {"versions": versions(module.INSTALL)}
     except check.WrongBatchError as wrong:
         print(f"error: {wrong}", file=sys.stderr, flush=True)
         _leave(1)

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, Mode, OFlags};
 
+use super::options::Amount;
 use super::pass::Pass;
 use super::progress::Progress;
 use super::rows::{Row, Rows};
@@ -108,17 +109,28 @@ impl Bare {
     /// # Errors
     /// A file that can't be read; one that can't be decoded is passed over, as forebay substitutes it.
     pub fn repeat(&self, ours: &Pass, progress: &Progress) -> Result<Pass, Fault> {
-        let (next, end) = (AtomicU64::new(ours.first_row), ours.first_row + ours.items);
+        self.advance(ours.first_row, Amount::Rows(ours.items), progress)
+    }
+
+    /// Does rows from `first_row` on, until `amount` is done.
+    ///
+    /// # Errors
+    /// As [`Bare::repeat`].
+    pub fn advance(&self, first_row: u64, amount: Amount, progress: &Progress) -> Result<Pass, Fault> {
         let start = Mark::now();
-        let bytes: Result<u64, Fault> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..self.threads)
-                .map(|_| scope.spawn(|| self.work(&next, end, None, &|| progress.add(1))))
-                .collect();
-            threads.into_iter().map(|thread| thread.join().expect("a bare loop does not panic")).sum()
-        });
+        let (end, deadline) = match amount {
+            Amount::Rows(rows) => (first_row + rows, None),
+            Amount::Seconds(seconds) => (u64::MAX, Some(start.at + Duration::from_secs_f64(seconds))),
+        };
+        let (next, items) = (AtomicU64::new(first_row), AtomicU64::new(0));
+        let encoded_bytes = self.each_thread(&|| {
+            self.work(&next, end, deadline, &|| {
+                progress.add(1);
+                items.fetch_add(1, Ordering::Relaxed);
+            })
+        })?;
         let (wall, cpu) = start.elapsed();
-        let (first_row, items, encoded_bytes) = (ours.first_row, ours.items, bytes?);
-        Ok(Pass { first_row, items, wall, cpu, encoded_bytes, ..Pass::default() })
+        Ok(Pass { first_row, items: items.into_inner(), wall, cpu, encoded_bytes, ..Pass::default() })
     }
 
     /// Reads every file of an epoch once, for at most `limit`; how many were read.
@@ -128,22 +140,21 @@ impl Bare {
     pub fn warm(&self, limit: Duration, progress: &Progress) -> Result<u64, Fault> {
         let (next, end) = (AtomicU64::new(0), self.rows.job.rows);
         let (read, deadline) = (AtomicU64::new(0), Instant::now() + limit);
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..self.threads)
-                .map(|_| {
-                    scope.spawn(|| {
-                        self.work(&next, end, Some(deadline), &|| {
-                            progress.add(1);
-                            read.fetch_add(1, Ordering::Relaxed);
-                        })
-                    })
-                })
-                .collect();
-            threads
-                .into_iter()
-                .try_for_each(|thread| thread.join().expect("a bare loop does not panic").map(drop))
+        self.each_thread(&|| {
+            self.work(&next, end, Some(deadline), &|| {
+                progress.add(1);
+                read.fetch_add(1, Ordering::Relaxed);
+            })
         })?;
         Ok(read.into_inner())
+    }
+
+    /// Runs `work` on every thread; the sum of what they give.
+    fn each_thread(&self, work: &(dyn Fn() -> Result<u64, Fault> + Sync)) -> Result<u64, Fault> {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.threads).map(|_| scope.spawn(work)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("a bare loop does not panic")).sum()
+        })
     }
 
     fn work(

@@ -9,6 +9,7 @@ mod decode;
 mod deliver;
 pub mod emulate;
 mod figures;
+mod floor;
 pub mod html;
 mod machine;
 pub mod options;
@@ -43,6 +44,7 @@ use bare::{Bare, Files};
 use compare::Earlier;
 use decode::Decoding;
 use deliver::Delivering;
+use floor::Floor;
 use options::{Amount, BenchArgs, Stage};
 use pass::{Round, rounds};
 use progress::Progress;
@@ -191,6 +193,12 @@ impl Setup<'_> {
         Ok(())
     }
 
+    fn floor(&self, found: &mut Found) -> Result<(), Fault> {
+        let rounds = self.measure(&mut Floor::new(self.bare(true)?), 1.0)?;
+        found.stages.push(StageReport::new("floor", &rounds));
+        Ok(())
+    }
+
     fn data(&self, path: &Path) -> Data {
         Data {
             path: path.display().to_string(),
@@ -218,6 +226,10 @@ impl Setup<'_> {
         }
         if wants(Stage::Deliver) {
             self.deliver(&mut found)?;
+        }
+        // A check of the measurement, no part of the path.
+        if self.stage == Stage::Floor {
+            self.floor(&mut found)?;
         }
         let Found { mut stages, consumer, substituted, peak_bytes } = found;
         // Measured first, told last: the sum of what stands above it.

@@ -106,6 +106,8 @@ pub enum Stage {
     Decode,
     /// The hand-over of batches that cost nothing to make.
     Deliver,
+    /// The bare decoding loop beside itself: the most that these processors do, and how far noise moves a ratio.
+    Floor,
 }
 
 /// What happens to the images.

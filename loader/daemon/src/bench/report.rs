@@ -249,6 +249,11 @@ fn words(stage: &str) -> (&'static str, &'static str, &'static str) {
             "records of that size on a socket pair",
             "batches",
         ),
+        "floor" => (
+            "open, read, close, decode in a private buffer: no loader",
+            "the same rows once more: the ratio shows this machine's noise",
+            "samples",
+        ),
         _ => ("files to batches at the consumer", "open, read, close, decode in a private buffer", "samples"),
     }
 }
