@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Jpeg, SplitMix};
+use common::{Jpeg, SplitMix, with_exif};
 use forebay::decode::{ImageDecoder, ImageLimits, Orientation, Part, Rect};
 use forebay::transform::{
     Filter, ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize, RowDraws, Scratch,
@@ -99,14 +99,6 @@ fn ramps(width: u32, height: u32) -> Vec<u8> {
     encoder.set_sampling_factor(SamplingFactor::R_4_4_4);
     encoder.encode(&rgb, width as u16, height as u16, ColorType::Rgb).expect("it encodes");
     encoded
-}
-
-/// `encoded` with an EXIF block behind its first marker.
-fn with_exif(encoded: &[u8], value: u8) -> Vec<u8> {
-    let entry = [1, 0x12, 0, 3, 0, 0, 0, 1, 0, value, 0, 0];
-    let payload = [&b"Exif\0\0MM\0*\0\0\0\x08\0\x01"[..], &entry, &[0; 4]].concat();
-    let head = [&[0xFF, 0xE1][..], &(payload.len() as u16 + 2).to_be_bytes()].concat();
-    [&encoded[..2], &head, &payload, &encoded[2..]].concat()
 }
 
 fn pipeline(ops: &[ImageOp]) -> ImagePipeline {

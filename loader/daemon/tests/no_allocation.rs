@@ -8,7 +8,7 @@ mod common;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 
-use common::{Jpeg, SplitMix, mutate};
+use common::{Jpeg, SplitMix, mutate, with_exif};
 use forebay::decode::{DecodeError, ImageDecoder, ImageLimits, Rect};
 use forebay::transform::{Filter, ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize, Scratch};
 use jpeg_encoder::{ColorType, SamplingFactor};
@@ -229,4 +229,34 @@ fn no_filter_allocates_after_the_first_image() {
         run();
         assert_eq!(allocations(run), 0, "{filter:?}");
     }
+}
+
+#[test]
+fn smaller_and_turned_images_allocate_nothing_after_the_first_of_each_kind() {
+    let crop = ImageOp::RandomResizedCrop {
+        height: 24,
+        width: 20,
+        scale: [0.5, 1.0],
+        ratio: [0.75, 4.0 / 3.0],
+        filter: Filter::DEFAULT,
+    };
+    let pipeline = ImagePipeline::new(&[crop], OutputType::F32, OutputOrder::ChannelsFirst)
+        .expect("a fixed size")
+        .with_exif_orientation(true)
+        .with_decode_scale()
+        .expect("antialiased");
+    let halved = Jpeg::rgb(400, 300, SamplingFactor::R_4_2_0);
+    let stored = [halved, Jpeg { progressive: true, ..halved }].map(|jpeg| jpeg.encode());
+    let files: Vec<_> = stored.iter().flat_map(|file| (1..=8).map(|value| with_exif(file, value))).collect();
+    let (mut decoder, mut scratch) = (ImageDecoder::new(ImageLimits::default()), Scratch::new());
+    let mut target = vec![0; pipeline.view_bytes()];
+    let mut pass = || {
+        for file in &files {
+            pipeline
+                .run(file, &mut decoder, &mut scratch, &mut SplitMix(7), &mut target)
+                .expect("a sound file");
+        }
+    };
+    assert!(allocations(&mut pass) > 0, "the counter counts");
+    assert_eq!(allocations(&mut pass), 0);
 }

@@ -2,25 +2,13 @@
 
 mod common;
 
-use common::{Jpeg, SplitMix};
+use common::{Jpeg, SplitMix, exif, with_exif};
 use forebay::decode::{ImageDecoder, ImageLimits, Rect};
 use forebay::transform::{Filter, ImageOp, ImagePipeline, OutputOrder, OutputType, ResizeSize, Scratch};
 use jpeg_encoder::SamplingFactor;
 
 const FLIP: ImageOp = ImageOp::RandomHorizontalFlip { p: 0.5 };
 const CENTER: ImageOp = ImageOp::CenterCrop { height: 24, width: 20 };
-
-fn exif(value: u8) -> Vec<u8> {
-    let entry = [1, 0x12, 0, 3, 0, 0, 0, 1, 0, value, 0, 0];
-    [&b"MM\0*\0\0\0\x08\0\x01"[..], &entry, &[0; 4]].concat()
-}
-
-/// `encoded` with an EXIF block behind its first marker.
-fn with_exif(encoded: &[u8], value: u8) -> Vec<u8> {
-    let payload = [&b"Exif\0\0"[..], &exif(value)].concat();
-    let head = [&[0xFF, 0xE1][..], &(payload.len() as u16 + 2).to_be_bytes()].concat();
-    [&encoded[..2], &head, &payload, &encoded[2..]].concat()
-}
 
 fn decoder() -> ImageDecoder {
     ImageDecoder::new(ImageLimits::default())

@@ -2,6 +2,7 @@
 
 use half::{bf16, f16};
 
+use super::kernels::Float;
 use super::normalize::Tables;
 use super::{OutputOrder, OutputType};
 
@@ -21,11 +22,31 @@ impl Layout {
     /// Writes row number `y`, RGB8 pixels, into `target`, which has exactly the sample's bytes and is only written.
     pub fn write_row(&self, rgb: &[u8], y: usize, target: &mut [u8]) {
         let Some(tables) = &self.tables else { return self.put(rgb, y, target, |_, value| [value]) };
+        if let (OutputOrder::ChannelsLast, Some(norm)) = (self.order, tables.norm()) {
+            let bytes = self.output.bytes();
+            let row = &mut target[y * rgb.len() * bytes..][..rgb.len() * bytes];
+            let done = norm.write(rgb, self.float(), row);
+            // What is left are whole pixels.
+            return self.look_up(tables, &rgb[done..], 0, &mut row[done * bytes..]);
+        }
+        self.look_up(tables, rgb, y, target);
+    }
+
+    fn look_up(&self, tables: &Tables, rgb: &[u8], y: usize, target: &mut [u8]) {
         if let Some(halves) = tables.halves() {
             return self.put(rgb, y, target, |c, value| halves[c][usize::from(value)].to_ne_bytes());
         }
         let floats: [_; 3] = std::array::from_fn(|c| tables.channel(c));
         self.put(rgb, y, target, |c, value| floats[c][usize::from(value)].to_ne_bytes());
+    }
+
+    /// What is written where there are tables.
+    fn float(&self) -> Float {
+        match self.output {
+            OutputType::F16 => Float::F16,
+            OutputType::Bf16 => Float::Bf16,
+            OutputType::U8 | OutputType::F32 => Float::F32,
+        }
     }
 
     /// An element has `N` bytes.
@@ -49,19 +70,19 @@ impl Layout {
     pub fn read(&self, sample: &[u8]) -> Vec<u8> {
         let value = |index: usize, c: usize| match &self.tables {
             None => sample[index],
-            Some(tables) => tables.byte(c, self.float(sample, index)),
+            Some(tables) => tables.byte(c, self.element(sample, index)),
         };
         let count = sample.len() / self.output.bytes();
         let plane = count / 3;
-        let element = |index: usize| match self.order {
+        let place = |index: usize| match self.order {
             OutputOrder::ChannelsLast => index,
             OutputOrder::ChannelsFirst => index % 3 * plane + index / 3,
         };
-        (0..count).map(|index| value(element(index), index % 3)).collect()
+        (0..count).map(|index| value(place(index), index % 3)).collect()
     }
 
     /// Element number `index` of a sample of floats.
-    fn float(&self, sample: &[u8], index: usize) -> f32 {
+    fn element(&self, sample: &[u8], index: usize) -> f32 {
         let two = |sample: &[u8]| [sample[index * 2], sample[index * 2 + 1]];
         match self.output {
             OutputType::U8 => f32::from(sample[index]),
@@ -136,6 +157,26 @@ mod tests {
                 let read = Layout { output, order, tables }.read(&written(output, order));
                 assert_eq!(read, RGB, "{output:?} {order:?}");
             }
+        }
+    }
+
+    #[test]
+    fn long_rows_are_written_as_short_ones_whatever_their_end() {
+        for (output, width) in [OutputType::F32, OutputType::F16, OutputType::Bf16]
+            .into_iter()
+            .flat_map(|output| [15, 16, 17, 224, 250].map(|width| (output, width)))
+        {
+            let rgb: Vec<u8> = (0..2 * width * 3).map(|at| (at * 89) as u8).collect();
+            let layout = |order| Layout { output, order, tables: tables(output) };
+            let mut made = vec![0; rgb.len() * output.bytes()];
+            let wide = layout(OutputOrder::ChannelsLast);
+            rgb.chunks_exact(width * 3).enumerate().for_each(|(y, row)| wide.write_row(row, y, &mut made));
+            let each = rgb.chunks_exact(3).flat_map(|pixel| {
+                let mut one = vec![0; 3 * output.bytes()];
+                layout(OutputOrder::ChannelsFirst).write_row(pixel, 0, &mut one);
+                one
+            });
+            assert!(made.iter().copied().eq(each), "{output:?}, {width}");
         }
     }
 

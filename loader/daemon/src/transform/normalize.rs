@@ -3,6 +3,7 @@
 use half::{bf16, f16};
 
 use super::OutputType;
+use super::kernels::{Level, Norm};
 
 /// What each byte becomes, for red, green and blue.
 #[derive(Clone)]
@@ -10,18 +11,22 @@ pub(super) struct Tables {
     floats: [[f32; 256]; 3],
     /// The bits of `floats` rounded to two bytes, where that is what is written; `floats` then are what they stand for.
     halves: Option<[[u16; 256]; 3]>,
+    /// The same without looking up, where this processor has a way.
+    norm: Option<Norm>,
 }
 
 impl Tables {
     /// `value / 255`: torchvision's `ToTensor`.
     pub fn unit() -> Tables {
-        Tables { floats: [std::array::from_fn(|value| value as f32 / 255.0); 3], halves: None }
+        Tables::normalized([0.0; 3], [1.0; 3])
     }
 
     /// `(value / 255 - mean) / std`, each step rounded to f32 and never fused, as torch does it.
     pub fn normalized(mean: [f32; 3], std: [f32; 3]) -> Tables {
         let channel = |c: usize| std::array::from_fn(|value| (value as f32 / 255.0 - mean[c]) / std[c]);
-        Tables { floats: [channel(0), channel(1), channel(2)], halves: None }
+        let floats = [channel(0), channel(1), channel(2)];
+        let norm = Norm::new(Level::detect(), mean, std, &floats);
+        Tables { floats, halves: None, norm }
     }
 
     /// The same for `output`: as torch's `.to(dtype)` of the f32 result, rounded to the nearest and ties to even.
@@ -33,12 +38,17 @@ impl Tables {
         };
         let halves = self.floats.map(|channel| channel.map(|value| round(value).0));
         let floats = self.floats.map(|channel| channel.map(|value| round(value).1));
-        Tables { floats, halves: Some(halves) }
+        Tables { floats, halves: Some(halves), norm: self.norm }
     }
 
     /// The bits of one channel, where two bytes an element are written.
     pub fn halves(&self) -> Option<&[[u16; 256]; 3]> {
         self.halves.as_ref()
+    }
+
+    /// What makes many at a time, and gives the same bits.
+    pub fn norm(&self) -> Option<&Norm> {
+        self.norm.as_ref()
     }
 
     /// The byte that became `value`, or the nearest where none did: tables rise. Where rounding to two bytes made several

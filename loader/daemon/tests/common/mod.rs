@@ -88,6 +88,19 @@ pub fn png(width: u32, height: u32, color: image::ExtendedColorType) -> Vec<u8> 
     encoded
 }
 
+/// An EXIF block of one entry: how the picture is to be turned, 1 to 8.
+pub fn exif(value: u8) -> Vec<u8> {
+    let entry = [1, 0x12, 0, 3, 0, 0, 0, 1, 0, value, 0, 0];
+    [&b"MM\0*\0\0\0\x08\0\x01"[..], &entry, &[0; 4]].concat()
+}
+
+/// A JPEG with an EXIF block behind its first marker.
+pub fn with_exif(encoded: &[u8], value: u8) -> Vec<u8> {
+    let payload = [&b"Exif\0\0"[..], &exif(value)].concat();
+    let head = [&[0xFF, 0xE1][..], &(payload.len() as u16 + 2).to_be_bytes()].concat();
+    [&encoded[..2], &head, &payload, &encoded[2..]].concat()
+}
+
 /// One to five changes: a byte, a bit, a cut, a doubled or dropped stretch.
 pub fn mutate(sound: &[u8], rng: &mut SplitMix) -> Vec<u8> {
     let mut file = sound.to_vec();

@@ -6,15 +6,19 @@
 
 mod axis;
 mod filter;
+mod floats;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+#[cfg(target_arch = "x86_64")]
+mod x86_floats;
 
 #[cfg(test)]
 mod tests;
 
 pub use axis::{Axis, Span, Whole};
 pub use filter::Filter;
+pub use floats::{Float, Norm};
 
 use crate::buffer::grown;
 

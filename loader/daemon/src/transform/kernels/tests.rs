@@ -20,7 +20,7 @@ const PLAIN: [Filter; 4] = [
     Filter::Bicubic { antialias: false },
 ];
 
-fn levels() -> Vec<Level> {
+pub(super) fn levels() -> Vec<Level> {
     let mut levels = vec![Level::Scalar];
     #[cfg(target_arch = "x86_64")]
     {
