@@ -272,9 +272,11 @@ def test_a_step_counts_whole_batches_of_all_ranks() -> None:
 
 # What is no state
 
+_NO_COMMITS: list[Any] = ["", "0", "0,0", "1,", "01", "-1", "1, 2", str(2**64), "1," * 100 + "1", 3, [3], None]
+
 
 @pytest.mark.parametrize(("change", "words"), [
-    ({"version": 3}, "version 3, where this forebay reads 1 to 2"),
+    ({"version": 4}, "version 4, where this forebay reads 1 to 3"),
     ({"version": 0}, "version 0"),
     ({"version": True}, "version True"),
     ({"version": "2"}, "version '2'"),
@@ -294,6 +296,9 @@ def test_a_step_counts_whole_batches_of_all_ranks() -> None:
     ({"content_parts": []}, r"content_parts=\[\]"),
     ({"content_parts": {"a": 1}}, "content_parts={'a': 1}"),
     ({"order_parts": {"a": "no digits"}}, "order_parts="),
+    ({"version": 3}, r"missing keys \['commits'\]"),
+    ({"commits": "1"}, r"unknown keys \['commits'\]"),
+    *(({"version": 3, "commits": commits}, "commits=") for commits in _NO_COMMITS),
 ])  # fmt: skip
 def test_a_state_with_a_wrong_value_is_refused_by_name(change: dict[Any, Any], words: str) -> None:
     with pytest.raises(StateError, match=words) as info:
@@ -321,6 +326,9 @@ def test_a_state_reads_back_with_the_numbers_of_numpy_too() -> None:
     foreign = {**state, "epoch": np.int64(1), "position": np.array(96), "seed": np.uint64(2**64 - 1)}
     assert State.from_dict(foreign).to_dict() == state
     assert json.loads(json.dumps(State.from_dict(foreign).to_dict())) == state
+    over_data_sets = {**state, "version": 3, "commits": "3,0,12"}
+    assert State.from_dict(over_data_sets).commits == (3, 0, 12)
+    assert State.from_dict(over_data_sets).to_dict() == over_data_sets
 
 
 def test_ten_thousand_broken_states_are_read_or_refused_and_nothing_else() -> None:

@@ -10,8 +10,10 @@ import hashlib
 import json
 import uuid
 from collections import Counter
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
+from ._dataset import at_commits
 from ._notice import say
 from ._resolve import Resolved, Resolver
 from .errors import ChangedError
@@ -49,13 +51,16 @@ class AgreeingResolver(Resolver):
         return self._agreed(store, f"forebay/{name}/{_resolved[name]}", found)
 
     def _agreed(self, store: Store, key: str, found: Resolved) -> Resolved:
-        mine = f"{found.job.snapshot} {uuid.uuid4().hex}"
+        mine = f"{found.job.snapshot} {uuid.uuid4().hex} {','.join(map(str, found.job.commits))}"
         first = store.compare_set(key, "", mine).decode()
         if first == mine:
             _tell(store, key, self._snapshots(found.job))
-        theirs = first.split(" ")[0]
+        theirs, _, text = first.split(" ")
+        commits = tuple(int(commit) for commit in text.split(",") if commit)
         if theirs == found.job.snapshot:
-            return found
+            return _at(found, commits)
+        if commits and all(commits):
+            return self._ask({"spec": at_commits(self._spec, commits)})
         snapshots = _told(store, key)
         if not snapshots:
             raise ChangedError(
@@ -64,7 +69,13 @@ class AgreeingResolver(Resolver):
                 hint="give job_id= and state_root=, a folder that all nodes share or s3://bucket/prefix",
             )
         say(f"the data grew while the ranks looked at it: this one takes what the first one found, {theirs[:12]}")
-        return self._ask({"spec": self._spec, "snapshots": snapshots})
+        return _at(self._ask({"spec": at_commits(self._spec, commits), "snapshots": snapshots}), commits)
+
+
+def _at(found: Resolved, commits: tuple[int, ...]) -> Resolved:
+    """Give the job with the commits that the first rank found it at: the states of all ranks are equal."""
+    asked = {**found.asked, "spec": at_commits(found.asked["spec"], commits)}
+    return Resolved(replace(found.job, commits=commits), asked)
 
 
 def _store() -> Store | None:

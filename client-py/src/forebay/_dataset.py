@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any, Union
 
 from ._checks import whole
@@ -58,6 +59,18 @@ class Dataset:
             subset = {"fraction": self.fraction, "limit": self.limit and str(self.limit), "balanced": self.balanced}
             spec["subset"] = {name: value for name, value in subset.items() if value}
         return spec
+
+
+def at_commits(spec: Mapping[str, Any], commits: Sequence[int]) -> dict[str, Any]:
+    """Name the commits of a `forebay.v1.JobSpec`'s data sets, one a source, where it names none itself."""
+    sources = list(spec.get("sources", ()))
+    if len(sources) != len(commits):
+        return dict(spec)
+    for index, commit in enumerate(commits):
+        origin = sources[index].get("dataset")
+        if commit and origin and not origin.get("snapshot"):
+            sources[index] = {**sources[index], "dataset": {**origin, "snapshot": str(commit)}}
+    return {**spec, "sources": sources}
 
 
 def is_place(text: str) -> bool:

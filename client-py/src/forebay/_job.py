@@ -45,6 +45,8 @@ class Job:
 
     `rows`: of the first epoch; where epochs differ, `lists`: of each, after which they come again, or `ask`: what
     gives those of an epoch. `epoch`: the only one that it is the job of, where each epoch takes the newest data.
+    `commits`: of each source, the commit of its data set, 0 where it is none; empty where no source is one, or where
+    the processes of a run have agreed on the data.
     """
 
     job_id: str
@@ -60,6 +62,7 @@ class Job:
     lists: tuple[int, ...] = ()
     pinned: bool = False
     epoch: int | None = None
+    commits: tuple[int, ...] = ()
     ask: Callable[[Job, int], int] | None = None
 
     def rows_of(self, epoch: int) -> int:
@@ -90,8 +93,14 @@ class Job:
             lists=lists,
             pinned=bool(job.get("pinned", False)),
             epoch=int(job.get("epoch", 0)) if job.get("epoch_pinned", False) else None,
+            commits=commits_of(reply),
             ask=ask if job.get("epochs_differ") else None,
         )
+
+
+def commits_of(reply: Mapping[str, Any]) -> tuple[int, ...]:
+    """Give the commits that a `forebay.v1.ResolveReply` tells."""
+    return tuple(int(commit) for commit in reply.get("job", {}).get("commits", ()))
 
 
 def _parts(parts: Iterable[Mapping[str, Any]]) -> Parts:

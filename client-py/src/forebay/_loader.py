@@ -311,12 +311,13 @@ class Loader(Reporting, Told, Viewed, Generic[B]):
 
         Batch size, ranks, devices and depth may be others. `allow_changed` accepts other contents by name: parts as
         the error lists them, such as `"field image"`, or `"content"`. Raises `StateError` with the difference.
+        A catalogued data set is taken at the commit that the state was saved over, unless the loader names one.
         """
         loaded = State.from_dict(state)
         with self._lock:
-            if self._resolver.by_epoch:
-                self._resolver.stand_on_state(loaded)
-            loaded.check(self.job, allow_changed, self._job_id)
+            saved = self._resolver.of_state(loaded) or self._resolver.current or self._enter(self._epoch)
+            loaded.check(saved.job, allow_changed, self._job_id)
+            self._resolver.current = saved
             self._job_id = loaded.job_id
             self._loaded, self._step = State.at(self.job, loaded.cursor, loaded.job_id), 0
 

@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ._daemon import Daemon
-from ._job import EpochRows, Job
+from ._dataset import at_commits
+from ._job import EpochRows, Job, commits_of
+from ._notice import say
 from ._order import Order
 from ._record import record
 from ._spec import StrPath
@@ -23,7 +25,7 @@ _WAIT_MS = 15_000
 
 
 class Resolved(NamedTuple):
-    """A job, and what a daemon that does not know it is to be asked."""
+    """A job, and what a daemon that does not know it is asked: for this very data, whatever was committed since."""
 
     job: Job
     asked: dict[str, Any]
@@ -90,20 +92,31 @@ class Resolver:
             raise InvalidError(f"nobody has begun epoch {epoch}, so its data is not decided")
         return found
 
-    def stand_on_state(self, state: State) -> None:
-        """Stand on the job that a state was saved in, as far as it is known; else on the one nearest to it.
+    def of_state(self, state: State) -> Resolved | None:
+        """Give the job that a state was saved in, or the one nearest to it; None: no other than without a state."""
+        if self.by_epoch:
+            return self._of_epoch(state)
+        spec = at_commits(self._spec, state.commits)
+        if self._root is not None or spec == self._spec:
+            return None
+        if self.current is not None and self.current.job.order_digest == state.order_digest:
+            return None
+        try:
+            return self._ask({"spec": spec})
+        except NotFoundError as error:
+            say(f"the data as it was when the state was saved is not there ({error.message}); looking at the newest")
+            return None
 
-        A state between two epochs is of the one that has ended, or of the one that begins.
-        """
+    def _of_epoch(self, state: State) -> Resolved:
+        """Give the job of a state's epoch; between two epochs, of the one that has ended or of the one that begins."""
         nearest: Resolved | None = None
         for epoch in (state.epoch,) if state.position else (state.epoch, state.epoch - 1):
             found = self._known(epoch) if epoch >= 0 else None
             if found is not None and found.job.order_digest == state.order_digest:
-                self.current = found
-                return
+                return found
             nearest = nearest or found
         # Saved without a state root: the data as it is now may still be the same.
-        self.current = nearest or self._ask({"spec": self._spec})
+        return nearest or self._ask({"spec": self._spec})
 
     def check_same_order(self, state: State | None) -> None:
         """Make sure that an epoch goes on in the order in which it was left."""
@@ -157,6 +170,7 @@ class Resolver:
         return self._read(self._daemon.request("resolve", asked), asked)
 
     def _read(self, reply: Mapping[str, Any], asked: dict[str, Any]) -> Resolved:
-        job = Job.from_wire(reply, self._order.lists, EpochRows(self._daemon.request, asked))
+        again = {**asked, "spec": at_commits(asked["spec"], commits_of(reply))}
+        job = Job.from_wire(reply, self._order.lists, EpochRows(self._daemon.request, again))
         self._order.check(job.rows)
-        return Resolved(job, asked)
+        return Resolved(job, again)

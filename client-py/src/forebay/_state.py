@@ -1,4 +1,4 @@
-"""The state record: all that a run needs to go on at the same row, under 1 kB, and equal on every rank."""
+"""The state record: all that a run needs to go on at the same row, about 1 kB at most, and equal on every rank."""
 
 from __future__ import annotations
 
@@ -13,23 +13,31 @@ from ._notice import say
 from ._record import record
 from .errors import InvalidError, StateError
 
-# Version 1 has neither `rows` nor parts, and is read too.
-VERSION = 2
+# Version 1 has neither `rows` nor parts, version 2 no `commits`; both are read. Version 2 is still written where no
+# source is a data set, so that a forebay of before reads it.
+VERSION = 3
 _DIGESTS = ("snapshot", "order_digest", "content_digest")
 _NUMBERS = ("seed", "epoch", "position", "rows")
 _PARTS = ("order_parts", "content_parts")
 _NEW_IN_2 = frozenset(("rows", *_PARTS))
-_KEYS = frozenset(("version", "job_id", *_DIGESTS, *_NUMBERS, *_PARTS))
+_NEW_IN_3 = frozenset(("commits",))
+_KEYS = frozenset(("version", "job_id", *_DIGESTS, *_NUMBERS, *_PARTS, "commits"))
+# Of a mixture of so many data sets that their commits take more, none is kept.
+_COMMITS_BYTES_MAX = 200
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _JOB_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_COMMIT = re.compile(r"0|[1-9][0-9]{0,19}")
 _PART = re.compile(r"[0-9a-f]{8}( [ -~]*)?")
 _ALONE = "pass exactly what state_dict() gave (checkpoint['loader'], not the whole checkpoint)"
 
 
 @record
 class State:
-    """A cursor, and what it is a cursor in. `rows` is 0 and the parts are empty in a state of version 1."""
+    """A cursor, and what it is a cursor in. `rows` is 0 and the parts are empty in a state of version 1.
+
+    `commits`: of each source, the commit of its data set, 0 where it is none; empty where no source is one.
+    """
 
     job_id: str
     snapshot: str
@@ -41,6 +49,7 @@ class State:
     rows: int
     order_parts: Parts
     content_parts: Parts
+    commits: tuple[int, ...] = ()
 
     @property
     def cursor(self) -> Cursor:
@@ -51,13 +60,19 @@ class State:
         """Give plain texts, numbers and dicts of texts, for torch.save, JSON or a trainer's checkpoint."""
         plain = ("job_id", *_DIGESTS, *_NUMBERS)
         parts = {name: dict(getattr(self, name)) for name in _PARTS}
-        return {"version": VERSION, **{name: getattr(self, name) for name in plain}, **parts}
+        commits = {"commits": _text(self.commits)} if self.commits else {}
+        version = VERSION if commits else VERSION - 1
+        return {"version": version, **{name: getattr(self, name) for name in plain}, **parts, **commits}
 
     @staticmethod
     def at(job: Job, cursor: Cursor, job_id: str = "") -> State:
         """Make the record of `cursor` in `job`."""
         digests = (job.snapshot, job.order_digest, job.content_digest)
-        return State(job_id or job.job_id, *digests, job.seed, *cursor, job.rows, job.order_parts, job.content_parts)
+        commits = job.commits if len(_text(job.commits)) <= _COMMITS_BYTES_MAX else ()
+        if job.commits and not commits:
+            say("the state has no room for the commits of so many data sets: name them (at=), or give a state_root=")
+        parts = (job.order_parts, job.content_parts, commits)
+        return State(job_id or job.job_id, *digests, job.seed, *cursor, job.rows, *parts)
 
     @staticmethod
     def from_dict(state: Mapping[str, Any]) -> State:
@@ -98,6 +113,8 @@ class State:
         if self.snapshot != job.snapshot:
             saved_rows = f" with {self.rows} rows" if self.rows else ""
             found.append(f"snapshot {self.snapshot[:12]}{saved_rows} is now {job.snapshot[:12]} with {job.rows} rows")
+        if self.commits and job.commits and self.commits != job.commits:
+            found.append(f"commit {_text(self.commits)} is now {_text(job.commits)}")
         if self.seed != job.seed:
             found.append(f"seed {self.seed} is now {job.seed}")
         if self.order_parts and job.order_parts:
@@ -148,7 +165,7 @@ def _check_keys(state: object) -> None:
             f"a loader state of version {_shown(version)}, where this forebay reads 1 to {VERSION}",
             hint="pass what state_dict() gave; a state of a newer forebay needs that forebay",
         )
-    wanted = _KEYS if version > 1 else _KEYS - _NEW_IN_2
+    wanted = _KEYS - (_NEW_IN_3 if version < 3 else frozenset()) - (_NEW_IN_2 if version < 2 else frozenset())
     missing = sorted(wanted.difference(cast("Iterable[str]", keys)))
     unknown = [key for key in keys if key not in wanted]
     if missing or unknown:
@@ -168,6 +185,10 @@ def _checked(name: str, value: Any) -> Any:
         parts = _parts(value)
         if parts is not None:
             return parts
+    elif name == "commits":
+        commits = _commits(value)
+        if commits:
+            return commits
     elif isinstance(value, str) and (_JOB_ID if name == "job_id" else _DIGEST).fullmatch(value):
         return value
     raise StateError(f"a loader state with {name}={_shown(cast('object', value))}", hint=_ALONE)
@@ -178,6 +199,20 @@ def _parts(value: Any) -> Parts | None:
     parts = {name: text for name, text in items if isinstance(name, str) and isinstance(text, str)}
     is_whole = len(parts) == len(items) and all(_PART.fullmatch(text) for text in parts.values())
     return parts if is_whole else None
+
+
+def _text(commits: Iterable[int]) -> str:
+    return ",".join(map(str, commits))
+
+
+def _commits(value: Any) -> tuple[int, ...]:
+    """Read numbers with commas between, one of them a commit; nothing where it is no such text."""
+    if not isinstance(value, str) or len(value) > _COMMITS_BYTES_MAX:
+        return ()
+    texts = value.split(",")
+    commits = tuple(int(text) for text in texts if _COMMIT.fullmatch(text))
+    is_whole = len(commits) == len(texts) and any(commits) and all(commit < 1 << 64 for commit in commits)
+    return commits if is_whole else ()
 
 
 def _whole(value: Any) -> int | None:

@@ -220,7 +220,8 @@ def ranks_of_a_group(folder: str, store: str, rank: str) -> None:
     say({"ready": True})
     sys.stdin.readline()
     loader = TorchLoader(folder, batch_size=2, shuffle=True, transform=TRANSFORM)
-    say({"snapshot": loader.job.snapshot, "rows": loader.job.rows})
+    found = {"snapshot": loader.job.snapshot, "rows": loader.job.rows}
+    say({**found, "commits": list(loader.job.commits), "state": loader.state_dict()})
     sys.stdin.readline()
     steps = len(list(loader))
     keys = [row.key for step in range(steps) for row in loader.show(2, epoch=0, step=step).rows]

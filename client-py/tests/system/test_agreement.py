@@ -10,8 +10,28 @@ import pytest
 from conftest import write_folder, write_png
 
 from .support import client
+from .test_datasets import command
 
 pytest.importorskip("torch", reason="torch is not installed: there is no process group to agree in")
+
+
+@pytest.mark.deadline(180)
+def test_two_ranks_take_the_commit_that_the_first_of_them_found(tmp_path: Path) -> None:
+    data = write_folder(tmp_path / "data", classes="bc")
+    command("index", data)
+    with (
+        client("ranks_of_a_group", f"{data}.forebay", tmp_path / "store", 0) as first,
+        client("ranks_of_a_group", f"{data}.forebay", tmp_path / "store", 1) as second,
+    ):
+        assert first.line() == second.line() == {"ready": True}
+        first.tell()
+        found = first.line()
+        write_png(data / "b" / "new.png", 77)
+        command("index", data)
+        second.tell()
+        assert second.line() == found
+        assert found["commits"] == [1]
+        assert (found["rows"], found["state"]["commits"]) == (20, "1"), "and their states are equal"
 
 
 @pytest.mark.deadline(180)

@@ -67,7 +67,7 @@ pub use parts::{CONTENT_PARTS_BYTES_MAX, ORDER_PARTS_BYTES_MAX, Part, PartDiffer
 pub use permutation::{Permutation, TABLE_LEN_MAX};
 pub use prf::{EpochPrf, Purpose};
 pub use rng::RowRng;
-pub use state::{Differences, STATE_BYTES_MAX, STATE_VERSION, State};
+pub use state::{Differences, STATE_BYTES_MAX, STATE_COMMITS_BYTES_MAX, STATE_VERSION, State};
 pub use tally::{ContentRow, OrderRow, RowPlace, RowSum, Tally};
 pub use tensor::{DIMS_MAX, TensorSpec};
 pub use views::{ViewLayout, Views};

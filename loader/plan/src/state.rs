@@ -1,4 +1,4 @@
-//! What a checkpoint remembers of the data: one JSON record of at most 1 kB.
+//! What a checkpoint remembers of the data: one JSON record of 1 kB, a little more for a mixture of many data sets.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
@@ -6,16 +6,19 @@ use serde::{Deserialize, Serialize};
 use crate::tensor::is_plain_name;
 use crate::{Cursor, Digest, PartDifference, Parts, StateError};
 
-/// Version of the records that are written. Version 1 has neither `rows` nor parts, and is read too.
-pub const STATE_VERSION: u32 = 2;
+/// The newest version. Version 1 has neither `rows` nor parts; version 2, which is still written where no source is a
+/// data set, has no `commits`. All are read.
+pub const STATE_VERSION: u32 = 3;
 /// The most bytes a record has.
-pub const STATE_BYTES_MAX: usize = 1024;
+pub const STATE_BYTES_MAX: usize = 1024 + STATE_COMMITS_BYTES_MAX;
+/// The most bytes of `commits`; of so many sources that they do not fit none is kept.
+pub const STATE_COMMITS_BYTES_MAX: usize = 200;
 
 /// Where a run stands and what it needs to go on: the same on every rank, whatever their number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
-    /// 1 or [`STATE_VERSION`].
+    /// 1 to [`STATE_VERSION`].
     pub version: u32,
     /// Unique to the run: 1 to 128 characters of `[A-Za-z0-9._:-]`.
     pub job_id: String,
@@ -42,6 +45,9 @@ pub struct State {
     /// What the content is made of. Since version 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_parts: Option<Parts>,
+    /// Of each source, with commas between, the commit of its data set, 0 where it is none. In version 3 alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commits: Option<String>,
 }
 
 /// What keeps a job from going on from a saved state.
@@ -113,6 +119,11 @@ impl State {
             };
             found.push(format!("snapshot {} is now {}", snapshot(self), snapshot(now)));
         }
+        if let (Some(saved), Some(now)) = (&self.commits, &now.commits)
+            && saved != now
+        {
+            found.push(format!("commit {saved} is now {now}"));
+        }
         if self.seed != now.seed {
             found.push(format!("seed {} is now {}", self.seed, now.seed));
         }
@@ -141,20 +152,26 @@ impl State {
         found
     }
 
-    /// What came with version 2 is in every record of it and in none before.
+    /// What came with a version is in every record of it and in none before.
     fn check_version(&self) -> Result<(), StateError> {
         let parts = [
-            ("rows", self.rows.is_some()),
-            ("order_parts", self.order_parts.is_some()),
-            ("content_parts", self.content_parts.is_some()),
+            ("rows", 2, self.rows.is_some()),
+            ("order_parts", 2, self.order_parts.is_some()),
+            ("content_parts", 2, self.content_parts.is_some()),
+            ("commits", 3, self.commits.is_some()),
         ];
-        match parts.into_iter().find(|(_, present)| *present != (self.version >= 2)) {
-            None => Ok(()),
-            Some((name, present)) => {
-                let how = if present { "unknown" } else { "missing" };
-                let words = format!("{how} field `{name}` in version {}", self.version);
-                Err(StateError::Field { source: serde_json::Error::custom(words) })
+        let wrong = |words: String| Err(StateError::Field { source: serde_json::Error::custom(words) });
+        let misplaced = parts.into_iter().find(|(_, since, present)| *present != (self.version >= *since));
+        if let Some((name, _, present)) = misplaced {
+            let how = if present { "unknown" } else { "missing" };
+            return wrong(format!("{how} field `{name}` in version {}", self.version));
+        }
+        match &self.commits {
+            Some(commits) if !are_commits(commits) => {
+                let start: String = commits.chars().take(64).collect();
+                wrong(format!("`commits` {start:?} is not a number a source, with commas between"))
             }
+            _ => Ok(()),
         }
     }
 
@@ -164,6 +181,14 @@ impl State {
         }
         Err(StateError::JobId { job_id: self.job_id.chars().take(128).collect() })
     }
+}
+
+/// Whether a text is numbers as [`State::commits`] has them, one of them a commit.
+fn are_commits(text: &str) -> bool {
+    let is_plain = |number: &str| number.parse::<u64>().is_ok_and(|parsed| parsed.to_string() == number);
+    text.len() <= STATE_COMMITS_BYTES_MAX
+        && text.split(',').all(is_plain)
+        && text.split(',').any(|number| number != "0")
 }
 
 /// What every version of the record has.

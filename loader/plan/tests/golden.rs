@@ -16,8 +16,8 @@ fn snapshot() -> Digest {
 }
 
 #[test]
-fn these_values_belong_to_order_version_1_and_state_version_2() {
-    assert_eq!((ORDER_VERSION, STATE_VERSION), (1, 2));
+fn these_values_belong_to_order_version_1_and_state_version_3() {
+    assert_eq!((ORDER_VERSION, STATE_VERSION), (1, 3));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn digests_are_what_they_always_were() {
 fn a_state_is_written_as_it_always_was() {
     let crop = Part::of_text("field image", "RandomResizedCrop(224); uint8; channels_last");
     let state = State {
-        version: STATE_VERSION,
+        version: 2,
         job_id: "resnet50.2024-05-01:a".into(),
         snapshot: snapshot(),
         order: Digest::from_bytes([0xab; 32]),
@@ -121,6 +121,7 @@ fn a_state_is_written_as_it_always_was() {
         rows: Some(1_281_167),
         order_parts: Some(Parts::fit(&[Part::of_text("sampler", "shuffled")], ORDER_PARTS_BYTES_MAX)),
         content_parts: Some(Parts::fit(&[crop], CONTENT_PARTS_BYTES_MAX)),
+        commits: None,
     };
     let (snapshot, ab, one) = (snapshot(), "ab".repeat(32), "01".repeat(32));
     let first = format!(
@@ -131,6 +132,9 @@ fn a_state_is_written_as_it_always_was() {
         first.trim_end_matches('}').replace("\"version\":1", "\"version\":2")
     );
     assert_eq!(state.to_json().expect("a plain job id"), second);
+    let third = second.replace("\"version\":2", "\"version\":3").replace("\"}}", "\"},\"commits\":\"12,0\"}");
+    let over_data_sets = State { version: STATE_VERSION, commits: Some("12,0".into()), ..state.clone() };
+    assert_eq!(over_data_sets.to_json().expect("a plain job id"), third);
     let old = State { version: 1, rows: None, order_parts: None, content_parts: None, ..state };
     assert_eq!(State::from_json(&first).expect("a record of version 1"), old);
     assert_eq!(old.to_json().expect("a plain job id"), first);

@@ -24,6 +24,7 @@ pub struct Snapshot {
     class_map: Option<ClassMap>,
     root: Option<Arc<Root>>,
     id: [u8; 32],
+    commit: Option<u64>,
 }
 
 impl Snapshot {
@@ -42,7 +43,19 @@ impl Snapshot {
             return Err(duplicate(first, second, &key.of(&columns, second)));
         }
         let id = content_id(&columns, key.map(|key| key.column), class_map.as_ref());
-        Ok(Self { columns, rows, key, class_map, root, id })
+        Ok(Self { columns, rows, key, class_map, root, id, commit: None })
+    }
+
+    /// The same, known to be what a data set has at its commit of this number.
+    #[must_use]
+    pub(super) fn of_commit(self, number: u64) -> Self {
+        Self { commit: Some(number), ..self }
+    }
+
+    /// The number of the commit that it was made of, where it was just made of one. It names nothing: two commits may
+    /// give the same samples.
+    pub fn commit(&self) -> Option<u64> {
+        self.commit
     }
 
     /// How many samples there are; never 0.

@@ -172,7 +172,15 @@ impl Job {
             epoch_pinned: false,
             epoch: 0,
             epochs_differ: self.order.epochs_differ(),
+            commits: self.commits(),
         }
+    }
+
+    /// The commit of each source, 0 for one that is no data set; none where no source is one.
+    fn commits(&self) -> Vec<u64> {
+        let commit = |source: &JobSource| source.snapshot.commit().unwrap_or(0);
+        let commits: Vec<_> = self.sources.iter().map(commit).collect();
+        if commits.iter().all(|&commit| commit == 0) { Vec::new() } else { commits }
     }
 }
 

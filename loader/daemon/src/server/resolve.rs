@@ -70,6 +70,10 @@ impl Service {
         let (when, root) = pin.unzip();
         let epoch = when.and_then(When::epoch);
         (told.pinned, told.epoch_pinned, told.epoch) = (when.is_some(), epoch.is_some(), epoch.unwrap_or(0));
+        if told.pinned {
+            // Whether this daemon listed the data or read the pin's snapshot, the run is told the same.
+            told.commits.clear();
+        }
         let mut paths: Vec<_> = request.spec.iter().flat_map(|spec| &spec.sources).flat_map(paths).collect();
         // A data set says itself where its data is.
         let roots = job.sources.iter().filter_map(|source| source.snapshot.root());

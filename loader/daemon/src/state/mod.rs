@@ -154,6 +154,7 @@ fn page(state: &State) -> Result<String, Fault> {
         line("seed", &state.seed.to_string()),
         line("snapshot", &state.snapshot.to_string()),
     ];
+    lines.extend(state.commits.as_deref().map(commits));
     for (name, digest, parts) in
         [("order", state.order, &state.order_parts), ("content", state.content, &state.content_parts)]
     {
@@ -170,6 +171,16 @@ fn page(state: &State) -> Result<String, Fault> {
         let _ = writeln!(out, "{name:<width$}  {text}");
     }
     Ok(out)
+}
+
+/// The commits of a run's data sets, by the number of the source where there are several.
+fn commits(text: &str) -> (String, String) {
+    if !text.contains(',') {
+        return ("commit".to_owned(), text.to_owned());
+    }
+    let named = text.split(',').enumerate().filter(|(_, commit)| *commit != "0");
+    let named: Vec<_> = named.map(|(source, commit)| format!("{commit} of source {source}")).collect();
+    ("commits".to_owned(), named.join(", "))
 }
 
 fn judgement(found: &Differences) -> String {

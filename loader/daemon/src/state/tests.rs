@@ -12,7 +12,7 @@ fn state(crop: u32) -> State {
     let parts =
         |name: &str, text: &str| Some(Parts::fit(&[Part::of_text(name, text)], CONTENT_PARTS_BYTES_MAX));
     State {
-        version: forebay_plan::STATE_VERSION,
+        version: 2,
         job_id: "run-7".into(),
         snapshot: Digest::from_bytes([1; 32]),
         order: Digest::from_bytes([2; 32]),
@@ -23,7 +23,12 @@ fn state(crop: u32) -> State {
         rows: Some(480),
         order_parts: parts("sampler", "shuffled; order version 1"),
         content_parts: parts("field image", &format!("RandomResizedCrop({crop}); uint8")),
+        commits: None,
     }
+}
+
+fn over_data_sets(commits: &str) -> State {
+    State { version: forebay_plan::STATE_VERSION, commits: Some(commits.into()), ..state(24) }
 }
 
 fn text(state: &State) -> String {
@@ -148,8 +153,27 @@ fn show_gives_the_place_and_the_parts() {
     ] {
         assert!(page.contains(line), "{page}");
     }
+    assert!(!page.contains("commit"), "{page}");
     let json = show(&ShowArgs { json: true, ..args }).expect("a state");
     assert_eq!(parse(json.as_bytes(), None).expect("our own"), state(24));
+}
+
+#[test]
+fn show_gives_the_commits_of_data_sets_in_words() {
+    for (commits, line) in
+        [("12", "commit         12\n"), ("3,0,12", "commits        3 of source 0, 12 of source 2\n")]
+    {
+        let (_dir, paths) = files(&[("a.json", &over_data_sets(commits))]);
+        let args = ShowArgs { file: paths[0].clone(), find: FindArgs::default(), json: false };
+        let page = show(&args).expect("a state");
+        assert!(page.contains(line), "{page}");
+    }
+    let (words, _) = diffed(
+        &over_data_sets("3"),
+        &State { order: Digest::from_bytes([9; 32]), ..over_data_sets("5") },
+        false,
+    );
+    assert!(words.contains("order differs: commit 3 is now 5\n"), "{words}");
 }
 
 #[test]

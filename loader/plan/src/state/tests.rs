@@ -12,7 +12,7 @@ fn parts(texts: &[(&str, &str)]) -> Parts {
 
 fn state() -> State {
     State {
-        version: STATE_VERSION,
+        version: 2,
         job_id: "run-7".into(),
         snapshot: Digest::from_bytes([1; 32]),
         order: Digest::from_bytes([2; 32]),
@@ -23,7 +23,12 @@ fn state() -> State {
         rows: Some(480),
         order_parts: Some(parts(&[("sampler", "shuffled")])),
         content_parts: Some(parts(&[("numerics", "n"), ("field image", "RandomResizedCrop(224); uint8")])),
+        commits: None,
     }
+}
+
+fn of_commits(commits: &str) -> State {
+    State { version: STATE_VERSION, commits: Some(commits.into()), ..state() }
 }
 
 fn first_version() -> State {
@@ -31,8 +36,8 @@ fn first_version() -> State {
 }
 
 #[test]
-fn a_state_of_either_version_reads_back_from_its_json() {
-    for state in [state(), first_version()] {
+fn a_state_of_any_version_reads_back_from_its_json() {
+    for state in [state(), first_version(), of_commits("7"), of_commits("3,0,12")] {
         let json = state.to_json().expect("a plain job id");
         assert_eq!(State::from_json(&json).expect("our own record"), state);
     }
@@ -47,16 +52,22 @@ fn the_largest_state_is_under_one_kilobyte_even_with_pythons_spaces() {
     let largest = State {
         job_id: "x".repeat(128),
         seed: u64::MAX,
-        version: u32::MAX,
         rows: Some(u64::MAX),
         order_parts: fill(ORDER_PARTS_BYTES_MAX),
         content_parts: fill(CONTENT_PARTS_BYTES_MAX),
-        ..state()
+        ..of_commits("99999999999")
     };
-    let json = largest.at(Cursor { epoch: u64::MAX, position: u64::MAX }).to_json().expect("a plain job id");
-    let spaced = json.replace("\":", "\": ").replace(",\"", ", \"");
-    assert!(spaced.len() < STATE_BYTES_MAX, "{} bytes", spaced.len());
-    assert!(json.len() > 900, "{} bytes: the parts have more room", json.len());
+    let largest = largest.at(Cursor { epoch: u64::MAX, position: u64::MAX });
+    let spaced = |state: &State| {
+        let json = state.to_json().expect("a plain job id");
+        json.replace("\":", "\": ").replace(",\"", ", \"")
+    };
+    assert!(spaced(&largest).len() < 1024, "{} bytes", spaced(&largest).len());
+    assert!(spaced(&largest).len() > 950, "{} bytes: the parts have more room", spaced(&largest).len());
+    let commits = Some("1,".repeat(STATE_COMMITS_BYTES_MAX / 2).trim_end_matches(',').to_owned());
+    let mixture = spaced(&State { commits, ..largest });
+    assert!(mixture.len() < STATE_BYTES_MAX, "{} bytes", mixture.len());
+    State::from_json(&mixture).expect("our own record");
 }
 
 #[test]
@@ -71,8 +82,8 @@ fn a_job_id_that_is_no_plain_name_is_neither_written_nor_read() {
 
 #[test]
 fn an_oversized_record_is_refused_before_it_is_parsed() {
-    let padded = format!("{}{}", state().to_json().expect("a plain job id"), " ".repeat(1024));
-    assert!(matches!(State::from_json(&padded), Err(StateError::TooLarge { len_bytes_max: 1024, .. })));
+    let padded = format!("{}{}", state().to_json().expect("a plain job id"), " ".repeat(STATE_BYTES_MAX));
+    assert!(matches!(State::from_json(&padded), Err(StateError::TooLarge { len_bytes_max: 1224, .. })));
 }
 
 #[test]
@@ -81,9 +92,9 @@ fn what_is_no_record_is_told_from_a_record_of_another_version() {
     {
         assert!(matches!(State::from_json(text), Err(StateError::NotARecord { .. })), "{text}");
     }
-    for (text, version) in [("{\"version\":3,\"later\":true}", 3), ("{\"version\":0}", 0)] {
+    for (text, version) in [("{\"version\":4,\"later\":true}", 4), ("{\"version\":0}", 0)] {
         let error = State::from_json(text).expect_err("another version");
-        assert!(matches!(error, StateError::Version { found, known: 2 } if found == version));
+        assert!(matches!(error, StateError::Version { found, known: 3 } if found == version));
         assert!(error.to_string().contains("resume with the forebay that wrote it"));
     }
 }
@@ -102,7 +113,15 @@ fn a_missing_a_mistyped_and_an_unknown_field_are_named() {
         (json.replace("\"rows\":480,", ""), "missing field `rows`"),
         (json.replace("\"version\":2", "\"version\":1"), "unknown field `rows`"),
         (json.replace("\"order_parts\":{", "\"order_parts\":{\"x\":\"y\","), "part \"x\""),
+        (json.replace("\"version\":2", "\"version\":3"), "missing field `commits`"),
+        (json.replace("\"rows\"", "\"commits\":\"1\",\"rows\""), "unknown field `commits` in version 2"),
     ];
+    let commits = ["", "0", "0,0", "1,", "01", "-1", "1, 2", "99999999999999999999", &"1,".repeat(101)];
+    let commits = commits.map(|commits| {
+        let json = serde_json::to_string(&of_commits(commits)).expect("still JSON");
+        (json, "is not a number a source")
+    });
+    let broken = broken.into_iter().chain(commits);
     for (text, fact) in broken {
         let error = State::from_json(&text).expect_err("a broken record");
         assert!(matches!(error, StateError::Field { .. }), "{error:?}");
@@ -126,6 +145,9 @@ fn another_order_is_told_by_snapshot_seed_and_parts() {
     let expected =
         ["snapshot 010101010101 with 480 rows is now 090909090909 with 481 rows", "seed 42 is now 43"];
     assert_eq!(told(snapshot), expected);
+    let later = State { snapshot: other, ..of_commits("5,0") };
+    let words = of_commits("3,0").differences(&State { order: other, ..later }).order;
+    assert_eq!(words[1], "commit 3,0 is now 5,0");
     let sequential = State { order_parts: Some(parts(&[("sampler", "sequential")])), ..state() };
     assert_eq!(told(sequential), ["sampler: shuffled is now sequential"]);
     assert_eq!(told(first_version()), ["the sampler, or a detail that the states do not keep"]);

@@ -152,13 +152,13 @@ impl Dataset {
         }
         let classes = Some(manifest.classes.clone()).filter(|classes| !classes.is_empty()).map(ClassMap::new);
         let (columns, _gaps) = table.into_whole_columns();
-        Snapshot::assemble(columns, classes, root, |first, second, key| {
+        let made = Snapshot::assemble(columns, classes, root, |first, second, key| {
             crate::catalog::CatalogError::Damaged {
                 file: self.place().to_owned(),
                 detail: format!("samples {first} and {second} have the key {}", String::from_utf8_lossy(key)),
             }
-        })
-        .map_err(|error| super::fault(&error))
+        });
+        made.map(|snapshot| snapshot.of_commit(manifest.number)).map_err(|error| super::fault(&error))
     }
 }
 
