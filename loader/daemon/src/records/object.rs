@@ -13,6 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::attempt::{Put, Records, TooLarge, Trouble};
 use super::error::Cause;
 use super::name::RecordName;
+use crate::crash;
 
 /// A request as a whole: a large snapshot over a slow line.
 const TIMEOUT: Duration = Duration::from_secs(600);
@@ -74,7 +75,10 @@ impl Bucket {
 impl Records for Bucket {
     fn put_new(&self, name: &RecordName, bytes: &[u8]) -> Result<Put, Trouble> {
         let payload = Bytes::copy_from_slice(bytes).into();
-        match self.run(self.store.put_opts(&self.path(name), payload, PutMode::Create.into())) {
+        crash::place();
+        let put = self.run(self.store.put_opts(&self.path(name), payload, PutMode::Create.into()));
+        crash::place();
+        match put {
             Ok(_) => Ok(Put::Written),
             // Also 409, another write under way: the read-back tells.
             Err(Error::AlreadyExists { .. }) => Ok(Put::Exists),

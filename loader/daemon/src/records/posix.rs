@@ -16,6 +16,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::attempt::{Put, Records, TooLarge, Trouble};
 use super::name::RecordName;
 use super::state_root::nonce;
+use crate::crash;
 use crate::storage::{Root, StorageError};
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
@@ -49,6 +50,7 @@ impl Posix {
         let mut above = self.root.open_beneath(b".", FOLDER)?;
         for end in folder.match_indices('/').map(|(at, _)| at).chain([folder.len()]) {
             let (_, part) = folder[..end].rsplit_once('/').unwrap_or(("", &folder[..end]));
+            crash::place();
             match retry_on_intr(|| rustix::fs::mkdirat(&above, part, Mode::from_raw_mode(0o777))) {
                 Ok(()) => rustix::fs::fsync(&above)?,
                 Err(Errno::EXIST) => {}
@@ -75,10 +77,13 @@ impl Records for Posix {
         let folder = self.made_folder(folder)?;
         let aside = format!(".new-{}", nonce());
         let linked = write_aside(&folder, &aside, bytes).and_then(|()| {
+            crash::place();
             let link = || rustix::fs::linkat(&folder, &aside, &folder, name, AtFlags::empty());
             retry_on_intr(link).map_err(Trouble::from)
         });
+        crash::place();
         let _ = rustix::fs::unlinkat(&folder, &aside, AtFlags::empty());
+        crash::place();
         match linked {
             Ok(()) => {
                 rustix::fs::fsync(&folder)?;
@@ -125,7 +130,9 @@ impl Records for Posix {
 fn write_aside(folder: &OwnedFd, name: &str, bytes: &[u8]) -> Result<(), Trouble> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let open = || rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o666));
+    crash::place();
     let mut file = File::from(retry_on_intr(open)?);
+    crash::place();
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Trouble::from_io)
 }
 

@@ -13,7 +13,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 
 use serde_json::json;
@@ -150,8 +150,7 @@ impl Export<'_> {
             return Ok(());
         }
         fs::create_dir_all(file.parent().unwrap_or(self.out)).map_err(failed)?;
-        let part = PathBuf::from(format!("{}.part", file.display()));
-        fs::write(&part, bytes).and_then(|()| fs::rename(&part, &file)).map_err(failed)
+        recipe::whole(&file, bytes).map_err(failed)
     }
 
     /// Makes samples on all threads, and gives them to `taken` in order.

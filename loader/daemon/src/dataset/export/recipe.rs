@@ -1,7 +1,7 @@
 //! What an export was made of: enough to make it anew, and to tell that it would be the same.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use forebay_plan::Digest;
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::options::{ExportArgs, Format};
 use super::picture::Pipeline;
 use crate::catalog::dataset::{Part, Selection};
+use crate::crash;
 use crate::error::{Fault, Kind};
 
 /// The layout of [`Recipe`]; another one is refused.
@@ -135,15 +136,19 @@ impl Recipe {
         }
         let text = serde_json::to_vec_pretty(self).expect("names and numbers are JSON");
         match fs::read(out.join(UNFINISHED)) {
-            Ok(there) if there == text => return Ok(false),
+            Ok(there) if there == text => {}
             Ok(_) => return Err(other(out)),
-            Err(_) => {}
+            Err(_) => {
+                check_empty(out)?;
+                whole(&out.join(UNFINISHED), &text).map_err(failed)?;
+            }
         }
-        if fs::read_dir(out).map_err(failed)?.next().is_some() {
-            return Err(other(out));
+        // Behind the recipe: a folder with a tag alone would be somebody else's to the next run.
+        let tag = out.join("CACHEDIR.TAG");
+        if fs::read(&tag).map_or(true, |there| there != TAG) {
+            crash::place();
+            fs::write(tag, TAG).map_err(failed)?;
         }
-        fs::write(out.join("CACHEDIR.TAG"), TAG).map_err(failed)?;
-        fs::write(out.join(UNFINISHED), text).map_err(failed)?;
         Ok(false)
     }
 
@@ -152,8 +157,32 @@ impl Recipe {
     /// # Errors
     /// What the file system says.
     pub fn finish(out: &Path) -> Result<(), Fault> {
+        crash::place();
         fs::rename(out.join(UNFINISHED), out.join(FILE)).map_err(|error| failed(out, &error))
     }
+}
+
+/// What a file that is not whole yet is called behind its name.
+const PART: &str = "part";
+
+/// Writes a file that is there whole or not at all.
+pub fn whole(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let part = PathBuf::from(format!("{}.{PART}", file.display()));
+    crash::place();
+    fs::write(&part, bytes)?;
+    crash::place();
+    fs::rename(&part, file)
+}
+
+/// Nothing is there but what a run left that was stopped before its recipe was whole.
+fn check_empty(out: &Path) -> Result<(), Fault> {
+    let left = format!("{UNFINISHED}.{PART}");
+    for entry in fs::read_dir(out).map_err(|error| failed(out, &error))? {
+        if entry.map_err(|error| failed(out, &error))?.file_name() != *left {
+            return Err(other(out));
+        }
+    }
+    Ok(())
 }
 
 /// The error of a write.

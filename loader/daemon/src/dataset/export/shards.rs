@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::recipe::failed;
 use crate::catalog::{Column, ColumnKind, Snapshot};
+use crate::crash;
 use crate::error::Fault;
 
 /// The column of class indexes.
@@ -132,12 +133,14 @@ impl Shard {
 pub fn tar(file: &Path, fill: impl FnOnce(&mut Shard) -> Result<(), Fault>) -> Result<(), Fault> {
     let part = PathBuf::from(format!("{}.part", file.display()));
     let failed = |error: std::io::Error| failed(file, &error);
+    crash::place();
     let mut shard =
         Shard(tar::Builder::new(BufWriter::with_capacity(1 << 20, File::create(&part).map_err(failed)?)));
     fill(&mut shard)?;
     let written =
         shard.0.into_inner().map_err(failed)?.into_inner().map_err(|error| failed(error.into_error()))?;
     written.sync_all().map_err(failed)?;
+    crash::place();
     fs::rename(&part, file).map_err(failed)
 }
 
@@ -148,7 +151,9 @@ pub fn list<'a>(
     samples: impl Iterator<Item = Sample<'a>>,
 ) -> Result<(), Fault> {
     let broken = |error: csv::Error| failed(file, &std::io::Error::other(error));
+    crash::place();
     let mut out = csv::Writer::from_path(file).map_err(broken)?;
+    crash::place();
     out.write_record(snapshot.columns().iter().map(Column::name)).map_err(broken)?;
     for sample in samples {
         let cells = snapshot.columns().iter().map(|column| match value(column, sample.row) {
