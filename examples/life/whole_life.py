@@ -3,7 +3,8 @@
     python examples/life/whole_life.py                       on made photographs and made speech, in a temporary folder
     python examples/life/whole_life.py --photos DIR --speech DIR --work DIR      on your own
 
-Photographs lie in class folders; speech is WAV files whose names begin with the speaker and a dash. Neither is changed.
+Photographs lie in class folders; speech is WAV files whose names tell the speaker, as `--speaker` finds it in them:
+`--speaker '_([a-z]+)_'` in 7_lucas_12.wav. Neither is changed.
 Needs numpy and forebay alone. Each step is a command that is printed before it runs; what must hold is checked.
 """
 
@@ -14,6 +15,7 @@ import csv
 import json
 import math
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -207,21 +209,26 @@ def photographs(outside: Path, work: Path) -> None:
     run("dataset", "show", photos)
 
 
-def speech(outside: Path, work: Path) -> None:
+def speech(outside: Path, work: Path, speaker: re.Pattern[str], salt: str) -> None:
     """Walk a set of speech up to its splits; decoding audio for training is another story."""
     place = str(work / "speech.forebay")
     print("\n=== Speech: indexed where it lies, which stays as it is; measured; split by speaker.")
     before = sorted(path.name for path in outside.rglob("*"))
     run("index", str(outside), "--no-classes", "--extensions", "wav", "--measure", "--dataset", place)
     speakers = work / "speakers.jsonl"
+    found = {key: speaker.search(Path(key).name) for key in keys(place)}
+    nameless = [key for key, match in found.items() if match is None]
+    if nameless:
+        raise SystemExit(f"no speaker in the name of {nameless[0]} by --speaker {speaker.pattern!r}")
+    voice = {key: match.group(1) for key, match in found.items() if match is not None}
     with speakers.open("w") as file:
-        for key in keys(place):
-            file.write(json.dumps({"key": key, "speaker": Path(key).name.split("-")[0]}) + "\n")
+        file.writelines(json.dumps({"key": key, "speaker": name}) + "\n" for key, name in voice.items())
     run("dataset", "join", place, "--columns", str(speakers))
-    run("dataset", "split", place, "speakers", "--holdout", "val=0.25", "--group-by", "speaker", "--salt", SALT)
+    run("dataset", "split", place, "speakers", "--holdout", "val=0.25", "--group-by", "speaker", "--salt", salt)
     run("dataset", "filter", place, "--name", "long", "--where", "duration_s >= 0.3")
     sides = {side: keys(place, "--split", side) for side in ("train", "val")}
-    voices = {side: {Path(key).name.split("-")[0] for key in found} for side, found in sides.items()}
+    voices = {side: {voice[key] for key in keys_of} for side, keys_of in sides.items()}
+    print(", ".join(f"{side}: {len(sides[side])} of {len(voices[side])} speakers" for side in sides))
     check(not voices["train"] & voices["val"], "no speaker is on both sides")
     check(
         set(keys(place, "--split", "train", "--where", "long")) <= set(sides["train"]), "a selection lies in its side"
@@ -233,7 +240,9 @@ def main() -> None:
     """Walk through both."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--photos", type=Path, help="class folders of images; made ones by default")
-    parser.add_argument("--speech", type=Path, help="WAV files named SPEAKER-...; made ones by default")
+    parser.add_argument("--speech", type=Path, help="WAV files; made ones by default")
+    parser.add_argument("--speaker", type=re.compile, default="^([^-]+)-", help="finds the speaker in a file's name")
+    parser.add_argument("--salt", default=SALT, help="of the split by speaker: each draws other ones, of few maybe none")
     parser.add_argument("--work", type=Path, help="an empty folder to work in; a temporary one by default")
     parser.add_argument("--images", type=int, default=400, help="how many photographs are made")
     options = parser.parse_args()
@@ -244,7 +253,7 @@ def main() -> None:
         if options.speech is None:
             make_speech(work / "made-speech", 6)
         photographs((options.photos or work / "made" / "train").resolve(), work)
-        speech((options.speech or work / "made-speech").resolve(), work)
+        speech((options.speech or work / "made-speech").resolve(), work, options.speaker, options.salt)
     print("\nall of it holds")
 
 

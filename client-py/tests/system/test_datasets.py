@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from conftest import CROP, REAL, write_folder, write_png
 
 import forebay
-from forebay.errors import InvalidError, NotFoundError
+from forebay.errors import InvalidError, NotFoundError, UnimplementedError
 from forebay.numpy import DataLoader
 
 from .test_pins import first_pixels
@@ -146,3 +147,19 @@ def test_what_a_job_cannot_have_is_said_with_what_there_is(data: Path, tmp_path:
         DataLoader(forebay.Dataset(tmp_path / "none"), 5) as loader,
     ):
         len(loader)
+
+
+def test_samples_that_lie_in_a_bucket_are_said_to_be_unreadable_as_yet_unless_they_are_mounted(tmp_path: Path) -> None:
+    data = write_folder(tmp_path / "data")
+    command("index", data)
+    manifests = tmp_path / "data.forebay" / "manifests"
+    manifest = json.loads((manifests / "00000001.json").read_text())
+    moved = {**manifest, "number": 2, "root": "s3://bucket/data"}
+    (manifests / "00000002.json").write_text(json.dumps(moved))
+    with (
+        DataLoader(forebay.Dataset(data), 1, transform=CROP) as loader,
+        pytest.raises(UnimplementedError, match=r"(?s)lie in s3://bucket/data; .*forebay ingest s3://.*root="),
+    ):
+        len(loader)
+    with DataLoader(forebay.Dataset(data, root=data), 1, transform=CROP) as loader:
+        assert len(loader) == 30

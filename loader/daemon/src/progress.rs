@@ -51,6 +51,15 @@ impl Bar {
         let _ = write!(stderr(), "\r\x1b[K{} {done} {}, {rate:.0}/s", self.verb, self.unit);
     }
 
+    /// The same with a further word; none where it is empty.
+    pub fn count_with(&mut self, done: u64, note: &str) {
+        let before = self.shown;
+        self.count(done);
+        if self.shown != before && !note.is_empty() {
+            let _ = write!(stderr(), ", {note}");
+        }
+    }
+
     /// Takes the line away.
     pub fn clear(&mut self) {
         if self.shown.take().is_some() {

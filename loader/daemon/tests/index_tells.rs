@@ -9,7 +9,9 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 fn forebay(words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_forebay")).args(words).output().expect("it runs")
+    // No journals in the cache of whoever runs the tests.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+    command.args(words).env("FOREBAY_CACHE_DIR", "").output().expect("it runs")
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -159,4 +161,30 @@ fn a_list_with_columns_grows_a_data_set_and_cannot_tell_what_has_gone() {
     assert!(refused(&["index", utf8(&list), "--prune"]).contains("a list does not tell what has gone"));
     write(dir.path(), "nameless.csv", b"label\n3\n");
     assert!(refused(&["index", utf8(&dir.path().join("nameless.csv"))]).contains("add a column `key`"));
+}
+
+#[test]
+fn texts_are_measured_by_their_bytes_and_token_files_by_their_tokens() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (texts, tokens) = (dir.path().join("texts"), dir.path().join("tokens"));
+    write(&texts, "a/1.txt", "h\u{e9}llo".as_bytes());
+    write(&texts, "a/2.txt", b"\xff\xfe");
+    let told_of = |root: &Path, more: &[&str]| {
+        told(&[&["index", utf8(root), "--no-classes", "--measure"], more].concat())
+    };
+    let measured = told_of(&texts, &["--extensions", "txt"]);
+    assert_eq!([&measured["measured"]["read"], &measured["measured"]["unreadable"]], [1, 1]);
+    write(&tokens, "1.bin", &[0; 10]);
+    write(&tokens, "2.bin", &[0; 7]);
+    let measured = told_of(&tokens, &["--extensions", "bin", "--tokens", "uint16"]);
+    assert_eq!([&measured["measured"]["read"], &measured["measured"]["unreadable"]], [1, 1]);
+    let why = "7 bytes are no whole number of tokens of 2 bytes";
+    assert_eq!(measured["measured"]["some_unreadable"]["2.bin"], why);
+    let count = |root: &Path, condition: &str| {
+        let output = forebay(&["dataset", "files", utf8(root), "--keys", "--where", condition]);
+        text(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(count(&texts, "text_bytes = 6"), ["a/1.txt"]);
+    assert_eq!(count(&tokens, "tokens = 5"), ["1.bin"]);
+    assert!(refused(&["index", utf8(&tokens), "--tokens", "uint16"]).contains("--measure"));
 }

@@ -197,7 +197,6 @@ fn folders_that_are_not_there_hold_nothing_or_lie_in_each_other_are_refused() {
         ("usb/cats", "usb", "lie in each other"),
         ("usb", "usb", "lie in each other"),
         ("usb/labels.csv", "photos", "is no folder"),
-        ("usb", "s3://bucket/photos", "copying from or to a bucket"),
     ] {
         let error = outside.error(&["ingest", source, target]);
         assert!(error.contains(says), "{error}");

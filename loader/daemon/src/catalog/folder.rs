@@ -77,6 +77,7 @@ pub(super) fn list_classes(
         keep: &|name| extensions.fit(name),
         stat: false,
         earlier: known.map(|known| known.dirs),
+        journal: None,
         now_ns,
         found: &AtomicU64::new(0),
         limits,

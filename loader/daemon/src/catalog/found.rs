@@ -1,7 +1,7 @@
 //! What a source has: the samples that a data set is to be grown by, before it is known which of them are new.
 
 use std::io::BufRead;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,7 +14,7 @@ use super::limits::CatalogLimits;
 use super::list::Naming;
 use super::paths::PathRule;
 use super::relabel::LABEL;
-use super::scan::{Looking, scan};
+use super::scan::{Journal, Looking, scan};
 use super::table::Table;
 use super::{Format, SourceSpec, stamp};
 use crate::storage::Root;
@@ -41,11 +41,20 @@ pub struct Found {
     pub(super) table: Table,
     /// Class names by label, sorted; a class without a sample may be among them.
     pub(super) classes: Vec<String>,
-    pub(super) root: Arc<Root>,
+    pub(super) root: Base,
     /// Whether it is everything that there is, so that what is not in it has gone.
     pub(super) whole: bool,
     /// Class folders without a sample.
     pub empty_classes: Vec<String>,
+}
+
+/// Where the samples of a source lie.
+#[derive(Debug)]
+pub(super) enum Base {
+    /// In a directory that can be looked into.
+    Folder(Arc<Root>),
+    /// Beneath the prefix of a bucket, as `s3://bucket/prefix`.
+    Bucket(PathBuf),
 }
 
 impl Found {
@@ -59,9 +68,12 @@ impl Found {
         self.table.is_empty()
     }
 
-    /// The directory that paths resolve beneath.
+    /// The directory, or the prefix of a bucket, that paths resolve beneath.
     pub fn root(&self) -> &Path {
-        self.root.path()
+        match &self.root {
+            Base::Folder(root) => root.path(),
+            Base::Bucket(address) => address,
+        }
     }
 
     /// Memory of all columns.
@@ -73,10 +85,16 @@ impl Found {
 /// Lists a folder to the bottom.
 ///
 /// * `found`: counts samples while they are found, for whoever watches.
+/// * `journal`: what a listing that was stopped has read is not read again, and what this one reads is noted.
 ///
 /// # Errors
 /// [`CatalogError`]: a folder that can't be listed, links that leave it, no folder where classes are wanted.
-pub fn find_in_folder(root: &Path, finding: &Finding, found: &AtomicU64) -> Result<Found, CatalogError> {
+pub fn find_in_folder(
+    root: &Path,
+    finding: &Finding,
+    found: &AtomicU64,
+    journal: Option<&Journal>,
+) -> Result<Found, CatalogError> {
     let root = Root::open(root)?;
     let extensions = Extensions::new(finding.extensions.as_deref());
     let looking = Looking {
@@ -84,6 +102,8 @@ pub fn find_in_folder(root: &Path, finding: &Finding, found: &AtomicU64) -> Resu
         keep: &|name| extensions.fit(name),
         stat: finding.stat,
         earlier: None,
+        // Sizes may change where no directory does.
+        journal: journal.filter(|_| !finding.stat),
         now_ns: stamp::now_ns(),
         found,
         limits: &finding.limits,
@@ -97,7 +117,8 @@ pub fn find_in_folder(root: &Path, finding: &Finding, found: &AtomicU64) -> Resu
         let root = root.path().display().to_string();
         return Err(CatalogError::NoSamples { root, extensions: extensions.0 });
     }
-    Ok(Found { table: Table::of_columns(columns), classes, root, whole: true, empty_classes: empty })
+    let (table, root) = (Table::of_columns(columns), Base::Folder(root));
+    Ok(Found { table, classes, root, whole: true, empty_classes: empty })
 }
 
 /// Takes a path a line, relative to the root or beneath it, and looks at none of them.
@@ -148,6 +169,43 @@ pub fn find_by_names(
     if paths.len() == 0 {
         return Err(CatalogError::Empty { file: file.to_owned() });
     }
+    Ok(listed(paths, classes, labels, finding, Base::Folder(opened)))
+}
+
+/// Takes the samples among files of a bucket, by their names beneath `address`. Files in no folder are of no class, and
+/// no samples where classes are wanted.
+///
+/// # Errors
+/// [`CatalogError`]: none of them is a sample; a class whose name is not UTF-8.
+pub fn find_among(address: &str, names: &[Vec<u8>], finding: &Finding) -> Result<Found, CatalogError> {
+    let extensions = Extensions::new(finding.extensions.as_deref());
+    let (mut paths, mut labels, mut classes) = (ByteStrings::default(), Vec::new(), Classes::default());
+    for name in names.iter().filter(|name| extensions.fit(name)) {
+        if finding.classes {
+            match classes.label(name) {
+                Ok(label) => labels.push(label),
+                Err(CellFault::NoClass { .. }) => continue,
+                Err(_) => {
+                    return Err(CatalogError::ClassName { path: String::from_utf8_lossy(name).into_owned() });
+                }
+            }
+        }
+        paths.push(name);
+    }
+    if paths.len() == 0 {
+        return Err(CatalogError::NoSamples { root: address.to_owned(), extensions: extensions.0 });
+    }
+    Ok(listed(paths, classes, labels, finding, Base::Bucket(PathBuf::from(address))))
+}
+
+/// Samples that were told by their names.
+fn listed(
+    mut paths: ByteStrings,
+    classes: Classes,
+    mut labels: Vec<i64>,
+    finding: &Finding,
+    root: Base,
+) -> Found {
     paths.shrink();
     let column = |name: &str, kind, values| Column { name: name.to_owned(), kind, values };
     let mut columns = vec![column(&finding.column, ColumnKind::Path, Values::Bytes(paths))];
@@ -156,7 +214,7 @@ pub fn find_by_names(
         columns.push(column(LABEL, ColumnKind::Int, Values::Ints(labels)));
     }
     let table = Table::of_columns(columns);
-    Ok(Found { table, classes: names, root: opened, whole: false, empty_classes: Vec::new() })
+    Found { table, classes: names, root, whole: false, empty_classes: Vec::new() }
 }
 
 /// Takes a list with columns: CSV, JSON lines or Parquet.
@@ -177,6 +235,7 @@ pub fn find_in_list(
         return Err(CatalogError::NoKey { file: file.display().to_string() });
     }
     let root = Root::open(root)?;
+    let root = Base::Folder(root);
     Ok(Found { table, classes: Vec::new(), root, whole: false, empty_classes: Vec::new() })
 }
 

@@ -40,10 +40,11 @@ pub use column::{Column, ColumnKind, ColumnSpec};
 pub use error::{CatalogError, CatalogErrorKind};
 pub use fault::{CellFault, Place, Unit};
 pub use folder::IMG_EXTENSIONS;
-pub use found::{Finding, Found, find_by_names, find_in_folder, find_in_list};
+pub use found::{Finding, Found, find_among, find_by_names, find_in_folder, find_in_list};
 pub use gaps::{List, Listed, Reading};
 pub use limits::CatalogLimits;
 pub use listings::{Listings, own_folder};
+pub use scan::{Journal, Resumed};
 pub use snapshot::Snapshot;
 pub use table::{Cells, KindsDiffer, Table};
 

@@ -1,5 +1,7 @@
 //! Lists directories, several at once, without a stat a file; those that are as they were are not listed again.
 
+mod journal;
+
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -17,6 +19,7 @@ use super::limits::CatalogLimits;
 use super::order::python_order;
 use super::stamp::{Stamp, keeps_times};
 use crate::storage::Root;
+pub use journal::{Journal, Resumed};
 
 /// The samples of one directory.
 pub(super) struct Listing {
@@ -72,6 +75,8 @@ pub(super) struct Looking<'a> {
     /// Whether each sample's size and time are asked for.
     pub(super) stat: bool,
     pub(super) earlier: Option<&'a Earlier>,
+    /// What a listing that was stopped has read, and where this one notes what it reads.
+    pub(super) journal: Option<&'a Journal>,
     /// When the listing began, in nanoseconds since 1970.
     pub(super) now_ns: i64,
     /// Counts samples while they are found, for whoever watches.
@@ -151,8 +156,14 @@ impl Scan<'_> {
             let (names, folders) = (Names::Kept(earlier.rows.clone()), earlier.folders.clone());
             return self.counted(Listing { class, dir, names, stamp, settled: true }, folders);
         }
+        if let Some((names, folders)) = self.looking.journal.and_then(|journal| journal.take(&dir, stamp)) {
+            return self.counted(Listing { class, dir, names, stamp, settled: true }, folders);
+        }
         let settled = stamp.is_settled(self.looking.now_ns) && !self.vague.is(&opened);
         let (names, folders) = self.read(&dir, &opened.fd)?;
+        if let Some(journal) = self.looking.journal {
+            journal.note(&dir, stamp, settled, &names, &folders);
+        }
         self.counted(Listing { class, dir, names, stamp, settled }, folders)
     }
 

@@ -1,7 +1,8 @@
-//! The beginning of a file -> what its header says: size of a picture, length of a recording.
+//! The beginning of a file -> what its header says: size of a picture, length of a recording; and the bytes of a text.
 
 use std::io::Cursor;
 
+use crate::catalog::IMG_EXTENSIONS;
 use crate::decode::{DecodeError, ImageDecoder, ImageInfo, ImageLimits};
 
 /// What a header says.
@@ -23,6 +24,38 @@ pub enum Header {
         /// 1 for mono.
         channels: i64,
     },
+    /// UTF-8, as far as was looked, under a name that promises no picture and no recording.
+    Text {
+        /// Of the file.
+        bytes: i64,
+    },
+    /// Stored tokens.
+    Tokens {
+        /// How many.
+        tokens: i64,
+    },
+}
+
+/// What recordings' names end in, beside the pictures'.
+const SOUNDS: [&str; 7] = [".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac"];
+
+/// The text that a file of this name is, by its first bytes; `None` where it is none.
+///
+/// * `start`: the first bytes of a file of `file_bytes`.
+pub fn text(name: &[u8], start: &[u8], file_bytes: u64) -> Option<Header> {
+    let ends_in = |ending: &&str| {
+        let at = name.len().checked_sub(ending.len());
+        at.is_some_and(|at| name[at..].eq_ignore_ascii_case(ending.as_bytes()))
+    };
+    if IMG_EXTENSIONS.iter().chain(&SOUNDS).any(ends_in) || start.contains(&0) {
+        return None;
+    }
+    let is_whole = start.len() as u64 >= file_bytes;
+    match std::str::from_utf8(start) {
+        // What was read may end inside of a character.
+        Err(error) if is_whole || error.error_len().is_some() => None,
+        _ => Some(Header::Text { bytes: file_bytes as i64 }),
+    }
 }
 
 /// Why there is no header.
@@ -121,6 +154,23 @@ mod tests {
             matches!(&cut, Err(Unread::Bad(why)) if why.contains("cut: it has 2000 of 48152")),
             "{cut:?}"
         );
+    }
+
+    #[test]
+    fn a_text_is_utf8_under_a_name_that_promises_nothing_else() {
+        let is = |name: &str, start: &[u8], bytes| text(name.as_bytes(), start, bytes);
+        assert_eq!(is("a/1.txt", b"hello", 5), Some(Header::Text { bytes: 5 }));
+        assert_eq!(
+            is("a/1", &"\u{e9}".as_bytes()[..1], 9000),
+            Some(Header::Text { bytes: 9000 }),
+            "cut in a character"
+        );
+        assert_eq!(is("a/1", &"\u{e9}".as_bytes()[..1], 1), None);
+        assert_eq!(is("a/1.txt", b"a\0b", 3), None);
+        assert_eq!(is("a/1.txt", b"\xff\xfe", 9000), None);
+        for name in ["a/1.PNG", "a/1.flac"] {
+            assert_eq!(is(name, b"hello", 5), None, "{name}");
+        }
     }
 
     #[test]

@@ -10,9 +10,10 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::header::{Header, Headers, Unread};
+use super::header::{Header, Headers, Unread, text};
 use crate::catalog::dataset::{Change, Dataset, Manifest, Numbers};
 use crate::catalog::{Cells, Column, Table};
+use crate::decode::tokens::{StoredToken, TokenError};
 use crate::error::{Fault, Kind, with_causes};
 use crate::storage::{RetryPolicy, Root, StorageError, StorageErrorKind, head};
 
@@ -45,6 +46,7 @@ pub struct Measured {
 
 /// Measures the newest commit's samples.
 ///
+/// * `tokens`: what files hold, where they are stored tokens.
 /// * `count`: counts samples while they are read, for whoever watches.
 ///
 /// # Errors
@@ -53,6 +55,7 @@ pub struct Measured {
 pub fn measure(
     dataset: &Dataset,
     head: &Manifest,
+    tokens: Option<StoredToken>,
     threads: NonZeroUsize,
     count: &AtomicU64,
 ) -> Result<(Manifest, Measured), Fault> {
@@ -64,7 +67,7 @@ pub fn measure(
     let mut told = Measured { known: (table.len() - rows.len()) as u64, ..Measured::default() };
     let mut newest = head.clone();
     for rows in rows.chunks(COMMIT_ROWS) {
-        let reading = Reading { root: &root, path, rows, count, retry: RetryPolicy::default() };
+        let reading = Reading { root: &root, path, rows, tokens, count, retry: RetryPolicy::default() };
         let read = reading.run(threads)?;
         if let Some(made) = commit(dataset, &table, &read)? {
             newest = made;
@@ -86,7 +89,7 @@ fn path_column<'a>(head: &Manifest, table: &'a Table) -> Result<&'a Column, Faul
 
 fn is_measured(table: &Table, row: usize) -> bool {
     let has = |name: &str| table.column(name).is_some_and(|cells| cells.has(row));
-    has("width") || has("duration_s")
+    ["width", "duration_s", "text_bytes", "tokens"].into_iter().any(has)
 }
 
 /// A header, or why there is none, by row of the table.
@@ -96,6 +99,7 @@ struct Reading<'a> {
     root: &'a Arc<Root>,
     path: &'a Column,
     rows: &'a [usize],
+    tokens: Option<StoredToken>,
     count: &'a AtomicU64,
     retry: RetryPolicy,
 }
@@ -133,7 +137,8 @@ impl Reading<'_> {
 
     /// The header of one file; the inner error is about this file alone.
     fn header(&self, headers: &mut Headers, path: &[u8]) -> Result<Result<Header, String>, Fault> {
-        for len_max in STEPS_BYTES {
+        let steps = if self.tokens.is_some() { &STEPS_BYTES[..1] } else { &STEPS_BYTES[..] };
+        for &len_max in steps {
             let start = match self.start(path, len_max) {
                 Ok(start) => start,
                 Err(error) if is_of_this_file(&error) => return Ok(Err(with_causes(&error))),
@@ -142,9 +147,12 @@ impl Reading<'_> {
                         .hint("what was committed stays: run it again once the storage answers"));
                 }
             };
+            if let Some(stored) = self.tokens {
+                return Ok(tokens_of(stored, start.file_bytes));
+            }
             match headers.read(&start.bytes, start.file_bytes) {
                 Ok(header) => return Ok(Ok(header)),
-                Err(Unread::Bad(why)) => return Ok(Err(why)),
+                Err(Unread::Bad(why)) => return Ok(text(path, &start.bytes, start.file_bytes).ok_or(why)),
                 Err(Unread::More) => {}
             }
         }
@@ -169,6 +177,14 @@ impl Reading<'_> {
     }
 }
 
+fn tokens_of(stored: StoredToken, file_bytes: u64) -> Result<Header, String> {
+    let token_bytes = stored.size_bytes();
+    if file_bytes.is_multiple_of(token_bytes) {
+        return Ok(Header::Tokens { tokens: (file_bytes / token_bytes) as i64 });
+    }
+    Err(TokenError::CutToken { len_bytes: file_bytes, token_bytes }.to_string())
+}
+
 /// Whether it is no sign that the storage has a problem: a file that has gone, or may not be read, is told and left.
 fn is_of_this_file(error: &StorageError) -> bool {
     use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
@@ -180,52 +196,87 @@ fn is_of_this_file(error: &StorageError) -> bool {
     }
 }
 
-/// Joins pictures and recordings, each kind with its columns, so that no column has gaps.
+/// Joins what was measured, each kind of sample with its columns, so that no column has gaps.
 fn commit(dataset: &Dataset, table: &Table, read: &Read) -> Result<Option<Manifest>, Fault> {
-    let (mut images, mut sounds) = (Kept::default(), Kept::default());
-    let (mut sizes, mut lengths) = ([Vec::new(), Vec::new()], (Vec::new(), [Vec::new(), Vec::new()]));
-    for (row, header) in read {
-        match *header {
-            Ok(Header::Image { width, height }) => {
-                images.push(table, *row);
-                sizes[0].push(width);
-                sizes[1].push(height);
-            }
-            Ok(Header::Audio { duration_s, sample_rate, channels }) => {
-                sounds.push(table, *row);
-                lengths.0.push(duration_s);
-                lengths.1[0].push(sample_rate);
-                lengths.1[1].push(channels);
-            }
-            Err(_) => {}
-        }
-    }
-    let ([width, height], (duration_s, [rate, channels])) = (sizes, lengths);
-    let pictures = vec![("width", Numbers::Ints(width)), ("height", Numbers::Ints(height))];
-    let recordings = vec![
-        ("duration_s", Numbers::Floats(duration_s)),
-        ("sample_rate", Numbers::Ints(rate)),
-        ("channels", Numbers::Ints(channels)),
-    ];
+    let headers: Vec<_> =
+        read.iter().filter_map(|(row, header)| Some((*row, header.as_ref().ok()?))).collect();
     let mut made = None;
-    for (kept, columns) in [(images, pictures), (sounds, recordings)] {
-        if !kept.0.is_empty() {
-            let names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
-            let counts = [("measured".to_owned(), kept.0.len() as u64)].into();
-            let change = Change { verb: "measure".to_owned(), message: names.join(", "), counts };
-            made = Some(dataset.lay_numbers(&kept.0, columns, &change)?);
+    for kind in KINDS {
+        let rows: Vec<_> =
+            headers.iter().filter(|(_, header)| kind.is(header)).map(|(row, _)| *row).collect();
+        if rows.is_empty() {
+            continue;
         }
+        let of = || headers.iter().map(|(_, header)| **header).filter(|header| kind.is(header));
+        let keys: Vec<_> = rows.iter().map(|&row| table.key(row).into_owned()).collect();
+        let counts = [("measured".to_owned(), keys.len() as u64)].into();
+        let change = Change { verb: "measure".to_owned(), message: kind.names().join(", "), counts };
+        made = Some(dataset.lay_numbers(&keys, kind.columns(of), &change)?);
     }
     Ok(made)
 }
 
-/// Keys of samples.
-#[derive(Default)]
-struct Kept(Vec<Vec<u8>>);
+/// Kinds of samples that are measured.
+#[derive(Clone, Copy, Debug)]
+enum Measure {
+    Pictures,
+    Recordings,
+    Texts,
+    Tokens,
+}
 
-impl Kept {
-    fn push(&mut self, table: &Table, row: usize) {
-        self.0.push(table.key(row).into_owned());
+const KINDS: [Measure; 4] = [Measure::Pictures, Measure::Recordings, Measure::Texts, Measure::Tokens];
+
+impl Measure {
+    fn is(self, header: &Header) -> bool {
+        matches!(
+            (self, header),
+            (Self::Pictures, Header::Image { .. })
+                | (Self::Recordings, Header::Audio { .. })
+                | (Self::Texts, Header::Text { .. })
+                | (Self::Tokens, Header::Tokens { .. })
+        )
+    }
+
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Pictures => &["width", "height"],
+            Self::Recordings => &["duration_s", "sample_rate", "channels"],
+            Self::Texts => &["text_bytes"],
+            Self::Tokens => &["tokens"],
+        }
+    }
+
+    /// The columns of headers of this kind.
+    fn columns<I: Iterator<Item = Header>>(self, of: impl Fn() -> I) -> Vec<(&'static str, Numbers)> {
+        let column = |(at, &name): (usize, &&'static str)| {
+            let numbers = if name == "duration_s" {
+                Numbers::Floats(of().map(Header::seconds).collect())
+            } else {
+                Numbers::Ints(of().map(|header| header.whole(at)).collect())
+            };
+            (name, numbers)
+        };
+        self.names().iter().enumerate().map(column).collect()
+    }
+}
+
+impl Header {
+    /// The whole number in a place of [`Measure::names`].
+    fn whole(self, at: usize) -> i64 {
+        match self {
+            Self::Image { width, height } => [width, height][at],
+            Self::Audio { sample_rate, channels, .. } => [0, sample_rate, channels][at],
+            Self::Text { bytes } => bytes,
+            Self::Tokens { tokens } => tokens,
+        }
+    }
+
+    fn seconds(self) -> f32 {
+        match self {
+            Self::Audio { duration_s, .. } => duration_s,
+            Self::Image { .. } | Self::Text { .. } | Self::Tokens { .. } => 0.0,
+        }
     }
 }
 

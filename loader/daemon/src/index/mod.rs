@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use crate::catalog::dataset::{self, Dataset, Growth, Manifest};
 use crate::catalog::{
-    CatalogError, CatalogLimits, Finding, Found, find_by_names, find_in_folder, find_in_list,
+    CatalogError, CatalogLimits, Finding, Found, Journal, Resumed, find_among, find_by_names, find_in_folder,
+    find_in_list, own_folder,
 };
 use crate::dataset::common::absolute;
 use crate::error::{Fault, Kind};
@@ -43,24 +44,65 @@ pub fn run(args: &IndexArgs) -> Result<String, Fault> {
     let head = known.as_ref().map(Dataset::head).transpose()?;
     let set_root = head.as_ref().map(|head| PathBuf::from(&head.root)).filter(|root| root.is_absolute());
     let started = Instant::now();
-    let found = find(args, Path::new(&source), column(args, head.as_ref()), set_root)?;
+    let (found, journal) = find(args, Path::new(&source), column(args, head.as_ref()), set_root)?;
     let seconds = started.elapsed().as_secs_f64();
     // Made only now: a source with nothing in it leaves no empty data set behind.
     let dataset = match known {
         Some(dataset) => dataset,
         None => Dataset::create(&place)?,
     };
-    let growth = Growth { message: message(args, &source), prune: args.prune, new_root: args.new_root };
-    let grown = dataset.grow(&found, &growth)?;
-    let mut report = Report::new(place, &found, grown, seconds);
+    let mut report = grown(args, &dataset, place, &found, &source, seconds)?;
     drop(found);
+    if let Some(journal) = journal {
+        report.listed(journal.resumed());
+        journal.finish();
+    }
     if args.measure {
-        let measured = watched("reading headers", |count| {
-            measure::measure(&dataset, report.manifest(), args.threads, count)
+        let measured = watched("reading headers", String::new, |count| {
+            let tokens = args.tokens.map(Into::into);
+            measure::measure(&dataset, report.manifest(), tokens, args.threads, count)
         })?;
         report.measured(measured);
     }
     Ok(if args.json { format!("{:#}\n", report.json()) } else { report.text() })
+}
+
+/// Indexes files of a bucket that are known by name: what to print. `source` is their prefix, and `dataset` is named.
+///
+/// # Errors
+/// Invalid: a data set that would lie among them, or does not fit. Else what the storage says.
+pub fn run_over(args: &IndexArgs, names: &[Vec<u8>]) -> Result<String, Fault> {
+    let source = args.source.to_str().unwrap_or_default().to_owned();
+    let place = args.dataset.clone().unwrap_or_else(|| dataset::place_beside(&source));
+    if format!("{place}/").starts_with(&format!("{source}/")) {
+        return Err(Fault::invalid(format!("the data set {place} would lie in the data {source}"))
+            .hint("name a place outside of it: --dataset PLACE; without one, it lies beside the data"));
+    }
+    let known = known(&place)?;
+    let head = known.as_ref().map(Dataset::head).transpose()?;
+    let started = Instant::now();
+    let finding = finding(args, column(args, head.as_ref()));
+    let found = find_among(&source, names, &finding).map_err(|error| folder_fault(&error))?;
+    let seconds = started.elapsed().as_secs_f64();
+    let dataset = match known {
+        Some(dataset) => dataset,
+        None => Dataset::create(&place)?,
+    };
+    let report = grown(args, &dataset, place, &found, &source, seconds)?;
+    Ok(if args.json { format!("{:#}\n", report.json()) } else { report.text() })
+}
+
+fn grown(
+    args: &IndexArgs,
+    dataset: &Dataset,
+    place: String,
+    found: &Found,
+    source: &str,
+    seconds: f64,
+) -> Result<Report, Fault> {
+    let growth = Growth { message: message(args, source), prune: args.prune, new_root: args.new_root };
+    let grown = dataset.grow(found, &growth)?;
+    Ok(Report::new(place, found, grown, seconds))
 }
 
 /// The source from the root on.
@@ -141,26 +183,73 @@ fn column(args: &IndexArgs, head: Option<&Manifest>) -> String {
 }
 
 /// Looks for samples, and shows how fast.
-fn find(args: &IndexArgs, source: &Path, column: String, set_root: Option<PathBuf>) -> Result<Found, Fault> {
-    let limits = CatalogLimits { scan_threads: args.threads, ..CatalogLimits::default() };
-    let finding = Finding {
+///
+/// * returns: what was found, and the journal of the listing, to be kept until that is committed.
+fn find(
+    args: &IndexArgs,
+    source: &Path,
+    column: String,
+    set_root: Option<PathBuf>,
+) -> Result<(Found, Option<Journal>), Fault> {
+    let finding = finding(args, column);
+    if args.from.is_none() && source.is_dir() {
+        return in_folder(source, &finding);
+    }
+    let found = watched("listing", String::new, |count| {
+        if let Some(list) = &args.from {
+            return from(source, list, &finding, count);
+        }
+        let root = args.root.clone().or(set_root).or_else(|| source.parent().map(Path::to_owned));
+        let root = PathBuf::from(local(&root.unwrap_or_default())?);
+        find_in_list(source, &root, None, Vec::new(), &finding.limits).map_err(|error| dataset::fault(&error))
+    })?;
+    Ok((found, None))
+}
+
+fn in_folder(source: &Path, finding: &Finding) -> Result<(Found, Option<Journal>), Fault> {
+    let journal = if finding.stat { None } else { journal(source, finding.extensions.as_deref()) };
+    let note = || match journal.as_ref().map(Journal::resumed) {
+        Some(Resumed { samples, .. }) if samples > 0 => {
+            format!("{samples} of them from the listing that was stopped")
+        }
+        _ => String::new(),
+    };
+    let found =
+        watched("listing", note, |count| Ok(find_in_folder(source, finding, count, journal.as_ref())))?;
+    match found {
+        Ok(found) => Ok((found, journal)),
+        Err(error) => {
+            // Who mends a directory that cannot be listed goes on from there; all else is soon found again.
+            if let (Some(journal), false) = (journal, matches!(error, CatalogError::Io { .. })) {
+                journal.finish();
+            }
+            Err(folder_fault(&error))
+        }
+    }
+}
+
+/// The journal of a listing, in the user's cache; without a place for it, or where somebody else lists the same, a listing
+/// that is stopped begins anew.
+fn journal(source: &Path, extensions: Option<&[String]>) -> Option<Journal> {
+    let folder = match std::env::var_os("FOREBAY_CACHE_DIR") {
+        Some(folder) if folder.is_empty() => return None,
+        Some(folder) => PathBuf::from(folder),
+        None => own_folder(|name| std::env::var_os(name))?,
+    };
+    let opened = Journal::open(&folder, source, extensions);
+    opened
+        .inspect_err(|error| tracing::info!(folder = %folder.display(), %error, "no journal of the listing"))
+        .ok()
+}
+
+fn finding(args: &IndexArgs, column: String) -> Finding {
+    Finding {
         extensions: (!args.extensions.is_empty()).then(|| args.extensions.clone()),
         classes: !args.no_classes,
         column,
         stat: args.stat,
-        limits,
-    };
-    watched("listing", |count| match &args.from {
-        Some(list) => from(source, list, &finding, count),
-        None if source.is_dir() => {
-            find_in_folder(source, &finding, count).map_err(|error| folder_fault(&error))
-        }
-        None => {
-            let root = args.root.clone().or(set_root).or_else(|| source.parent().map(Path::to_owned));
-            let root = PathBuf::from(local(&root.unwrap_or_default())?);
-            find_in_list(source, &root, None, Vec::new(), &limits).map_err(|error| dataset::fault(&error))
-        }
-    })
+        limits: CatalogLimits { scan_threads: args.threads, ..CatalogLimits::default() },
+    }
 }
 
 fn from(root: &Path, list: &Path, finding: &Finding, count: &AtomicU64) -> Result<Found, Fault> {
@@ -194,9 +283,10 @@ fn folder_fault(error: &CatalogError) -> Fault {
     }
 }
 
-/// Does the work on another thread, and shows its counter on a terminal.
+/// Does the work on another thread, and shows its counter and a note on a terminal.
 fn watched<T: Send>(
     verb: &'static str,
+    note: impl Fn() -> String,
     work: impl FnOnce(&AtomicU64) -> Result<T, Fault> + Send,
 ) -> Result<T, Fault> {
     let (count, (done, ended)) = (AtomicU64::new(0), mpsc::channel::<()>());
@@ -207,7 +297,7 @@ fn watched<T: Send>(
         });
         let mut bar = Bar::new(verb, "samples");
         while ended.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
-            bar.count(count.load(Ordering::Relaxed));
+            bar.count_with(count.load(Ordering::Relaxed), &note());
         }
         bar.clear();
         worker.join().expect("work does not panic")

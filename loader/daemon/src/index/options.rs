@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::decode::tokens::StoredToken;
+
 /// Options of `forebay index`.
 #[derive(clap::Args, Clone, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -31,9 +33,12 @@ pub struct IndexArgs {
     #[arg(long, conflicts_with = "from")]
     pub stat: bool,
     /// Read the headers of samples that were not measured yet: width and height of JPEG and PNG; duration_s, sample_rate
-    /// and channels of WAV.
+    /// and channels of WAV; text_bytes of texts in UTF-8. Videos and folders of frames are not measured.
     #[arg(long)]
     pub measure: bool,
+    /// With --measure: the files hold tokens of this type; the column tokens tells how many.
+    #[arg(long, value_name = "TYPE", value_enum, requires = "measure")]
+    pub tokens: Option<TokenType>,
     /// Remove samples whose files have gone. They stay removed, even where a file of that name comes back.
     #[arg(long)]
     pub prune: bool,
@@ -48,16 +53,41 @@ pub struct IndexArgs {
     pub json: bool,
 }
 
+/// What a token is stored as, little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[allow(missing_docs, reason = "the names say it, and clap would print it")]
+pub enum TokenType {
+    Uint8,
+    Uint16,
+    Uint32,
+    Int32,
+    Int64,
+}
+
+impl From<TokenType> for StoredToken {
+    fn from(stored: TokenType) -> Self {
+        match stored {
+            TokenType::Uint8 => Self::U8,
+            TokenType::Uint16 => Self::U16,
+            TokenType::Uint32 => Self::U32,
+            TokenType::Int32 => Self::I32,
+            TokenType::Int64 => Self::I64,
+        }
+    }
+}
+
 /// Printed below the options.
 pub const INDEX_HELP: &str = "\
 Run again, it adds what is new, in one commit, and changes nothing else: no sample comes twice, no label changes (a
 new class gets the next one), what was removed stays removed. No file is opened or asked for its size, so a file that
-was replaced under its name is not noticed. A listing that is stopped is made anew; what was committed, or measured,
-stays. Several may run at once.
+was replaced under its name is not noticed. A listing that is stopped, by Ctrl-C too, goes on where it was: what it has
+read lies in ~/.cache/forebay (XDG_CACHE_HOME, FOREBAY_CACHE_DIR), and directories that changed since are read again;
+with --stat it is made anew. What was committed, or measured, stays. Several may run at once.
 
 Examples:
   forebay index /data/photos
   forebay index /data/photos --measure --json
+  forebay index /data/tokens --no-classes --extensions bin --measure --tokens uint16
   forebay index /data/speech --no-classes --extensions wav --dataset s3://bucket/sets/speech
   find . -name '*.jpg' | forebay index /data/photos --from -
   forebay index /data/photos --prune";

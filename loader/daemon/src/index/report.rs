@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::measure::Measured;
-use crate::catalog::Found;
 use crate::catalog::dataset::{Grown, Manifest};
+use crate::catalog::{Found, Resumed};
 
 /// What there is to say.
 pub struct Report {
@@ -17,6 +17,7 @@ pub struct Report {
     /// The label of the first new class.
     first_label: usize,
     measured: Option<Measured>,
+    listed: Option<Resumed>,
 }
 
 impl Report {
@@ -30,6 +31,7 @@ impl Report {
             empty_classes: found.empty_classes.clone(),
             seconds,
             measured: None,
+            listed: None,
         }
     }
 
@@ -43,6 +45,11 @@ impl Report {
         self.grown.committed |= manifest.number > self.grown.manifest.number;
         self.grown.manifest = manifest;
         self.measured = Some(measured);
+    }
+
+    /// Adds what a listing that was stopped had read already.
+    pub fn listed(&mut self, resumed: Resumed) {
+        self.listed = Some(resumed);
     }
 
     /// For people.
@@ -60,6 +67,14 @@ impl Report {
             let _ = write!(text, ", {count} {what}");
         }
         text.push('\n');
+        if let Some(Resumed { directories, samples, .. }) =
+            self.listed.filter(|listed| listed.directories > 0)
+        {
+            let _ = writeln!(
+                text,
+                "went on from a listing that was stopped: {directories} directories with {samples} samples were known"
+            );
+        }
         if !grown.new_classes.is_empty() {
             let _ = writeln!(
                 text,
@@ -104,6 +119,7 @@ impl Report {
             "empty_classes": self.empty_classes,
             "gone": self.grown.gone,
             "seconds": self.seconds,
+            "listing": self.listed,
             "measured": self.measured,
         })
     }

@@ -7,8 +7,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use super::end::{End, Listing, Stat, Take, Whole};
 use crate::records::nonce;
 
 /// What the names of files that are being written begin with.
@@ -20,27 +21,9 @@ const LEFT: Duration = Duration::from_secs(24 * 3600);
 /// Bytes that are moved at once.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// What is known of a file without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stat {
-    /// Its length.
-    pub bytes: u64,
-    /// When it was written.
-    pub modified: SystemTime,
-}
-
-/// A folder that is there.
+/// A folder.
 pub struct Folder {
     root: PathBuf,
-}
-
-/// The files of a folder.
-#[derive(Default)]
-pub struct Listing {
-    /// Names relative to the folder, sorted.
-    pub files: Vec<Vec<u8>>,
-    /// What is neither a file nor a folder, and links that lead nowhere.
-    pub passed_over: Vec<String>,
 }
 
 impl Folder {
@@ -48,13 +31,41 @@ impl Folder {
         Self { root: root.to_owned() }
     }
 
-    /// The path of a file, for people too.
-    pub fn path(&self, name: &[u8]) -> PathBuf {
+    fn path(&self, name: &[u8]) -> PathBuf {
         self.root.join(OsStr::from_bytes(name))
     }
 
-    /// All files at any depth; `count` is told how many so far.
-    pub fn list(&self, mut count: impl FnMut(u64)) -> io::Result<Listing> {
+    fn stat(&self, name: &[u8]) -> io::Result<Option<Stat>> {
+        match fs::metadata(self.path(name)) {
+            Ok(found) if found.is_file() => stat_of(&found).map(Some),
+            Ok(_) => Err(io::Error::other("there is something else than a file")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read_open(&self, name: &[u8], file: &mut File, take: Take<'_>) -> io::Result<Whole> {
+        let before = stat_of(&file.metadata()?)?;
+        let (mut hasher, mut bytes) = (blake3::Hasher::new(), 0);
+        drain(file, |chunk| {
+            hasher.update(chunk);
+            bytes += chunk.len() as u64;
+            take(chunk)
+        })?;
+        let after = stat_of(&fs::metadata(self.path(name))?)?;
+        if after != (Stat { bytes, ..before }) {
+            return Err(io::Error::other("it changed while it was copied"));
+        }
+        Ok(Whole { stat: after, sum: hasher.finalize() })
+    }
+}
+
+impl End for Folder {
+    fn shown(&self, name: &[u8]) -> String {
+        self.path(name).display().to_string()
+    }
+
+    fn list(&self, count: &mut dyn FnMut(u64)) -> io::Result<Listing> {
         let mut listing = Listing::default();
         // Folders to look into, each with what it is beneath its links.
         let mut folders = vec![(PathBuf::new(), vec![self.root.canonicalize()?])];
@@ -88,58 +99,48 @@ impl Folder {
         Ok(listing)
     }
 
-    /// What is known of a file; `None` where there is none.
-    pub fn stat(&self, name: &[u8]) -> io::Result<Option<Stat>> {
-        match fs::metadata(self.path(name)) {
-            Ok(found) if found.is_file() => {
-                Ok(Some(Stat { bytes: found.len(), modified: found.modified()? }))
-            }
-            Ok(_) => Err(io::Error::other("there is something else than a file")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+    fn begin(&self, _count: &mut dyn FnMut(u64)) -> io::Result<()> {
+        fs::create_dir_all(&self.root)
     }
 
-    /// The checksum of a file, as the storage has it and not the page cache; `moved` is told of the bytes.
-    pub fn hash(&self, name: &[u8], moved: &dyn Fn(u64)) -> io::Result<blake3::Hash> {
-        let (mut hasher, mut file) = (blake3::Hasher::new(), File::open(self.path(name))?);
+    fn source(&self, name: &[u8]) -> io::Result<Option<Stat>> {
+        self.stat(name)
+    }
+
+    /// A copy has the time of its source.
+    fn copy(&self, name: &[u8]) -> io::Result<Option<Stat>> {
+        self.stat(name)
+    }
+
+    fn read(&self, name: &[u8], take: Take<'_>) -> io::Result<Whole> {
+        self.read_open(name, &mut File::open(self.path(name))?, take)
+    }
+
+    fn hash(&self, name: &[u8]) -> io::Result<blake3::Hash> {
+        let mut file = File::open(self.path(name))?;
         // Advice: a file system that keeps nothing may say no.
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-        drain(&mut file, |chunk| {
-            hasher.update(chunk);
-            moved(chunk.len() as u64);
-            Ok(())
-        })?;
-        Ok(hasher.finalize())
+        self.read_open(name, &mut file, &mut |_| Ok(())).map(|whole| whole.sum)
     }
 
-    /// Takes a file of another folder in, whole or not at all.
-    ///
-    /// * `replace`: over one that is there.
-    /// * returns: its bytes and checksum.
-    pub fn take(
-        &self,
-        from: &Self,
-        name: &[u8],
-        replace: bool,
-        moved: &dyn Fn(u64),
-    ) -> io::Result<(u64, blake3::Hash)> {
+    fn take(&self, from: &dyn End, name: &[u8], replace: bool, moved: &dyn Fn(u64)) -> io::Result<Whole> {
         let target = self.path(name);
         let folder = target.parent().expect("a file lies in a folder");
         fs::create_dir_all(folder)?;
         let aside = folder.join(format!("{ASIDE}{}", nonce()));
-        let done = copied(&from.path(name), &aside, moved).and_then(|copy| {
+        let done = written_aside(from, name, &aside, moved).and_then(|(file, whole)| {
             place(&aside, &target, replace)?;
             // Only now: what lies aside is told to be left by when it was written.
-            copy.file.set_times(FileTimes::new().set_modified(copy.modified))?;
-            Ok((copy.bytes, copy.sum))
+            if let Some(modified) = whole.stat.modified {
+                file.set_times(FileTimes::new().set_modified(modified))?;
+            }
+            Ok(whole)
         });
         let _ = fs::remove_file(&aside);
         done
     }
 
-    /// Removes what writers that are gone have left in the folders of these files.
-    pub fn sweep<'a>(&self, names: impl Iterator<Item = &'a [u8]>) {
+    fn sweep(&self, names: &mut dyn Iterator<Item = &[u8]>) {
         let folders: HashSet<PathBuf> =
             names.filter_map(|name| self.path(name).parent().map(Path::to_owned)).collect();
         for entry in folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten() {
@@ -150,8 +151,7 @@ impl Folder {
         }
     }
 
-    /// Has all that was written outlive a power cut.
-    pub fn sync(&self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         rustix::fs::syncfs(File::open(&self.root)?).map_err(Into::into)
     }
 }
@@ -178,35 +178,26 @@ fn place(aside: &Path, target: &Path, replace: bool) -> io::Result<()> {
     }
 }
 
-/// A file that lies aside, whole.
-struct Copy {
-    file: File,
-    bytes: u64,
-    sum: blake3::Hash,
-    /// When its source was written.
-    modified: SystemTime,
+fn stat_of(found: &fs::Metadata) -> io::Result<Stat> {
+    Ok(Stat { bytes: found.len(), modified: Some(found.modified()?) })
 }
 
-fn copied(source: &Path, aside: &Path, moved: &dyn Fn(u64)) -> io::Result<Copy> {
-    let mut from = File::open(source)?;
-    let modified = from.metadata()?.modified()?;
+fn written_aside(
+    from: &dyn End,
+    name: &[u8],
+    aside: &Path,
+    moved: &dyn Fn(u64),
+) -> io::Result<(File, Whole)> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o666).open(aside)?;
-    let (mut hasher, mut bytes) = (blake3::Hasher::new(), 0);
-    drain(&mut from, |chunk| {
-        hasher.update(chunk);
-        bytes += chunk.len() as u64;
+    let whole = from.read(name, &mut |chunk| {
         moved(chunk.len() as u64);
         file.write_all(chunk)
     })?;
-    let after = fs::metadata(source)?;
-    if (after.len(), after.modified()?) != (bytes, modified) {
-        return Err(io::Error::other("it changed while it was copied"));
-    }
-    let written = file.metadata()?.len();
+    let (written, bytes) = (file.metadata()?.len(), whole.stat.bytes);
     if written != bytes {
         return Err(io::Error::other(format!("{written} of {bytes} bytes arrived")));
     }
-    Ok(Copy { file, bytes, sum: hasher.finalize(), modified })
+    Ok((file, whole))
 }
 
 fn drain(from: &mut File, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {

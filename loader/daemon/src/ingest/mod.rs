@@ -1,20 +1,21 @@
-//! `forebay ingest`: copies a folder in from outside, each file whole and verified, and indexes it.
+//! `forebay ingest`: copies a folder or a bucket's prefix in from outside, each file whole and verified, and indexes it.
 //!
 //! Nothing is kept of how far a copy came: what is there, of the size and time of its source, is what was copied.
 
+mod bucket;
 mod each;
+mod end;
 mod folder;
 pub mod options;
 mod plan;
+mod report;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-
-use serde_json::{Value, json};
 
 use crate::catalog::dataset::{self, Change, Dataset};
 use crate::dataset::common::{absolute, counted};
@@ -22,10 +23,13 @@ use crate::error::{Fault, Kind};
 use crate::index;
 use crate::index::options::IndexArgs;
 use crate::progress::Bar;
+use bucket::Bucket;
 use each::{Done, each};
-use folder::{Folder, Listing};
+use end::{End, Listing, Whole};
+use folder::Folder;
 use options::IngestArgs;
 use plan::{Compared, Verdict, compare};
+use report::Report;
 
 /// The column of checksums.
 const BLAKE3: &str = "blake3";
@@ -33,40 +37,24 @@ const BLAKE3: &str = "blake3";
 /// So many files are named in an error.
 const NAMED: usize = 20;
 
-/// What was done.
-struct Report {
-    files: usize,
-    copied: u64,
-    copied_bytes: u64,
-    known: u64,
-    replaced: u64,
-    passed_over: Vec<String>,
-    seconds: f64,
-    index: Option<String>,
-    checksums: Option<u64>,
-}
-
 /// Copies and indexes: what to print.
 ///
 /// # Errors
-/// NotFound: no such source. Invalid: folders that lie in each other, files that differ, nothing to copy. Unavailable:
-/// files that could not be copied. What the index says.
+/// NotFound: no such source. Denied: a bucket without credentials, or which refuses them. Invalid: ends that lie in each
+/// other, files that differ, nothing to copy. Unavailable: files that could not be copied. What the index says.
 pub fn run(args: &IngestArgs) -> Result<String, Fault> {
-    let (source, target) = (local(&args.source)?, local(&args.target)?);
+    let [source, target] = [end_of(&args.source)?, end_of(&args.target)?];
     check_apart(&source, &target)?;
-    let (from, to) = (Folder::new(&source), Folder::new(&target));
-    let Listing { files, passed_over } = list(&from, &source)?;
-    std::fs::create_dir_all(&target).map_err(|error| {
-        Fault::from_error(Kind::Invalid, &error)
-            .context(format!("make the folder {}", target.display()))
-            .hint("name a folder that can be written")
-    })?;
+    let place = (!args.no_index).then(|| place(args, &target)).transpose()?;
+    let (from, to) = (&*source.end, &*target.end);
+    let Listing { files, passed_over } = list(&source)?;
+    begin(&target)?;
     let started = Instant::now();
-    let (todo, mut sums) = compared(args, &from, &to, &files)?;
-    let copied = copied(args, &from, &to, &todo)?;
+    let (todo, mut sums) = compared(args, from, to, &files)?;
+    let copied = copied(args, from, to, &todo)?;
     to.sync().map_err(|error| failed("sync", &target, &error))?;
     if args.verify {
-        verify(args, &to, &copied)?;
+        verify(args, to, &copied)?;
     }
     let mut report = Report {
         files: files.len(),
@@ -78,13 +66,32 @@ pub fn run(args: &IngestArgs) -> Result<String, Fault> {
         seconds: started.elapsed().as_secs_f64(),
         index: None,
         checksums: None,
+        verified: verified(args, &target),
+        bucket: target.is_bucket().then(|| (target.place.clone(), place.clone())),
     };
     sums.extend(copied.iter().map(|file| (file.name, file.sum)));
-    if !args.no_index {
-        report.index = Some(indexed(args, &target)?);
-        report.checksums = Some(keep_checksums(args, &to, &target, &files, &sums)?);
+    if let Some(place) = &place {
+        report.index = Some(indexed(args, &target, place)?);
+        report.checksums = Some(keep_checksums(args, to, place, &files, &sums)?);
     }
     Ok(if args.json { format!("{:#}\n", report.json()) } else { report.text() })
+}
+
+/// One end of the copy, by its address.
+struct Place {
+    /// An absolute path, or `s3://bucket/prefix`, without a slash at its end.
+    place: String,
+    end: Box<dyn End>,
+}
+
+impl Place {
+    fn is_bucket(&self) -> bool {
+        is_bucket(&self.place)
+    }
+}
+
+fn is_bucket(place: &str) -> bool {
+    place.starts_with("s3://")
 }
 
 /// A file to copy.
@@ -103,55 +110,92 @@ struct Copied<'a> {
 /// Checksums by name.
 type Sums<'a> = HashMap<&'a [u8], blake3::Hash>;
 
-fn local(place: &str) -> Result<PathBuf, Fault> {
-    if place.starts_with("s3://") {
-        return Err(Fault::unimplemented(format!("copying from or to a bucket: {place}")).hint(
-            "mount the bucket, or copy it with the store's own tool, and run forebay index on the folder",
-        ));
-    }
-    absolute(place).map(PathBuf::from)
+fn end_of(place: &str) -> Result<Place, Fault> {
+    let place = absolute(place)?;
+    let place = if place == "/" { place } else { place.trim_end_matches('/').to_owned() };
+    let end: Box<dyn End> = if is_bucket(&place) {
+        Box::new(Bucket::open(&place, std::env::vars())?)
+    } else {
+        Box::new(Folder::new(Path::new(&place)))
+    };
+    Ok(Place { place, end })
 }
 
 /// One in the other would be copied into itself.
-fn check_apart(source: &Path, target: &Path) -> Result<(), Fault> {
-    let real = source.canonicalize().map_err(|error| {
-        let kind = if error.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Invalid };
-        Fault::from_error(kind, &error)
-            .context(format!("open the source {}", source.display()))
-            .hint("check the spelling, and that it is mounted here")
-    })?;
-    if !real.is_dir() {
-        return Err(Fault::invalid(format!("{} is no folder", source.display()))
-            .hint("name the folder that holds the files"));
+fn check_apart(source: &Place, target: &Place) -> Result<(), Fault> {
+    let lie_in_each_other = match (source.is_bucket(), target.is_bucket()) {
+        (true, true) => {
+            let [source, target] = [source, target].map(|end| format!("{}/", end.place));
+            source.starts_with(&target) || target.starts_with(&source)
+        }
+        (false, _) => {
+            let real = folder_of(&source.place)?;
+            let target = Path::new(&target.place);
+            let there = target
+                .ancestors()
+                .find_map(|above| Some(above.canonicalize().ok()?.join(target.strip_prefix(above).ok()?)));
+            let there = there.unwrap_or_else(|| target.to_owned());
+            there.starts_with(&real) || real.starts_with(&there)
+        }
+        (true, false) => false,
+    };
+    if !lie_in_each_other {
+        return Ok(());
     }
-    let there = target
-        .ancestors()
-        .find_map(|above| Some(above.canonicalize().ok()?.join(target.strip_prefix(above).ok()?)));
-    let there = there.unwrap_or_else(|| target.to_owned());
-    if there.starts_with(&real) || real.starts_with(&there) {
-        let message = format!("{} and {} lie in each other", source.display(), target.display());
-        return Err(Fault::invalid(message)
-            .hint("copy to a folder of its own; data that is in place needs no copy: forebay index"));
-    }
-    Ok(())
+    let message = format!("{} and {} lie in each other", source.place, target.place);
+    Err(Fault::invalid(message)
+        .hint("copy to a place of its own; data that is in place needs no copy: forebay index"))
 }
 
-fn list(from: &Folder, source: &Path) -> Result<Listing, Fault> {
+/// A folder to copy from, without links.
+fn folder_of(source: &str) -> Result<std::path::PathBuf, Fault> {
+    let real = Path::new(source).canonicalize().map_err(|error| {
+        let kind = if error.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Invalid };
+        Fault::from_error(kind, &error)
+            .context(format!("open the source {source}"))
+            .hint("check the spelling, and that it is mounted here")
+    })?;
+    if real.is_dir() {
+        return Ok(real);
+    }
+    Err(Fault::invalid(format!("{source} is no folder")).hint("name the folder that holds the files"))
+}
+
+fn list(source: &Place) -> Result<Listing, Fault> {
     let mut bar = Bar::new("listing", "files");
-    let listing = from.list(|count| bar.count(count));
+    let listing = source.end.list(&mut |count| bar.count(count));
     bar.clear();
     let listing = listing.map_err(|error| failed("list", source, &error))?;
     if listing.files.is_empty() {
-        return Err(Fault::invalid(format!("{} holds no files", source.display())).hint("is it mounted?"));
+        let hint = if source.is_bucket() {
+            "check the prefix: its names have no / at their end"
+        } else {
+            "is it mounted?"
+        };
+        return Err(Fault::invalid(format!("{} holds no files", source.place)).hint(hint));
     }
     Ok(listing)
+}
+
+fn begin(target: &Place) -> Result<(), Fault> {
+    let mut bar = Bar::new("listing the target", "files");
+    let begun = target.end.begin(&mut |count| bar.count(count));
+    bar.clear();
+    begun.map_err(|error| {
+        if target.is_bucket() {
+            return failed("list", target, &error);
+        }
+        Fault::from_error(Kind::Invalid, &error)
+            .context(format!("make the folder {}", target.place))
+            .hint("name a folder that can be written")
+    })
 }
 
 /// The files to copy, and the checksums of those that were read for it.
 fn compared<'a>(
     args: &IngestArgs,
-    from: &Folder,
-    to: &Folder,
+    from: &dyn End,
+    to: &dyn End,
     files: &'a [Vec<u8>],
 ) -> Result<(Vec<Todo<'a>>, Sums<'a>), Fault> {
     let mut bar = Bar::new("comparing", "files");
@@ -168,13 +212,13 @@ fn compared<'a>(
         (Vec::new(), HashMap::new(), Vec::new(), Vec::new());
     for (name, found) in files.iter().zip(found) {
         match found {
-            Err(error) => troubles.push((from.path(name), error)),
+            Err(error) => troubles.push((from.shown(name), error)),
             Ok(Compared { verdict: Verdict::Known(sum), .. }) => {
                 sums.extend(sum.map(|sum| (name.as_slice(), sum)));
             }
             Ok(compared) => {
                 if compared.verdict == Verdict::Differs {
-                    differing.push((from.path(name), to.path(name), compared));
+                    differing.push((from.shown(name), to.shown(name), compared));
                 }
                 todo.push(Todo { name, compared });
             }
@@ -187,17 +231,11 @@ fn compared<'a>(
     Ok((todo, sums))
 }
 
-fn differ(differing: &[(PathBuf, PathBuf, Compared)]) -> Fault {
+fn differ(differing: &[(String, String, Compared)]) -> Fault {
     let mut message = format!("{} already there and different:", counted(differing.len() as u64, "file"));
     for (own, theirs, compared) in differing.iter().take(NAMED) {
         let there = compared.target.map_or(0, |there| there.bytes);
-        let _ = write!(
-            message,
-            "\n  {} ({} bytes) and {} ({there} bytes)",
-            own.display(),
-            compared.source.bytes,
-            theirs.display()
-        );
+        let _ = write!(message, "\n  {own} ({} bytes) and {theirs} ({there} bytes)", compared.source.bytes);
     }
     if differing.len() > NAMED {
         let _ = write!(message, "\n  and {} more", differing.len() - NAMED);
@@ -208,11 +246,11 @@ fn differ(differing: &[(PathBuf, PathBuf, Compared)]) -> Fault {
 
 fn copied<'a>(
     args: &IngestArgs,
-    from: &Folder,
-    to: &Folder,
+    from: &dyn End,
+    to: &dyn End,
     todo: &[Todo<'a>],
 ) -> Result<Vec<Copied<'a>>, Fault> {
-    to.sweep(todo.iter().map(|file| file.name));
+    to.sweep(&mut todo.iter().map(|file| file.name));
     let total: u64 = todo.iter().map(|file| file.compared.source.bytes).sum();
     let (mut bar, done, started) = (Bar::new("copying", "MB"), Done::default(), Instant::now());
     let show = |files: u64, bytes: u64| {
@@ -228,8 +266,8 @@ fn copied<'a>(
     let (mut copied, mut troubles) = (Vec::new(), Vec::new());
     for (file, result) in todo.iter().zip(results) {
         match result {
-            Ok((bytes, sum)) => copied.push(Copied { name: file.name, bytes, sum }),
-            Err(error) => troubles.push((from.path(file.name), error)),
+            Ok(Whole { stat, sum }) => copied.push(Copied { name: file.name, bytes: stat.bytes, sum }),
+            Err(error) => troubles.push((from.shown(file.name), error)),
         }
     }
     check_all("copied", todo.len(), &troubles)?;
@@ -237,7 +275,7 @@ fn copied<'a>(
 }
 
 /// Reads back what was copied.
-fn verify(args: &IngestArgs, to: &Folder, copied: &[Copied<'_>]) -> Result<(), Fault> {
+fn verify(args: &IngestArgs, to: &dyn End, copied: &[Copied<'_>]) -> Result<(), Fault> {
     let mut bar = Bar::new("verifying", "files");
     let total = copied.len() as u64;
     let read = each(
@@ -246,7 +284,7 @@ fn verify(args: &IngestArgs, to: &Folder, copied: &[Copied<'_>]) -> Result<(), F
         &Done::default(),
         |done, _| bar.show(done, total),
         |file| {
-            let sum = to.hash(file.name, &|_| ())?;
+            let sum = to.hash(file.name)?;
             if sum == file.sum {
                 Ok(())
             } else {
@@ -255,17 +293,18 @@ fn verify(args: &IngestArgs, to: &Folder, copied: &[Copied<'_>]) -> Result<(), F
         },
     );
     bar.clear();
-    let troubles = copied.iter().zip(read).filter_map(|(file, read)| Some((to.path(file.name), read.err()?)));
+    let troubles =
+        copied.iter().zip(read).filter_map(|(file, read)| Some((to.shown(file.name), read.err()?)));
     check_all("verified", copied.len(), &troubles.collect::<Vec<_>>())
 }
 
-fn check_all(what: &str, files: usize, troubles: &[(PathBuf, io::Error)]) -> Result<(), Fault> {
+fn check_all(what: &str, files: usize, troubles: &[(String, io::Error)]) -> Result<(), Fault> {
     if troubles.is_empty() {
         return Ok(());
     }
     let mut message = format!("{} of {files} files were not {what}:", troubles.len());
     for (path, error) in troubles.iter().take(NAMED) {
-        let _ = write!(message, "\n  {}: {error}", path.display());
+        let _ = write!(message, "\n  {path}: {error}");
     }
     if troubles.len() > NAMED {
         let _ = write!(message, "\n  and {} more", troubles.len() - NAMED);
@@ -274,22 +313,42 @@ fn check_all(what: &str, files: usize, troubles: &[(PathBuf, io::Error)]) -> Res
         .hint("nothing was indexed; run it again: what was copied is known"))
 }
 
-fn failed(action: &str, path: &Path, error: &io::Error) -> Fault {
-    Fault::from_error(Kind::Unavailable, error)
-        .context(format!("{action} {}", path.display()))
-        .hint("run it again: what was copied is known")
+fn failed(action: &str, place: &Place, error: &io::Error) -> Fault {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let (kind, hint) = if place.is_bucket() {
+        bucket::cure(&error.to_string(), is_set)
+    } else {
+        (Kind::Unavailable, "run it again: what was copied is known".to_owned())
+    };
+    Fault::from_error(kind, error).context(format!("{action} {}", place.place)).hint(hint)
 }
 
-fn place(args: &IngestArgs, target: &Path) -> String {
-    let beside = || dataset::place_beside(&target.display().to_string());
-    args.dataset.clone().unwrap_or_else(beside)
+/// What was held against what, for people.
+fn verified(args: &IngestArgs, target: &Place) -> Option<&'static str> {
+    match (args.verify, target.is_bucket()) {
+        (true, _) => Some("blake3 of what was read, against what was read back"),
+        (false, true) => Some("sha256 of each request, by the store"),
+        (false, false) => None,
+    }
+}
+
+/// Where the data set lies.
+fn place(args: &IngestArgs, target: &Place) -> Result<String, Fault> {
+    if let Some(place) = &args.dataset {
+        return absolute(place);
+    }
+    if target.place.strip_prefix("s3://").is_some_and(|address| !address.contains('/')) {
+        return Err(Fault::invalid(format!("{} is a whole bucket: there is no place beside it", target.place))
+            .hint("say where the data set is to lie, as in --dataset s3://bucket/sets/photos, or copy alone: --no-index"));
+    }
+    Ok(dataset::place_beside(&target.place))
 }
 
 /// What `forebay index` says of the target.
-fn indexed(args: &IngestArgs, target: &Path) -> Result<String, Fault> {
+fn indexed(args: &IngestArgs, target: &Place, place: &str) -> Result<String, Fault> {
     let index = IndexArgs {
-        source: target.to_owned(),
-        dataset: args.dataset.clone(),
+        source: target.place.clone().into(),
+        dataset: Some(place.to_owned()),
         from: None,
         extensions: args.extensions.clone(),
         no_classes: args.no_classes,
@@ -297,24 +356,26 @@ fn indexed(args: &IngestArgs, target: &Path) -> Result<String, Fault> {
         root: None,
         stat: false,
         measure: false,
+        tokens: None,
         prune: false,
         new_root: false,
         threads: args.jobs,
         json: args.json,
     };
-    index::run(&index)
-        .map_err(|error| error.context(format!("all files are in {}; index it", target.display())))
+    let indexed =
+        if target.is_bucket() { index::run_over(&index, &list(target)?.files) } else { index::run(&index) };
+    indexed.map_err(|error| error.context(format!("all files are in {}; index it", target.place)))
 }
 
 /// Joins the checksums of samples that have none yet, or another one; returns how many.
 fn keep_checksums(
     args: &IngestArgs,
-    to: &Folder,
-    target: &Path,
+    to: &dyn End,
+    place: &str,
     files: &[Vec<u8>],
     sums: &Sums<'_>,
 ) -> Result<u64, Fault> {
-    let dataset = Dataset::open(&absolute(&place(args, target))?)?;
+    let dataset = Dataset::open(place)?;
     let head = dataset.head()?;
     let table = dataset.table(&head)?;
     let files: HashSet<&[u8]> = files.iter().map(Vec::as_slice).collect();
@@ -344,65 +405,19 @@ fn keep_checksums(
 }
 
 /// Checksums of files that an earlier run copied, and was stopped before it could keep them.
-fn read_sums(args: &IngestArgs, to: &Folder, names: &[Vec<u8>]) -> Result<Vec<(Vec<u8>, String)>, Fault> {
+fn read_sums(args: &IngestArgs, to: &dyn End, names: &[Vec<u8>]) -> Result<Vec<(Vec<u8>, String)>, Fault> {
     let mut bar = Bar::new("reading", "files");
     let total = names.len() as u64;
-    let read = each(
-        names,
-        args.jobs,
-        &Done::default(),
-        |done, _| bar.show(done, total),
-        |name| to.hash(name, &|_| ()),
-    );
+    let read =
+        each(names, args.jobs, &Done::default(), |done, _| bar.show(done, total), |name| to.hash(name));
     bar.clear();
     let (mut sums, mut troubles) = (Vec::new(), Vec::new());
     for (name, read) in names.iter().zip(read) {
         match read {
             Ok(sum) => sums.push((name.clone(), sum.to_hex().to_string())),
-            Err(error) => troubles.push((to.path(name), error)),
+            Err(error) => troubles.push((to.shown(name), error)),
         }
     }
     check_all("read back", names.len(), &troubles)?;
     Ok(sums)
-}
-
-impl Report {
-    fn text(&self) -> String {
-        let rate = self.copied_bytes as f64 / 1e9 / self.seconds.max(1e-3);
-        let mut out = format!(
-            "{}: {} copied, {} known; {:.3} GB in {:.1} s, {rate:.2} GB/s\n",
-            counted(self.files as u64, "file"),
-            self.copied,
-            self.known,
-            self.copied_bytes as f64 / 1e9,
-            self.seconds
-        );
-        if self.replaced > 0 {
-            let _ = writeln!(out, "{} of them replaced what was there", self.replaced);
-        }
-        if !self.passed_over.is_empty() {
-            let shown = self.passed_over.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-            let _ = writeln!(out, "passed over, as no files: {}: {shown}", self.passed_over.len());
-        }
-        out += self.index.as_deref().unwrap_or("");
-        if let Some(checksums) = self.checksums.filter(|count| *count > 0) {
-            let _ = writeln!(out, "{} kept in the column {BLAKE3}", counted(checksums, "checksum"));
-        }
-        out
-    }
-
-    fn json(&self) -> Value {
-        let index = self.index.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
-        json!({
-            "files": self.files,
-            "copied": self.copied,
-            "copied_bytes": self.copied_bytes,
-            "known": self.known,
-            "replaced": self.replaced,
-            "passed_over": self.passed_over,
-            "seconds": self.seconds,
-            "index": index,
-            "checksums": self.checksums,
-        })
-    }
 }

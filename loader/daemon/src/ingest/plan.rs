@@ -1,8 +1,8 @@
-//! Two folders -> what is to be copied, what is known, what differs.
+//! Two ends -> what is to be copied, what is known, what differs.
 
 use std::io;
 
-use super::folder::{Folder, Stat};
+use super::end::{End, Stat};
 
 /// What becomes of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,16 +24,17 @@ pub struct Compared {
 }
 
 /// Compares one file. Of equal size and time is equal, unless all is to be verified; of equal size alone is read.
-pub fn compare(source: &Folder, target: &Folder, name: &[u8], verify: bool) -> io::Result<Compared> {
+pub fn compare(source: &dyn End, target: &dyn End, name: &[u8], verify: bool) -> io::Result<Compared> {
     let gone = || io::Error::new(io::ErrorKind::NotFound, "it is gone since it was listed");
-    let own = source.stat(name)?.ok_or_else(gone)?;
-    let theirs = target.stat(name)?;
+    let own = source.source(name)?.ok_or_else(gone)?;
+    let theirs = target.copy(name)?;
+    let same_time = |there: Stat| there.modified.is_some() && there.modified == own.modified;
     let verdict = match theirs {
         None => Verdict::Copy,
         Some(there) if there.bytes != own.bytes => Verdict::Differs,
-        Some(there) if there.modified == own.modified && !verify => Verdict::Known(None),
+        Some(there) if same_time(there) && !verify => Verdict::Known(None),
         Some(_) => {
-            let (own, theirs) = (source.hash(name, &|_| ())?, target.hash(name, &|_| ())?);
+            let (own, theirs) = (source.hash(name)?, target.hash(name)?);
             if own == theirs { Verdict::Known(Some(own)) } else { Verdict::Differs }
         }
     };

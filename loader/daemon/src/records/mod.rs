@@ -22,4 +22,5 @@ pub use state_root::{Created, Patience, RECORD_BYTES_MAX, StateRoot};
 pub(crate) use attempt::{Put, Records, TooLarge, Trouble};
 #[cfg(test)]
 pub(crate) use faulty::Faulty;
+pub(crate) use object::client as bucket_client;
 pub(crate) use state_root::nonce;

@@ -35,32 +35,13 @@ impl Bucket {
         env: impl IntoIterator<Item = (String, String)>,
         attempt: Duration,
     ) -> Result<Self, Cause> {
-        choose_tls();
-        let address = url.strip_prefix("s3://").expect("the caller looked at the scheme");
-        let (bucket, prefix) = address.split_once('/').unwrap_or((address, ""));
-        let builder = AmazonS3Builder::new().with_bucket_name(bucket);
-        let known = env.into_iter().filter(|(name, _)| name.starts_with("AWS_"));
-        let known: Vec<(AmazonS3ConfigKey, String)> = known
-            .filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value)))
-            .collect();
-        // Whoever names an endpoint without TLS means it.
-        let plain = known
-            .iter()
-            .any(|(key, value)| *key == AmazonS3ConfigKey::Endpoint && value.starts_with("http://"));
-        let client = ClientOptions::new()
-            .with_connect_timeout(attempt)
-            .with_read_timeout(attempt)
-            .with_timeout(TIMEOUT)
-            .with_allow_http(plain);
-        let builder = builder.with_client_options(client);
-        let builder =
-            known.into_iter().fold(builder, |builder, (key, value)| builder.with_config(key, value));
+        let (builder, prefix) = client(url, env, attempt)?;
         // Retries are ours: after a reply that says nothing, a record is read back before it is written again.
         let once = RetryConfig { max_retries: 0, ..RetryConfig::default() };
         let store = builder.with_retry(once).build()?;
         let mut runtime = Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).thread_name("state-root-s3").enable_all().build()?;
-        Ok(Self { store, prefix: Path::parse(prefix)?, runtime: Some(runtime) })
+        Ok(Self { store, prefix, runtime: Some(runtime) })
     }
 
     fn path(&self, name: &RecordName) -> Path {
@@ -128,6 +109,34 @@ impl Drop for Bucket {
             runtime.shutdown_background();
         }
     }
+}
+
+/// A client for `s3://bucket/prefix`, with the `AWS_*` variables of `env`, and the prefix.
+///
+/// * `attempt`: so long a request may be silent.
+pub(crate) fn client(
+    url: &str,
+    env: impl IntoIterator<Item = (String, String)>,
+    attempt: Duration,
+) -> Result<(AmazonS3Builder, Path), Cause> {
+    choose_tls();
+    let address = url.strip_prefix("s3://").expect("the caller looked at the scheme");
+    let (bucket, prefix) = address.split_once('/').unwrap_or((address, ""));
+    let builder = AmazonS3Builder::new().with_bucket_name(bucket);
+    let known = env.into_iter().filter(|(name, _)| name.starts_with("AWS_"));
+    let known: Vec<(AmazonS3ConfigKey, String)> =
+        known.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value))).collect();
+    // Whoever names an endpoint without TLS means it.
+    let plain =
+        known.iter().any(|(key, value)| *key == AmazonS3ConfigKey::Endpoint && value.starts_with("http://"));
+    let client = ClientOptions::new()
+        .with_connect_timeout(attempt)
+        .with_read_timeout(attempt)
+        .with_timeout(TIMEOUT)
+        .with_allow_http(plain);
+    let builder = builder.with_client_options(client);
+    let builder = known.into_iter().fold(builder, |builder, (key, value)| builder.with_config(key, value));
+    Ok((builder, Path::parse(prefix)?))
 }
 
 /// What the bucket's owner must mend lasts; timeouts, dropped connections and 5xx may pass.

@@ -73,6 +73,16 @@ impl Service {
             })?)?,
         };
         let path = if set.root.is_empty() { &manifest.root } else { &set.root };
+        if path.starts_with("s3://") {
+            let message = format!(
+                "the samples of {} lie in {path}; they are read from folders as yet",
+                dataset.place()
+            );
+            return Err(Fault::unimplemented(message).hint(
+                "copy them in: forebay ingest s3://... FOLDER; or mount the bucket and say where: \
+                 forebay.Dataset(place, root=...)",
+            ));
+        }
         let path = self.roots.check(peer, path)?;
         let root = Root::open(path).map_err(|error| {
             dataset::fault(&CatalogError::from(error))

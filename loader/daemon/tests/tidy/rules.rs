@@ -150,7 +150,14 @@ const KEPT_CRATES: [(&str, &[&str]); 6] = [
     ("cudarc", &["loader/daemon/src/gpu/"]),
     ("tonic", &["loader/daemon/src/server", "loader/daemon/src/delivery/remote", "proto/"]),
     ("anyhow", &["loader/daemon/src/main.rs"]),
-    ("object_store", &["loader/daemon/src/records/object.rs", "loader/daemon/src/storage/object"]),
+    (
+        "object_store",
+        &[
+            "loader/daemon/src/records/object.rs",
+            "loader/daemon/src/storage/object",
+            "loader/daemon/src/ingest/bucket.rs",
+        ],
+    ),
     ("rustls", &["loader/daemon/src/records/object.rs", "loader/daemon/src/storage/object"]),
 ];
 

@@ -2,7 +2,6 @@
 //! source and one file.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use forebay_plan::Digest;
 use rustix::fs::OFlags;
@@ -10,11 +9,10 @@ use rustix::io::Errno;
 
 use super::Counts;
 use crate::catalog::dataset::{Dataset, Manifest};
-use crate::catalog::found::Found;
+use crate::catalog::found::{Base, Found};
 use crate::catalog::snapshot::{Snapshot, hash};
 use crate::catalog::table::Table;
 use crate::error::{Fault, Kind};
-use crate::storage::Root;
 
 /// What is known of a sample of the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,8 +134,8 @@ impl<'a> Compared<'a> {
 
     /// The samples of the data set that the source lacks and whose files are no longer there, sorted. One that was not
     /// looked for (its extension is another) and is there has not gone.
-    pub(super) fn gone(&self, root: &Arc<Root>) -> Result<Option<Vec<Vec<u8>>>, Fault> {
-        let Some(absent) = &self.absent else { return Ok(None) };
+    pub(super) fn gone(&self, base: &Base) -> Result<Option<Vec<Vec<u8>>>, Fault> {
+        let (Some(absent), Base::Folder(root)) = (&self.absent, base) else { return Ok(None) };
         let mut gone = Vec::new();
         for key in absent {
             match root.open_beneath(key, OFlags::PATH) {

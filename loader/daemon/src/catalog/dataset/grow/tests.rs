@@ -28,7 +28,7 @@ fn finding() -> Finding {
 }
 
 fn folder(root: &Path) -> Found {
-    find_in_folder(root, &finding(), &AtomicU64::new(0)).unwrap()
+    find_in_folder(root, &finding(), &AtomicU64::new(0), None).unwrap()
 }
 
 fn names(root: &Path, lines: &str) -> Found {
@@ -103,7 +103,7 @@ fn a_file_that_was_not_looked_for_has_not_gone() {
     touch(&root, &["a/1.jpg", "a/1.png"]);
     dataset.grow(&folder(&root), &Growth::default()).unwrap();
     let pngs = Finding { extensions: Some(vec!["png".to_owned()]), ..finding() };
-    let found = find_in_folder(&root, &pngs, &AtomicU64::new(0)).unwrap();
+    let found = find_in_folder(&root, &pngs, &AtomicU64::new(0), None).unwrap();
     let grown = dataset.grow(&found, &prune()).unwrap();
     assert_eq!((grown.counts.missing, grown.counts.pruned, grown.committed), (Some(0), 0, false));
 }
@@ -137,7 +137,7 @@ fn another_root_or_another_way_of_naming_is_refused_with_the_cure() {
     let moved = dataset.grow(&folder(&other), &Growth { new_root: true, ..Growth::default() }).unwrap();
     assert_eq!((moved.counts.known, moved.manifest.root.as_str()), (1, other.to_str().unwrap()));
     let audio = Finding { column: "audio".to_owned(), ..finding() };
-    let audio = find_in_folder(&other, &audio, &AtomicU64::new(0)).unwrap();
+    let audio = find_in_folder(&other, &audio, &AtomicU64::new(0), None).unwrap();
     let refused = dataset.grow(&audio, &Growth::default()).unwrap_err();
     assert!(refused.to_string().contains("--column image"), "{refused}");
 }
@@ -148,7 +148,8 @@ fn sizes_and_times_are_asked_for_only_when_they_are_wanted() {
     let root = dir.path().join("data");
     touch(&root, &["a/1.jpg", "a/2.jpg"]);
     fs::write(root.join("a/2.jpg"), "12345").unwrap();
-    let found = find_in_folder(&root, &Finding { stat: true, ..finding() }, &AtomicU64::new(0)).unwrap();
+    let found =
+        find_in_folder(&root, &Finding { stat: true, ..finding() }, &AtomicU64::new(0), None).unwrap();
     let sizes = found.table.column("size_bytes").unwrap().column();
     assert_eq!([sizes.int(0), sizes.int(1)], [0, 5]);
     assert!(found.table.column("mtime_ns").unwrap().column().int(0) > 0);
@@ -161,7 +162,7 @@ fn files_at_any_depth_need_no_classes() {
     let (root, dataset) = (dir.path().join("data"), place(dir.path()));
     touch(&root, &["2.jpg", "x/y/1.jpg", "x/0.jpg"]);
     let flat = Finding { classes: false, ..finding() };
-    let found = find_in_folder(&root, &flat, &AtomicU64::new(0)).unwrap();
+    let found = find_in_folder(&root, &flat, &AtomicU64::new(0), None).unwrap();
     let grown = dataset.grow(&found, &Growth::default()).unwrap();
     let table = dataset.table(&grown.manifest).unwrap();
     let keys: Vec<_> = table.keys().map(|key| String::from_utf8_lossy(&key).into_owned()).collect();
