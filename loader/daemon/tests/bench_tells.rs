@@ -85,6 +85,22 @@ fn one_stage_several_consumers_and_small_data_work_too() {
 }
 
 #[test]
+fn the_reading_loop_is_measured_beside_itself_and_a_cold_turn_reads_each_file_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    images(dir.path(), 6);
+    let floor = report(dir.path(), &["--stage", "read-floor", "--rows", "5", "--rounds", "1", "--json"]);
+    assert_eq!((stages(&floor), &floor["stages"][0]["rows"]), (vec!["read-floor"], &Value::from(5)));
+    for stage in ["read", "read-floor"] {
+        let cold = report(dir.path(), &["--stage", stage, "--cold", "--rounds", "2", "--json"]);
+        assert_eq!((&cold["stages"][0]["rows"], &cold["data"]["warmed"]), (&Value::from(12), &Value::from(0)));
+        assert_eq!(cold["settings"]["cold"], true);
+    }
+    for words in [&["--cold"][..], &["--cold", "--stage", "decode"]] {
+        assert!(error(dir.path(), words).contains("--stage read"), "{words:?}");
+    }
+}
+
+#[test]
 fn a_list_with_a_path_column_is_measured_as_a_folder_is() {
     let dir = tempfile::tempdir().expect("a folder");
     images(dir.path(), 2);

@@ -1,4 +1,6 @@
 //! The ceiling: threads that open, read, close and decode the same rows in the same order, without a framework.
+//!
+//! Bytes that nobody decodes may go round through more memory than the processor's cache holds, as those of batches do.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -7,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{Advice, CWD, Mode, OFlags};
 
 use super::options::Amount;
 use super::pass::Pass;
@@ -39,6 +41,8 @@ pub struct Bare {
     pub threads: usize,
     /// Decode and transform, or only read.
     pub decode: bool,
+    /// Buffers of each thread, filled in turn.
+    pub buffers: usize,
     /// What an image may ask of us.
     pub limits: ImageLimits,
 }
@@ -48,7 +52,8 @@ struct Worker {
     rows: Rows,
     decoder: ImageDecoder,
     scratch: Scratch,
-    encoded: ByteBuf,
+    encoded: Vec<ByteBuf>,
+    turn: usize,
     targets: Vec<Vec<u8>>,
 }
 
@@ -74,6 +79,22 @@ impl Files {
             Fault::from_error(Kind::Unavailable, &errno)
                 .context(format!("read {}", String::from_utf8_lossy(path)))
         })
+    }
+
+    /// Asks the kernel to forget what it keeps of a file. Whether that helped is for the caller to measure: some file
+    /// systems keep no pages, and pages that were not written back yet stay.
+    ///
+    /// # Errors
+    /// Unavailable, naming the file.
+    pub fn forget(&self, path: &[u8]) -> Result<(), Fault> {
+        let Self::Disk(dir) = self else { return Ok(()) };
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(dir, path, flags, Mode::empty()).map_err(|errno| {
+            Fault::from_error(Kind::Unavailable, &errno)
+                .context(format!("open {}", String::from_utf8_lossy(path)))
+        })?;
+        let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
+        Ok(())
     }
 
     fn fill(&self, path: &[u8], buf: &mut ByteBuf) -> rustix::io::Result<()> {
@@ -171,8 +192,7 @@ impl Bare {
             if row >= end || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(bytes);
             }
-            worker.make(self, row)?;
-            bytes += worker.encoded.len() as u64;
+            bytes += worker.make(self, row)?;
             done();
         }
     }
@@ -191,22 +211,25 @@ impl Worker {
             rows: bare.rows.clone(),
             decoder: ImageDecoder::new(bare.limits),
             scratch: Scratch::new(),
-            encoded: ByteBuf::default(),
+            encoded: (0..bare.buffers.max(1)).map(|_| ByteBuf::default()).collect(),
+            turn: 0,
             targets,
         }
     }
 
-    fn make(&mut self, bare: &Bare, row: u64) -> Result<(), Fault> {
+    /// Does one row; how many bytes were read.
+    fn make(&mut self, bare: &Bare, row: u64) -> Result<u64, Fault> {
         let row = self.rows.row(row);
-        bare.files.read(self.rows.path(row.sample), &mut self.encoded)?;
+        self.turn = (self.turn + 1) % self.encoded.len();
+        bare.files.read(self.rows.path(row.sample), &mut self.encoded[self.turn])?;
         if bare.decode {
             self.decode(&row);
         }
-        Ok(())
+        Ok(self.encoded[self.turn].len() as u64)
     }
 
     fn decode(&mut self, row: &Row) {
-        let job = &self.rows.job;
+        let (job, encoded) = (&self.rows.job, &self.encoded[self.turn]);
         for (field, target) in job.fields.iter().zip(&mut self.targets) {
             match &field.makers[0] {
                 FieldMaker::Value(value) => value.write(job.snapshot(0), row.sample.0, target),
@@ -214,12 +237,12 @@ impl Worker {
                 | FieldMaker::Tokens(_)
                 | FieldMaker::Length { .. }
                 | FieldMaker::Packed(_) => target.fill(0),
-                FieldMaker::Stored(_) => StoredBytes::write(&self.encoded, target),
+                FieldMaker::Stored(_) => StoredBytes::write(encoded, target),
                 FieldMaker::Image { pipeline, .. } => {
                     let mut draws = row.draws.clone();
                     // A corrupt image costs what it costs; forebay counts it.
                     let _ =
-                        pipeline.run(&self.encoded, &mut self.decoder, &mut self.scratch, &mut draws, target);
+                        pipeline.run(encoded, &mut self.decoder, &mut self.scratch, &mut draws, target);
                 }
             }
         }

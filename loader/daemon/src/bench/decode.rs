@@ -63,6 +63,7 @@ impl Decoding {
             files: Files::Memory(Arc::new(files)),
             threads: options.cpu_threads,
             decode: true,
+            buffers: 1,
             limits: options.image_limits,
         };
         Ok(Self { session, counters, runtime, slots, epoch_rows, bare })

@@ -8,20 +8,21 @@ use crate::error::Fault;
 
 /// The bare loop, in turns with itself.
 pub struct Floor {
+    name: &'static str,
     bare: Bare,
     next_row: u64,
 }
 
 impl Floor {
     /// From the first row of the first epoch.
-    pub fn new(bare: Bare) -> Self {
-        Self { bare, next_row: 0 }
+    pub fn new(name: &'static str, bare: Bare) -> Self {
+        Self { name, bare, next_row: 0 }
     }
 }
 
 impl Stage for Floor {
     fn name(&self) -> &'static str {
-        "floor"
+        self.name
     }
 
     fn forebay(&mut self, amount: Amount, progress: &Progress) -> Result<Pass, Fault> {

@@ -85,6 +85,7 @@ struct Found {
 /// What is wrong with PATH or with what shall be compared, or what the daemon answers.
 pub fn run(args: &BenchArgs) -> Result<Report, Fault> {
     let earlier = args.output.compare.as_deref().map(Earlier::read).transpose()?;
+    check_cold(args)?;
     let progress = Progress::start();
     let path = match (args.synthetic, &args.path) {
         (Some(kind), _) => synthetic::folder(kind, &progress)?,
@@ -137,13 +138,34 @@ impl Setup<'_> {
             files: Files::disk(self.root())?,
             threads: if decode { options.cpu_threads } else { self.config.read_threads().get() },
             decode,
+            buffers: 1,
             limits: options.image_limits,
+        })
+    }
+
+    /// Reads as `bare` does, into as much memory as a consumer's batches go round in.
+    fn bare_into_slots(&self) -> Result<Bare, Fault> {
+        let bare = self.bare(false)?;
+        let slots = (self.config.depth + self.config.max_leases) as usize;
+        let buffers = (slots * self.args.batch as usize).div_ceil(bare.threads);
+        Ok(Bare { buffers, ..bare })
+    }
+
+    /// Has the page cache forget every file, where that was asked for.
+    fn forget(&self) -> Result<(), Fault> {
+        if !self.args.emulation.cold {
+            return Ok(());
+        }
+        let (files, mut rows) = (Files::disk(self.root())?, self.rows());
+        (0..rows.job.rows).try_for_each(|row| {
+            let sample = rows.row(row).sample;
+            files.forget(rows.path(sample))
         })
     }
 
     /// Reads what will be measured into the page cache; how many files.
     fn warm(&self) -> Result<u64, Fault> {
-        if self.args.warmup <= 0.0 || self.stage == Stage::Deliver {
+        if self.args.warmup <= 0.0 || self.args.emulation.cold || self.stage == Stage::Deliver {
             return Ok(0);
         }
         let limit = Duration::from_secs_f64(self.args.warmup);
@@ -153,7 +175,8 @@ impl Setup<'_> {
 
     fn measure(&self, stage: &mut dyn pass::Stage, share: f64) -> Result<Vec<Round>, Fault> {
         let share = if self.stage == Stage::All { share } else { 1.0 };
-        rounds(stage, self.args.rounds, self.args.amount(share), self.progress)
+        let amount = self.args.amount(share, self.source.job.rows);
+        rounds(stage, self.args.rounds, amount, &|| self.forget(), self.progress)
     }
 
     fn whole(&self, found: &mut Found) -> Result<(), Fault> {
@@ -193,9 +216,9 @@ impl Setup<'_> {
         Ok(())
     }
 
-    fn floor(&self, found: &mut Found) -> Result<(), Fault> {
-        let rounds = self.measure(&mut Floor::new(self.bare(true)?), 1.0)?;
-        found.stages.push(StageReport::new("floor", &rounds));
+    fn floor(&self, name: &'static str, bare: Bare, found: &mut Found) -> Result<(), Fault> {
+        let rounds = self.measure(&mut Floor::new(name, bare), 1.0)?;
+        found.stages.push(StageReport::new(name, &rounds));
         Ok(())
     }
 
@@ -227,9 +250,11 @@ impl Setup<'_> {
         if wants(Stage::Deliver) {
             self.deliver(&mut found)?;
         }
-        // A check of the measurement, no part of the path.
-        if self.stage == Stage::Floor {
-            self.floor(&mut found)?;
+        // Checks of the measurement, no parts of the path.
+        match self.stage {
+            Stage::Floor => self.floor("floor", self.bare(true)?, &mut found)?,
+            Stage::ReadFloor => self.floor("read-floor", self.bare_into_slots()?, &mut found)?,
+            _ => {}
         }
         let Found { mut stages, consumer, substituted, peak_bytes } = found;
         // Measured first, told last: the sum of what stands above it.
@@ -244,6 +269,15 @@ impl Setup<'_> {
         report.peak_memory_bytes = if peak_bytes > 0 { peak_bytes } else { usage::peak_bytes() };
         Ok(())
     }
+}
+
+/// Refuses cold turns of stages that keep their files in memory, or read ahead of the turn.
+fn check_cold(args: &BenchArgs) -> Result<(), Fault> {
+    if args.emulation.cold && !matches!(args.stage, Some(Stage::Read | Stage::ReadFloor)) {
+        return Err(Fault::invalid("--cold is of --emulate, --stage read and --stage read-floor")
+            .hint("name the stage; --storage always reads what was dropped from the page cache"));
+    }
+    Ok(())
 }
 
 /// The verdict, where every stage was measured.

@@ -96,7 +96,7 @@ pub struct OutputArgs {
 
 /// Which part of the path is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// Each part alone, then the whole path to the consumer.
     All,
@@ -108,6 +108,8 @@ pub enum Stage {
     Deliver,
     /// The bare decoding loop beside itself: the most that these processors do, and how far noise moves a ratio.
     Floor,
+    /// The bare reading loop beside itself, into memory that goes round as batches do.
+    ReadFloor,
 }
 
 /// What happens to the images.
@@ -145,10 +147,14 @@ impl BenchArgs {
         self.stage.or((!self.storage.storage).then_some(Stage::All))
     }
 
-    /// What one round of a stage measures, where the stage gets `share` of the time of the whole path.
-    pub fn amount(&self, share: f64) -> Amount {
+    /// What one round of a stage measures, where the stage gets `share` of the time of the whole path, of data with so
+    /// many rows an epoch. A cold turn meets no row twice.
+    pub fn amount(&self, share: f64, epoch_rows: u64) -> Amount {
         let rounds = self.rounds;
         match self.rows {
+            rows if self.emulation.cold => {
+                Amount::Rows(rows.map_or(epoch_rows, |rows| rows.div_ceil(u64::from(rounds)).min(epoch_rows)))
+            }
             Some(rows) => Amount::Rows(rows.div_ceil(u64::from(rounds))),
             None => Amount::Seconds((self.seconds * share / f64::from(rounds)).max(0.05)),
         }
@@ -167,6 +173,7 @@ Examples:
   forebay bench /data/photos --consumers 4 --json > before.json
   forebay bench /data/photos --consumers 4 --compare before.json --fail-below 0.95
   forebay bench /data/volumes --stage read --seconds 30
+  forebay bench /data/photos --stage read --cold --rounds 5
   forebay bench /mnt/flash --storage --storage-sizes 50KiB,1MiB --storage-depths 1,16,64 --direct --html flash.html
   forebay bench --emulate retinanet --accelerator b200 --find-max --cold /data/scratch
   forebay bench --emulate unet3d --accelerator h100 --accelerators 2 --emulate-gb 20 --json /data/scratch
@@ -213,9 +220,16 @@ mod tests {
     #[test]
     fn rows_and_seconds_are_shared_out_over_the_rounds() {
         let rows = parse(&["--rows", "100", "--rounds", "3"]).expect("fine");
-        assert_eq!(rows.amount(0.25), Amount::Rows(34));
+        assert_eq!(rows.amount(0.25, 9), Amount::Rows(34));
         let seconds = parse(&["--seconds", "12s"]).expect("fine");
-        assert_eq!(seconds.amount(0.25), Amount::Seconds(1.0));
+        assert_eq!(seconds.amount(0.25, 9), Amount::Seconds(1.0));
+    }
+
+    #[test]
+    fn a_cold_turn_meets_no_row_twice() {
+        assert_eq!(parse(&["--cold"]).expect("fine").amount(1.0, 50), Amount::Rows(50));
+        assert_eq!(parse(&["--cold", "--rows", "90"]).expect("fine").amount(1.0, 50), Amount::Rows(30));
+        assert_eq!(parse(&["--cold", "--rows", "900"]).expect("fine").amount(1.0, 50), Amount::Rows(50));
     }
 
     #[test]

@@ -58,21 +58,24 @@ pub trait Stage {
     fn bare(&mut self, ours: &Pass, progress: &Progress) -> Result<Pass, Fault>;
 }
 
-/// Runs a stage in rounds, the sides in turns, each on a process at rest.
+/// Runs a stage in rounds, the sides in turns, each on a process at rest and after `prepare`.
 ///
 /// # Errors
-/// The first error of either side.
+/// The first error of either side, or of `prepare`.
 pub fn rounds(
     stage: &mut dyn Stage,
     count: u32,
     amount: Amount,
+    prepare: &dyn Fn() -> Result<(), Fault>,
     progress: &Progress,
 ) -> Result<Vec<Round>, Fault> {
     let mut done = Vec::new();
     for number in 1..=count {
+        prepare()?;
         settle();
         progress.begin(format!("{}, round {number} of {count}, forebay", stage.name()), amount);
         let forebay = stage.forebay(amount, progress)?;
+        prepare()?;
         settle();
         progress
             .begin(format!("{}, round {number} of {count}, bare", stage.name()), Amount::Rows(forebay.items));

@@ -16,7 +16,7 @@ use super::wait::WaitShares;
 use crate::config::Config;
 
 /// Raised whenever a program that reads the JSON would have to change.
-pub const SCHEMA: &str = "forebay bench 1";
+pub const SCHEMA: &str = "forebay bench 2";
 
 /// Everything.
 #[derive(Clone, Debug, Serialize)]
@@ -80,6 +80,7 @@ pub struct Settings {
     pub seconds: Option<f64>,
     pub rows: Option<u64>,
     pub warmup: f64,
+    pub cold: bool,
     pub seed: u64,
     pub storage: Option<StorageSettings>,
 }
@@ -157,6 +158,7 @@ impl Report {
                 seconds: args.rows.is_none().then_some(args.seconds),
                 rows: args.rows,
                 warmup: args.warmup,
+                cold: args.emulation.cold,
                 seed: args.seed,
                 storage: None,
             },
@@ -251,6 +253,11 @@ fn words(stage: &str) -> (&'static str, &'static str, &'static str) {
         ),
         "floor" => (
             "open, read, close, decode in a private buffer: no loader",
+            "the same rows once more: the ratio shows this machine's noise",
+            "samples",
+        ),
+        "read-floor" => (
+            "open, pread, close into as much memory as batches go round in: no loader",
             "the same rows once more: the ratio shows this machine's noise",
             "samples",
         ),

@@ -37,7 +37,7 @@ pub fn open(path: &Path, stage: Stage, args: &BenchArgs) -> Result<Source, Fault
         (
             Err(CatalogError::NoClasses { .. } | CatalogError::EmptyClasses { .. }),
             SourceSpec::Folder { root, .. },
-        ) if stage == Stage::Read => return raw(&root, args),
+        ) if matches!(stage, Stage::Read | Stage::ReadFloor) => return raw(&root, args),
         (Err(error @ CatalogError::NoClasses { .. }), _) => {
             let hint = error.hint().unwrap_or_default();
             return Err(fault(&error).hint(format!("{hint}; --stage read takes any folder of files")));

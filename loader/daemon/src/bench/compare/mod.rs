@@ -353,8 +353,8 @@ mod tests {
         let why = |text: &str| Earlier::parse("old.json".to_owned(), text).err().expect("no run").message;
         assert!(why("{").contains("old.json is no run of forebay bench"));
         assert!(why("{}").contains("no schema"));
-        assert!(why(r#"{"schema": "forebay bench 0"}"#).contains("bench 0\", this is \"forebay bench 1"));
-        assert!(why(r#"{"schema": "forebay bench 1"}"#).contains("missing field"));
+        assert!(why(r#"{"schema": "forebay bench 0"}"#).contains("bench 0\", this is \"forebay bench 2"));
+        assert!(why(r#"{"schema": "forebay bench 2"}"#).contains("missing field"));
         assert!(Earlier::read(Path::new("/nowhere/old.json")).err().expect("missing").hint.is_some());
     }
 }

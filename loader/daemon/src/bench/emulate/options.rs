@@ -24,8 +24,9 @@ pub struct EmulateArgs {
     /// Make at most so many GB (10^9 bytes) of data; default: what DIR holds already, else 4.
     #[arg(long, value_name = "GB", requires = "emulate", value_parser = gigabytes)]
     pub emulate_gb: Option<f64>,
-    /// Drop each record from the page cache just before it is read.
-    #[arg(long, requires = "emulate")]
+    /// Drop each record from the page cache just before it is read. With --stage read or read-floor: all files before each
+    /// turn, which reads every file once at most; --seconds then says nothing.
+    #[arg(long)]
     pub cold: bool,
 }
 
