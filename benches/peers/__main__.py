@@ -5,6 +5,7 @@
   ./dev bench peers --data /data/imagenet/val --dtype float32 --seconds 30
   ./dev bench peers --set 12mp --rounds 5             also: progressive, small32; made of the same photographs
   ./dev bench peers --only forebay,dali --cores 1,2   how each goes from one core to two
+  ./dev bench peers --set raw50k --rounds 5           files of 50 KiB as they are, from a warm and from a cold page cache
   ./dev bench peers --list                             what --only takes
 
 Each peer gets a venv of its own in ./target/peers, with pinned versions. The table goes to standard output; --out gets
@@ -23,7 +24,7 @@ from .catalogue import Entry
 from .comparison import Comparison, is_made
 from .convert import Photos
 from .envs import REPO, WORK, Pythons, missing_debian, say
-from .settings import DTYPES
+from .settings import CACHES, DTYPES, RAW
 
 
 def main() -> int:
@@ -60,10 +61,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="A,B", help="these families or peers (default: all)")
     parser.add_argument("--list", action="store_true", help="list families and peers, and end")
     parser.add_argument(
-        "--data", type=Path, help="a folder of class folders of JPEGs (default: `forebay synth` makes one)"
+        "--data",
+        type=Path,
+        help="a folder of class folders of JPEGs (default: `forebay synth` makes one); of raw50k: where its files are, or "
+        "are to be made",
     )
     parser.add_argument(
-        "--dtype", default=",".join(DTYPES), metavar="A,B", help=f"of {', '.join(DTYPES)} (default: both)"
+        "--dtype", default="", metavar="A,B", help=f"of photographs: {', '.join(DTYPES)} (default: both)"
+    )
+    parser.add_argument("--cache", default="", metavar="A,B", help=f"of raw50k: {', '.join(CACHES)} (default: both)")
+    parser.add_argument(
+        "--drop-inodes",
+        action="store_true",
+        help="cold: have the kernel forget names and inodes too, those of the whole machine (root)",
     )
     parser.add_argument("--rounds", type=int, default=3, help="an interval needs two (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=15.0, help="measured, of one run (default: %(default)s)")
@@ -72,7 +82,7 @@ def arguments() -> argparse.Namespace:
         "--set",
         choices=list(datasets.SETS),
         default="photos",
-        help="measure on what is made of the photographs: %(choices)s (default: %(default)s)",
+        help="measure on what is made of the photographs, or on raw files: %(choices)s (default: %(default)s)",
     )
     parser.add_argument("--batch", type=int, help="images (default: 256; 32 of 12mp)")
     parser.add_argument(
@@ -94,7 +104,8 @@ def arguments() -> argparse.Namespace:
     for name in ("plan", "debian", "announced"):  # What ./dev asks.
         parser.add_argument(f"--{name}", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    there = catalogue.entries()
+    args.set = datasets.SETS[args.set]
+    there = catalogue.entries(task=args.set.task)
     if args.list:
         for entry in there:
             print(f"{entry.family:12}  {entry.peer.name:20}  {entry.peer.note}")
@@ -109,10 +120,13 @@ def check(parser: argparse.ArgumentParser, args: argparse.Namespace, there: list
         args.peers = catalogue.chosen(args.only, there)
     except catalogue.UnknownPeerError as unknown:
         parser.error(str(unknown))
-    args.dtype = args.dtype.split(",")
-    if wrong := [dtype for dtype in args.dtype if dtype not in DTYPES]:
-        parser.error(f"unknown dtype {', '.join(wrong)}; there are {', '.join(DTYPES)}")
-    args.set = datasets.SETS[args.set]
+    raw, known = args.set.task is RAW, args.set.task.cases
+    if args.dtype if raw else args.cache:
+        parser.error("--dtype is of photographs, --cache of --set raw50k")
+    asked = args.cache if raw else args.dtype
+    args.cases = asked.split(",") if asked else list(known)
+    if wrong := [case for case in args.cases if case not in known]:
+        parser.error(f"unknown {', '.join(wrong)}; there are {', '.join(known)}")
     args.batch = args.set.batch if args.batch is None else args.batch
     if min(args.rounds, args.batch, args.seconds) <= 0 or args.warmup < 0:
         parser.error("--rounds, --batch and --seconds must be above zero")
@@ -123,9 +137,9 @@ def check(parser: argparse.ArgumentParser, args: argparse.Namespace, there: list
     args.work = args.work.resolve()
     results = "results" if args.set.name == "photos" else f"results-{args.set.name}"
     args.out = (args.out or args.work / results).resolve()
-    args.synthetic = None if args.data else args.work / "photos"
-    args.data = (args.data or args.synthetic / "train").resolve()
-    if not args.synthetic and not any(args.data.glob("*/*")):
+    args.synthetic = None if args.data or raw else args.work / "photos"
+    args.data = (args.data or (datasets.raw_folder(args.work, args.set) if raw else args.synthetic / "train")).resolve()
+    if not raw and not args.synthetic and not any(args.data.glob("*/*")):
         parser.error(f"{args.data} has no class folders with files; without --data photographs are made")
     args.binary = args.binary or next(filter(Path.exists, [REPO / "target" / "release" / "forebay"]), None)
 
@@ -143,6 +157,20 @@ def steps_of(args: argparse.Namespace, pythons: Pythons) -> list[plan.Step]:
         for name, install in pythons.missing(entry):
             text = f"install {', '.join(install.packages)} in {pythons.folder.relative_to(args.work)}/{name}"
             steps[name] = plan.Step(install.megabytes, install.minutes, text)
+    if args.set.task is RAW:
+        if not datasets.is_raw_made(args.data, args.set):
+            steps["set"] = plan.Step(args.set.megabytes, args.set.minutes, f"make {args.set.files} {args.set.words}")
+    else:
+        steps |= steps_of_photos(args)
+    measuring = plan.measuring(
+        len(args.peers) * len(args.cores), len(args.cases), args.rounds, args.seconds, args.warmup
+    )
+    return [*steps.values(), measuring]
+
+
+def steps_of_photos(args: argparse.Namespace) -> dict[str, plan.Step]:
+    """Say what is still to be made of photographs."""
+    steps: dict[str, plan.Step] = {}
     made = not args.synthetic or is_made(args.synthetic)
     if not made:
         standard = datasets.SETS["photos"]
@@ -159,10 +187,7 @@ def steps_of(args: argparse.Namespace, pythons: Pythons) -> list[plan.Step]:
         if not (convert.place(args.work / "converted", peer, photos) / convert.MARKER).exists():
             size = int(megabytes * peer.converted_share)
             steps[f"convert {peer.name}"] = plan.Step(size, 1, f"convert the photographs for {peer.name}")
-    measuring = plan.measuring(
-        len(args.peers) * len(args.cores), len(args.dtype), args.rounds, args.seconds, args.warmup
-    )
-    return [*steps.values(), measuring]
+    return steps
 
 
 if __name__ == "__main__":

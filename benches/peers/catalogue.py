@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from typing import Any
 
-from .settings import Install, Peer
+from .settings import PHOTOS, Install, Peer, Task
 
 FAMILIES = (
     "forebay",
@@ -45,13 +46,18 @@ def module_of(family: str) -> str:
     return f"peer_{family}"
 
 
-def entries(families: tuple[str, ...] = FAMILIES) -> list[Entry]:
+def entries(families: tuple[str, ...] = FAMILIES, task: Task = PHOTOS) -> list[Entry]:
     """Import what describes each peer; its framework is imported only in its own process."""
     found: list[Entry] = []
     for family in families:
         module = importlib.import_module(f".{module_of(family)}", __package__)
-        found += [Entry(family, peer, module.INSTALL) for peer in module.PEERS]
+        found += [Entry(family, peer, module.INSTALL) for peer in peers_of(module, task)]
     return found
+
+
+def peers_of(module: Any, task: Task) -> tuple[Peer, ...]:
+    """Give a family's set-ups for a task; a family may have none."""
+    return module.PEERS if task is PHOTOS else getattr(module, "RAW_PEERS", ())
 
 
 def chosen(names: str, among: list[Entry]) -> list[Entry]:

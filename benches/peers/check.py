@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .settings import SIDE, Batch, Settings
+from . import raw
+from .settings import RAW, Batch, Settings
 
 # Photographs, cropped at random: values over the first images of a batch lie well within these.
 _UINT8_MEAN, _UINT8_DEVIATION = (20.0, 235.0), (15.0, 128.0)
@@ -29,12 +30,16 @@ def check_size(batch: Batch, settings: Settings) -> None:
             f"gives a batch of {size} bytes and {len(batch.labels)} labels, "
             f"asked for {settings.batch_bytes} and {settings.batch}"
         )
-    if tuple(batch.images.shape)[1:] not in {(SIDE, SIDE, 3), (3, SIDE, SIDE)}:
-        raise WrongBatchError(f"gives images of shape {tuple(batch.images.shape)[1:]}, asked for {SIDE} x {SIDE} x 3")
+    shape = tuple(batch.images.shape)[1:]
+    if shape not in settings.shapes:
+        asked = " or ".join(str(shape) for shape in sorted(settings.shapes))
+        raise WrongBatchError(f"gives samples of shape {shape}, asked for {asked}")
 
 
 def check_content(first: Any, second: Any, labels: Any, settings: Settings) -> None:
     """Refuse what cannot be two shuffled batches of augmented photographs, normalised where that was asked for.
+
+    Of raw files: what is not their bytes, with their labels.
 
     first, second: copies of the first images of two batches; labels: all labels of the first.
     Raises WrongBatchError.
@@ -45,6 +50,11 @@ def check_content(first: Any, second: Any, labels: Any, settings: Settings) -> N
         raise WrongBatchError("gives the same images again in the next batch")
     if len(np.unique(labels)) < 2:
         raise WrongBatchError("gives a batch of one class alone: not shuffled")
+    if settings.task is RAW:
+        for row, label in zip(first, labels):
+            if (told := raw.wrong(row.tobytes(), int(label))) is not None:
+                raise WrongBatchError(told)
+        return
     mean_bounds, deviation_bounds = (
         (_UINT8_MEAN, _UINT8_DEVIATION) if settings.dtype == "uint8" else (_FLOAT32_MEAN, _FLOAT32_DEVIATION)
     )

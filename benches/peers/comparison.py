@@ -11,15 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import catalogue, children, convert, datasets, machine, plot, table
+from . import catalogue, children, convert, datasets, machine, plot, raw, table
 from .catalogue import Entry
 from .convert import Photos
 from .envs import Pythons, say
 from .rounds import Outcome, PeerFailedError, Run, in_turns
+from .settings import PHOTOS, RAW, Task
 
-TITLE = "Photographs to training batches, loaders in turns"
 CONVERT_LIMIT_SECONDS = 3600.0
 RUN_LIMIT_SECONDS = 300.0
+# Of the pages of cold files: as many may have stayed.
+RESIDENT_MOST = 0.01
 
 
 class Comparison:
@@ -40,11 +42,16 @@ class Comparison:
         self.photos = Photos(args.data, 0, 0, "")
         self.done = 0
 
+    @property
+    def task(self) -> Task:
+        """What is asked of the peers."""
+        return self.args.set.task
+
     def prepare(self) -> None:
         """Make the data, install each peer and convert for it; who fails here is not measured."""
-        self.make_photos()
+        self.make_data()
         self.photos = Photos.read(self.args.data)
-        if self.args.set.name != "photos":
+        if self.args.set.name != "photos" and self.task is PHOTOS:
             say(f"{self.args.set.words}: made where they are not there yet")
             self.args.data = datasets.made(self.args.work, self.args.set, self.photos, self.pythons.with_torch())
             self.photos = Photos.read(self.args.data)
@@ -55,14 +62,19 @@ class Comparison:
                     self.conversions[name] = self.convert(name)
             except PeerFailedError as failed:
                 say(f"{name}: {failed}")
-                self.outcome.failures.update({(name, dtype): str(failed) for dtype in self.args.dtype})
+                self.outcome.failures.update({(name, case): str(failed) for case in self.args.cases})
 
     def run(self) -> None:
         """Measure, in turns, those that are ready."""
-        in_turns(list(self.entries), self.args.dtype, self.args.rounds, self.measure, self.outcome)
+        in_turns(list(self.entries), self.args.cases, self.args.rounds, self.measure, self.outcome)
 
-    def make_photos(self) -> None:
-        """Let forebay make photographs, unless some were named."""
+    def make_data(self) -> None:
+        """Make raw files where that is asked for; else let forebay make photographs, unless some were named."""
+        if self.task is RAW:
+            if not datasets.is_raw_made(self.args.data, self.args.set):
+                say(f"making {self.args.set.files} {self.args.set.words} in {self.args.data}")
+                raw.make(self.args.data, self.args.set.files)
+            return
         if not self.args.synthetic or is_made(self.args.synthetic):
             return
         binary = self.args.binary or shutil.which("forebay")
@@ -86,22 +98,25 @@ class Comparison:
 
         return convert.converted(entry.peer, self.photos, self.args.work / "converted", run)
 
-    def measure(self, name: str, dtype: str, round_: int) -> Run:
-        """Measure one peer once, its data warm in the page cache."""
+    def measure(self, name: str, case: str, round_: int) -> Run:
+        """Measure one peer once, its data in the page cache, or none of it where the case is cold."""
         entry, args = self.entries[name], self.args
         data = convert.place(args.work / "converted", entry.peer, self.photos) if entry.peer.convert else args.data
-        warm(data)
+        if case == "cold":
+            chill(data, inodes=args.drop_inodes)
+        else:
+            warm(data)
         self.done += 1
-        words = f"[{self.done}/{len(self.entries) * len(args.dtype) * args.rounds}] round {round_}, {dtype}, {name}"
-        arguments = ["--data", str(data), "--dtype", dtype]
+        words = f"[{self.done}/{len(self.entries) * len(args.cases) * args.rounds}] round {round_}, {case}, {name}"
+        arguments = ["--data", str(data), "--task", self.task.name, "--case", case]
         for option in ("batch", "warmup", "seconds"):
             arguments += [f"--{option}", str(getattr(args, option))]
         try:
-            figures = self.ask(name, f"{dtype}-{round_}", arguments)
+            figures = self.ask(name, f"{case}-{round_}", arguments)
         except PeerFailedError as failed:
             say(f"{words}: {failed}")
             raise
-        say(f"{words}: {figures['rows_per_second']:.0f} images/s")
+        say(f"{words}: {figures['rows_per_second']:.0f} {self.task.unit}/s")
         self.versions[name] = figures.pop("versions") | (self.forebay_version() if name == table.OURS else {})
         return figures
 
@@ -144,14 +159,15 @@ class Comparison:
             },
             "versions": self.versions,
             "conversions": self.conversions,
-            "failures": [{"peer": peer, "dtype": of, "reason": why} for (peer, of), why in outcome.failures.items()],
+            "failures": [{"peer": peer, "case": of, "reason": why} for (peer, of), why in outcome.failures.items()],
             "summary": table.record(rows),
             "runs": outcome.runs,
         }
-        tables = table.markdown(rows, outcome, args.dtype, notes, self.conversions)
+        tables = table.markdown(rows, outcome, args.cases, notes, self.conversions, self.task)
+        drawing = plot.svg(rows, args.cases, self.conversions, outcome.failures, self.task.title, about, self.task)
         contents = {
             "peers.md": f"{'; '.join(about)}\n\n{tables}\n",
-            "peers.svg": plot.svg(rows, args.dtype, self.conversions, outcome.failures, TITLE, about),
+            "peers.svg": drawing,
             "peers.json": json.dumps(kept, indent=1) + "\n",
         }
         args.out.mkdir(parents=True, exist_ok=True)
@@ -162,6 +178,10 @@ class Comparison:
 
     def data_in_words(self) -> str:
         """Say what was loaded, without a path."""
+        if self.task is RAW:
+            names = "and names and inodes with them" if self.args.drop_inodes else "names and inodes not"
+            cold = f"; cold: dropped from the page cache before each run, {names}"
+            return f"{self.photos.files} {self.args.set.words}, batches of {self.args.batch}{cold}"
         files, kind = self.photos.files, f"{'synthetic ' * bool(self.args.synthetic)}{self.args.set.words}"
         mean_kb = self.photos.bytes / max(files, 1) / 1000
         return f"{files} {kind} of {mean_kb:.0f} KB in a warm page cache, batches of {self.args.batch} x 224 x 224"
@@ -175,6 +195,20 @@ def row_name(peer: str, cores: int, cores_most: int) -> str:
 def is_made(synthetic: Path) -> bool:
     """Tell whether all photographs are there; `forebay synth` goes on where it was stopped."""
     return sum(1 for _ in synthetic.glob("train/*/*")) >= datasets.SETS["photos"].files
+
+
+def chill(folder: Path, *, inodes: bool) -> None:
+    """Have the page cache forget every file.
+
+    inodes: and the kernel all names and inodes, which it keeps for the whole machine.
+    Raises PeerFailedError where it did not.
+    """
+    paths, _ = raw.listed(str(folder))
+    raw.forget(paths)
+    if (share := raw.resident(paths)) > RESIDENT_MOST:
+        raise PeerFailedError(f"not cold: the page cache kept {100 * share:.0f} % of the files' pages")
+    if inodes:
+        Path("/proc/sys/vm/drop_caches").write_text("2")
 
 
 def warm(folder: Path) -> None:

@@ -34,6 +34,10 @@ class Interval:
         """Whether there were rounds enough to say how far off the middle may be."""
         return self.rounds > 1
 
+    def times(self, factor: float) -> Interval:
+        """Give it in another unit."""
+        return Interval(self.middle * factor, self.low * factor, self.high * factor, self.rounds)
+
 
 def interval(values: Sequence[float]) -> Interval:
     """Give the geometric mean of positive values and its interval.

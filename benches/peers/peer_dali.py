@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from . import raw
 from .settings import MEAN, RATIO, SCALE, SIDE, STD, Batch, Install, Peer, Settings
 
 
@@ -50,8 +51,31 @@ def _pipeline(settings: Settings, antialias: bool) -> Any:
     return photos()
 
 
+def raw_batches(settings: Settings) -> Iterator[Batch]:
+    """Read alone: DALI's own reader, without mapping the files."""
+    import numpy as np
+    from nvidia.dali import fn, pipeline_def
+
+    @pipeline_def(batch_size=settings.batch, num_threads=settings.workers, device_id=None, prefetch_queue_depth=2)
+    def files() -> Any:
+        return fn.readers.file(
+            file_root=settings.data,
+            file_filters=f"*{raw.SUFFIX}",
+            shuffle_after_epoch=True,
+            dont_use_mmap=True,
+            name="files",
+        )
+
+    pipeline: Any = files()
+    pipeline.build()
+    while True:
+        data, labels = pipeline.run()
+        yield Batch(np.asarray(data.as_tensor()), np.asarray(labels.as_tensor()))
+
+
 INSTALL = Install(("nvidia-dali-cuda120==2.4.0",), torch=False, megabytes=1100, minutes=1)
 PEERS = (
     Peer("dali-cpu", "no GPU; crop-only decode, antialiased; threads", batches_of(antialias=True)),
     Peer("dali-cpu-noaa", "no GPU; crop-only decode, not antialiased; threads", batches_of(antialias=False)),
 )
+RAW_PEERS = (Peer("dali", "fn.readers.file, no mapping; its one thread a reader", raw_batches),)

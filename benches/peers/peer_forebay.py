@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .settings import RATIO, SCALE, SIDE, Batch, Install, Peer, Settings
+from . import raw
+from .settings import FILE_BYTES, RATIO, SCALE, SIDE, Batch, Install, Peer, Settings
 
 
 def batches_of(antialias: bool) -> Callable[[Settings], Iterator[Batch]]:
@@ -26,8 +27,26 @@ def batches_of(antialias: bool) -> Callable[[Settings], Iterator[Batch]]:
     return batches
 
 
+def raw_batches(settings: Settings) -> Iterator[Batch]:
+    """Hand files over as they are, epoch after epoch."""
+    from forebay import Folder, Raw, Value
+    from forebay.torch import DataLoader
+
+    loader = DataLoader(
+        Folder(settings.data, extensions=(raw.SUFFIX,)),
+        batch_size=settings.batch,
+        shuffle=True,
+        drop_last=True,
+        fields={"data": Raw("image", capacity=FILE_BYTES), "label": Value()},
+    )
+    while True:
+        for batch in loader:
+            yield Batch(batch["data"], batch["label"])
+
+
 INSTALL = Install()
 PEERS = (
     Peer("forebay", "files as they are; crop-only decode, antialiased; private daemon, defaults", batches_of(True)),
     Peer("forebay-no-antialias", "the same, not antialiased: the filter of tfdata", batches_of(False)),
 )
+RAW_PEERS = (Peer("forebay", "private daemon, defaults", raw_batches),)

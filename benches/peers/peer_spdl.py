@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from . import augment
-from .settings import Batch, Install, Peer, Settings
+from . import augment, raw
+from .settings import FILE_BYTES, READERS, Batch, Install, Peer, Settings
 
 
 def batches(settings: Settings) -> Iterator[Batch]:
@@ -31,6 +31,26 @@ def batches(settings: Settings) -> Iterator[Batch]:
         yield from pipeline.get_iterator()
 
 
+def raw_batches(settings: Settings) -> Iterator[Batch]:
+    """Read whole batches in each thread, each file straight into its row."""
+    import numpy as np
+    import torch
+    from spdl.pipeline import PipelineBuilder
+
+    def batch_of(chosen: list[tuple[str, int]]) -> Batch:
+        data = np.empty((len(chosen), FILE_BYTES), np.uint8)
+        for row, (path, _) in zip(data, chosen):
+            with open(path, "rb", buffering=0) as file:
+                file.readinto(row)
+        return Batch(torch.from_numpy(data), torch.tensor([label for _, label in chosen]))
+
+    samples = list(zip(*raw.listed(settings.data)))
+    builder = PipelineBuilder().add_source(_chosen(samples, settings.batch))
+    pipeline: Any = builder.pipe(batch_of, concurrency=READERS).add_sink(2).build(num_threads=READERS)
+    with pipeline.auto_stop():
+        yield from pipeline.get_iterator()
+
+
 def _chosen(samples: list[tuple[str, int]], size: int) -> Iterator[list[tuple[str, int]]]:
     random, order = Random(0), list(samples)
     while True:
@@ -41,3 +61,4 @@ def _chosen(samples: list[tuple[str, int]], size: int) -> Iterator[list[tuple[st
 
 INSTALL = Install(("spdl-core==0.8.0", "spdl-io==0.8.0"), megabytes=70, minutes=1)
 PEERS = (Peer("spdl", "threads, a batch each; decode_jpeg and transforms v2, antialiased", batches),)
+RAW_PEERS = (Peer("spdl", "16 threads, a batch each, files read into their rows", raw_batches),)

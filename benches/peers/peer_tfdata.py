@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .settings import MEAN, RATIO, SCALE, SIDE, STD, Batch, Install, Peer, Settings
+from . import raw
+from .settings import FILE_BYTES, MEAN, RATIO, READERS, SCALE, SIDE, STD, Batch, Install, Peer, Settings
 
 
 def batches_of(antialias: bool) -> Callable[[Settings], Iterator[Batch]]:
@@ -56,8 +57,26 @@ def _dataset(settings: Settings, antialias: bool) -> Any:
     return dataset.batch(settings.batch, drop_remainder=True).prefetch(2).with_options(options)
 
 
+def raw_batches(settings: Settings) -> Iterator[Batch]:
+    """Read alone."""
+    import numpy as np
+    import tensorflow as tf
+
+    def sample(path: Any, label: Any) -> Any:
+        return tf.reshape(tf.io.decode_raw(tf.io.read_file(path), tf.uint8), [FILE_BYTES]), label
+
+    paths, labels = raw.listed(settings.data)
+    dataset = tf.data.Dataset.from_tensor_slices((paths, labels)).shuffle(len(paths)).repeat()
+    dataset = dataset.map(sample, num_parallel_calls=READERS, deterministic=False)
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = READERS
+    for data, numbers in dataset.batch(settings.batch, drop_remainder=True).prefetch(2).with_options(options):
+        yield Batch(np.asarray(memoryview(data)), np.asarray(memoryview(numbers)))
+
+
 INSTALL = Install(("tensorflow-cpu==2.21.0",), torch=False, megabytes=1400, minutes=2)
 PEERS = (
     Peer("tfdata", "decode_and_crop_jpeg, not antialiased (its default); threads", batches_of(antialias=False)),
     Peer("tfdata-antialias", "decode_and_crop_jpeg, antialiased; threads", batches_of(antialias=True)),
 )
+RAW_PEERS = (Peer("tfdata", "read_file, decode_raw; 16 threads", raw_batches),)

@@ -18,11 +18,11 @@ class Step:
     text: str
 
 
-def measuring(peers: int, dtypes: int, rounds: int, seconds: float, warmup: float) -> Step:
+def measuring(peers: int, cases: int, rounds: int, seconds: float, warmup: float) -> Step:
     """Tell how long the measurements take."""
-    runs = peers * dtypes * rounds
+    runs = peers * cases * rounds
     minutes = runs * (seconds + warmup + START_SECONDS) / 60
-    text = f"measure {peers} peers, {dtypes} dtypes, {rounds} rounds of {seconds:.0f} s, in turns"
+    text = f"measure {peers} peers, {cases} cases, {rounds} rounds of {seconds:.0f} s, in turns"
     return Step(0, minutes, text)
 
 

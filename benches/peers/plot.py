@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from xml.sax.saxutils import escape
 
 from .intervals import Interval
+from .settings import PHOTOS, Task
 from .table import OURS, Row
 
 _WIDTH, _LINE, _BAR, _MARGIN, _HEAD = 960, 24, 14, 20, 104
@@ -15,26 +16,27 @@ _OURS, _PLAIN, _CONVERTED, _INK, _FAINT = "#0b63c4", "#8a94a0", "#d8dde3", "#1f2
 
 def svg(
     rows: Sequence[Row],
-    dtypes: Sequence[str],
+    cases: Sequence[str],
     converted: Collection[str],
     failures: Mapping[tuple[str, str], str],
     title: str,
     subtitles: Sequence[str],
+    task: Task = PHOTOS,
 ) -> str:
-    """Draw a panel a dtype, fastest peer first.
+    """Draw a panel a case, fastest peer first.
 
     converted: peers that read a format of their own, drawn paler.
-    failures: (peer, dtype) -> reason; who failed is named below the bars.
+    failures: (peer, case) -> reason; who failed is named below the bars.
     subtitles: two lines at most.
     """
     body: list[str] = [_text(_MARGIN, 30, title, size=18, weight="600")]
     body += [_text(_MARGIN, 50 + 18 * index, line, colour=_FAINT) for index, line in enumerate(subtitles[:2])]
-    body += _legend(_MARGIN, 90)
+    body += _legend(_MARGIN, 90, bool(converted))
     y = _HEAD
-    for dtype in dtypes:
-        shown = [row for row in rows if row.dtype == dtype]
-        missing = [peer for (peer, failed), _ in failures.items() if failed == dtype]
-        drawn, y = _panel(dtype, shown, missing, converted, y)
+    for case in cases:
+        shown = [row for row in rows if row.case == case]
+        missing = [peer for (peer, failed), _ in failures.items() if failed == case]
+        drawn, y = _panel(case, shown, missing, converted, y, task)
         body += drawn
     inside = "\n".join(body)
     return (
@@ -45,23 +47,24 @@ def svg(
 
 
 def _panel(
-    dtype: str, rows: Sequence[Row], missing: Sequence[str], converted: Collection[str], y: int
+    case: str, rows: Sequence[Row], missing: Sequence[str], converted: Collection[str], y: int, task: Task
 ) -> tuple[list[str], int]:
     y += 26
     body = [
-        _text(_MARGIN, y, dtype, size=14, weight="600"),
-        _text(_RATE_X, y, "images/s, longer is better", colour=_FAINT),
-        _text(_CPU_X, y, "CPU s / 1000 images, shorter is better", colour=_FAINT),
+        _text(_MARGIN, y, case, size=14, weight="600"),
+        _text(_RATE_X, y, f"{task.unit}/s, longer is better", colour=_FAINT),
+        _text(_CPU_X, y, f"{task.cpu[0]}, shorter is better", colour=_FAINT),
     ]
+    _, scale, digits = task.cpu
     rate_top = max((_end(row.rate) for row in rows), default=1.0)
-    cpu_top = max((_end(row.cpu) for row in rows), default=1.0)
+    cpu_top = max((_end(row.cpu) for row in rows), default=1.0) * scale
     y += 8
     for row in rows:
         colour = _OURS if row.peer == OURS else _CONVERTED if row.peer in converted else _PLAIN
         weight = "600" if row.peer == OURS else "400"
         body.append(_text(_LABEL_X, y + 16, row.peer, anchor="end", weight=weight))
         body += _bar(_RATE_X, y, _RATE_WIDTH / rate_top, row.rate, 0, colour)
-        body += _bar(_CPU_X, y, _CPU_WIDTH / cpu_top, row.cpu, 2, colour)
+        body += _bar(_CPU_X, y, _CPU_WIDTH / cpu_top, row.cpu.times(scale), digits, colour)
         y += _LINE
     if missing:
         body.append(_text(_RATE_X, y + 16, f"failed: {', '.join(missing)}", colour="#b42318"))
@@ -84,12 +87,12 @@ def _bar(x: int, y: int, scale: float, found: Interval, digits: int, colour: str
     return parts
 
 
-def _legend(x: int, y: int) -> list[str]:
+def _legend(x: int, y: int, converts: bool) -> list[str]:
     body: list[str] = []
     for colour, label, width in (
         (_OURS, "forebay", 90),
         (_PLAIN, "reads the files as they are", 200),
-        (_CONVERTED, "reads a conversion of them made before, not counted here", 0),
+        *([(_CONVERTED, "reads a conversion of them made before, not counted here", 0)] if converts else []),
     ):
         body.append(f'<rect x="{x}" y="{y - 10}" width="12" height="12" fill="{colour}"/>')
         body.append(_text(x + 18, y, label))

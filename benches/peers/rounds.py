@@ -17,7 +17,7 @@ class PeerFailedError(Exception):
 class Outcome:
     """What came of it: runs in the order they were made, and why a peer has fewer than the others.
 
-    failures: (peer, dtype) -> the reason. After its first failure a peer is not asked for that dtype again.
+    failures: (peer, case) -> the reason. After its first failure a peer is not asked for that case again.
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -26,26 +26,26 @@ class Outcome:
 
 def in_turns(
     peers: Sequence[str],
-    dtypes: Sequence[str],
+    cases: Sequence[str],
     rounds: int,
     measure: Callable[[str, str, int], Run],
     outcome: Outcome | None = None,
 ) -> Outcome:
     """Measure A B C, A B C, ...: what the machine does meanwhile meets all of them alike.
 
-    measure: takes (peer, dtype, round), and raises PeerFailedError. Other exceptions are ours, and end it all.
+    measure: takes (peer, case, round), and raises PeerFailedError. Other exceptions are ours, and end it all.
     outcome: where failures of before (an installation) are, so that those peers are left out.
     """
     outcome = outcome or Outcome()
     for round_ in range(1, rounds + 1):
-        for dtype in dtypes:
+        for case in cases:
             for peer in peers:
-                if (peer, dtype) in outcome.failures:
+                if (peer, case) in outcome.failures:
                     continue
                 try:
-                    figures = measure(peer, dtype, round_)
+                    figures = measure(peer, case, round_)
                 except PeerFailedError as failed:
-                    outcome.failures[peer, dtype] = f"round {round_}: {failed}"
+                    outcome.failures[peer, case] = f"round {round_}: {failed}"
                     continue
-                outcome.runs.append({"peer": peer, "dtype": dtype, "round": round_, **figures})
+                outcome.runs.append({"peer": peer, "case": case, "round": round_, **figures})
     return outcome

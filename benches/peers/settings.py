@@ -14,28 +14,82 @@ RATIO = (3 / 4, 4 / 3)
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 DTYPES = ("uint8", "float32")
+CACHES = ("warm", "cold")
+FILE_BYTES = 50 << 10  # of a file that is handed over as it is
 # Peers that stall where an epoch begins get epochs of this many rows where they can: the few thousand files that are
 # measured here would make them stall every few seconds.
 IMAGENET_ROWS = 1_281_167
+# Files read at a time, where reading is all there is to do: as many as forebay reads on a small machine.
+READERS = 16
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all peers are asked for.
+
+    unit: what is counted.
+    cases: what is measured apart from each other, each with a table of its own.
+    cpu: the heading of processor time, what a second per 1000 is in its unit, and its digits.
+    extra: the heading of a column that is this task's alone.
+    """
+
+    name: str
+    title: str
+    unit: str
+    cases: tuple[str, ...]
+    cpu: tuple[str, float, int]
+    extra: str
+
+
+PHOTOS = Task(
+    "photos",
+    "Photographs to training batches, loaders in turns",
+    "images",
+    DTYPES,
+    ("CPU s / 1000", 1.0, 2),
+    "converted first",
+)
+RAW = Task(
+    "raw",
+    "Files of 50 KiB to batches of their bytes, loaders in turns",
+    "files",
+    CACHES,
+    ("CPU us / file", 1000.0, 1),
+    "from the device",
+)
+TASKS = {task.name: task for task in (PHOTOS, RAW)}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """One measurement: RandomResizedCrop(224), flip, shuffled, whole batches only.
+    """One measurement, shuffled, whole batches only. Photographs: RandomResizedCrop(224), flip. Raw: a file's bytes.
 
-    data: a folder of class folders of JPEGs; for a peer that converts, what its `convert` has made.
-    dtype: `uint8`, or `float32`: normalised with ImageNet's mean and deviation. Either order in memory will do.
+    data: a folder of class folders; for a peer that converts, what its `convert` has made.
+    case: of photographs the dtype: `uint8`, or `float32`: normalised with ImageNet's mean and deviation, in either
+        order in memory. Of raw files the page cache: `warm`, or `cold`.
     """
 
     data: str
-    dtype: str
+    case: str
     batch: int
     workers: int
+    task: Task = PHOTOS
+
+    @property
+    def dtype(self) -> str:
+        """Of the batches."""
+        return self.case if self.task is PHOTOS else "uint8"
+
+    @property
+    def shapes(self) -> frozenset[tuple[int, ...]]:
+        """Of a sample; any of them will do."""
+        return frozenset({(SIDE, SIDE, 3), (3, SIDE, SIDE)} if self.task is PHOTOS else {(FILE_BYTES,)})
 
     @property
     def batch_bytes(self) -> int:
-        """Image bytes of a whole batch."""
-        return self.batch * 3 * SIDE * SIDE * (1 if self.dtype == "uint8" else 4)
+        """Image bytes of a whole batch, or bytes of its files."""
+        sample_bytes = 3 * SIDE * SIDE * (1 if self.dtype == "uint8" else 4) if self.task is PHOTOS else FILE_BYTES
+        return self.batch * sample_bytes
 
 
 @dataclass(frozen=True)

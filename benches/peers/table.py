@@ -1,4 +1,4 @@
-"""Runs -> one summary a peer and dtype, and the Markdown tables. Pure."""
+"""Runs -> one summary a peer and case, and the Markdown tables. Pure."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from typing import Any
 
 from .intervals import Interval, interval, paired_ratio
 from .rounds import Outcome, Run
+from .settings import PHOTOS, Task
 
 OURS = "forebay"
-HEADINGS = (
-    *("peer", "images/s", "forebay / peer", "CPU s / 1000", "MB (files)", "first batch, s"),
-    *("converted first", "set-up"),
-)
 HOW = (
-    "images/s, CPU s / 1000: geometric mean of the rounds, with Student's 95 % interval over them, on logarithms. "
-    "forebay / peer: the same of the ratios of images/s, each within one round. CPU seconds and MB are those of the "
+    "Rates and processor time: geometric mean of the rounds, with Student's 95 % interval over them, on logarithms. "
+    "forebay / peer: the same of the ratios of the rates, each within one round. CPU seconds and MB are those of the "
     "process and all its descendants, Python and frameworks included. MB is proportional set size at the end, in "
     "brackets the part of it that is pages of files: libraries, and data mapped from the page cache."
 )
@@ -25,38 +22,41 @@ HOW = (
 
 @dataclass(frozen=True)
 class Row:
-    """What the rounds of one peer with one dtype came to.
+    """What the rounds of one peer with one case came to.
 
-    ratio: forebay's images/s over this peer's, within rounds; None where they share no round.
+    ratio: forebay's rate over this peer's, within rounds; None where they share no round.
+    from_device: the share of the bytes that were fetched from a device meanwhile; None where nobody counted.
     """
 
     peer: str
-    dtype: str
+    case: str
     rate: Interval
     cpu: Interval
     ratio: Interval | None
     pss_mb: float
     pss_file_mb: float
     first_batch_seconds: float
+    from_device: float | None
 
 
 def summarise(runs: Sequence[Run]) -> list[Row]:
-    """Give a row a peer and dtype, fastest first within the dtype."""
+    """Give a row a peer and case, fastest first within the case."""
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        groups.setdefault((run["dtype"], run["peer"]), []).append(run)
+        groups.setdefault((run["case"], run["peer"]), []).append(run)
     rows = [
         Row(
             peer=peer,
-            dtype=dtype,
+            case=case,
             rate=interval([run["rows_per_second"] for run in group]),
             cpu=interval([run["cpu_s_per_1000"] for run in group]),
-            ratio=None if peer == OURS else paired_ratio(_rates(groups.get((dtype, OURS), [])), _rates(group)),
+            ratio=None if peer == OURS else paired_ratio(_rates(groups.get((case, OURS), [])), _rates(group)),
             pss_mb=median(run["pss_mb"] for run in group),
             pss_file_mb=median(run["pss_file_mb"] for run in group),
             first_batch_seconds=median(run["first_batch_seconds"] for run in group),
+            from_device=median(run["from_device"] for run in group) if "from_device" in group[0] else None,
         )
-        for (dtype, peer), group in groups.items()
+        for (case, peer), group in groups.items()
     ]
     return sorted(rows, key=lambda row: -row.rate.middle)
 
@@ -64,28 +64,30 @@ def summarise(runs: Sequence[Run]) -> list[Row]:
 def markdown(
     rows: Sequence[Row],
     outcome: Outcome,
-    dtypes: Sequence[str],
+    cases: Sequence[str],
     notes: Mapping[str, str],
     conversions: Mapping[str, Mapping[str, float]],
+    task: Task = PHOTOS,
 ) -> str:
-    """Draw a table a dtype. A peer that failed stands under those that did not, with its reason.
+    """Draw a table a case. A peer that failed stands under those that did not, with its reason.
 
     conversions: peer -> `seconds` that its conversion took, and `share`: its bytes over the photographs'.
     """
     parts: list[str] = []
-    for dtype in dtypes:
+    headings = ("peer", f"{task.unit}/s", "forebay / peer", task.cpu[0], "MB (files)", "first batch, s", task.extra)
+    for case in cases:
         lines = [
-            f"### {dtype}",
+            f"### {case}",
             "",
-            f"| {' | '.join(HEADINGS)} |",
-            f"|{'---|' * len(HEADINGS)}",
+            f"| {' | '.join(headings)} | set-up |",
+            f"|{'---|' * (len(headings) + 1)}",
         ]
         for row in rows:
-            if row.dtype == dtype:
-                lines.append(_line(row, notes.get(row.peer, ""), conversions.get(row.peer)))
-        for (peer, failed_dtype), reason in outcome.failures.items():
-            if failed_dtype == dtype:
-                lines.append(f"| {peer} | **failed** |{' |' * (len(HEADINGS) - 3)} {_cell(reason)} |")
+            if row.case == case:
+                lines.append(_line(row, notes.get(row.peer, ""), conversions.get(row.peer), task))
+        for (peer, failed_case), reason in outcome.failures.items():
+            if failed_case == case:
+                lines.append(f"| {peer} | **failed** |{' |' * (len(headings) - 2)} {_cell(reason)} |")
         parts.append("\n".join(lines))
     return "\n\n".join([*parts, HOW])
 
@@ -95,7 +97,7 @@ def record(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [
         {
             "peer": row.peer,
-            "dtype": row.dtype,
+            "case": row.case,
             "rounds": row.rate.rounds,
             "rows_per_second": _triple(row.rate),
             "cpu_s_per_1000": _triple(row.cpu),
@@ -103,6 +105,7 @@ def record(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "pss_mb": row.pss_mb,
             "pss_file_mb": row.pss_file_mb,
             "first_batch_seconds": row.first_batch_seconds,
+            "from_device": row.from_device,
         }
         for row in rows
     ]
@@ -112,15 +115,19 @@ def _rates(group: Sequence[Run]) -> dict[int, float]:
     return {run["round"]: run["rows_per_second"] for run in group}
 
 
-def _line(row: Row, note: str, conversion: Mapping[str, float] | None) -> str:
+def _line(row: Row, note: str, conversion: Mapping[str, float] | None, task: Task) -> str:
+    _, scale, digits = task.cpu
+    extra = f"{conversion['seconds']:.0f} s, {conversion['share']:.1f} x the bytes" if conversion else ""
+    if row.from_device is not None:
+        extra = f"{100 * row.from_device:.0f} %"
     cells = [
         f"**{row.peer}**" if row.peer == OURS else row.peer,
         _shown(row.rate, 0),
         "" if row.ratio is None else _shown(row.ratio, 2),
-        _shown(row.cpu, 2),
+        _shown(row.cpu.times(scale), digits),
         f"{row.pss_mb:.0f} ({row.pss_file_mb:.0f})",
         f"{row.first_batch_seconds:.1f}",
-        f"{conversion['seconds']:.0f} s, {conversion['share']:.1f} x the bytes" if conversion else "",
+        extra,
         _cell(note),
     ]
     return f"| {' | '.join(cells)} |"

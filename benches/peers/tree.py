@@ -32,6 +32,11 @@ def memory(pid: int) -> Memory:
     return Memory(sum(part.get("Pss", 0) for part in parts), sum(part.get("Pss_File", 0) for part in parts))
 
 
+def device_bytes(pid: int) -> int:
+    """Sum what the tree's living processes have had fetched from devices, as the kernel counts it."""
+    return sum(_fetched(member) for member in members(pid))
+
+
 def members(pid: int) -> list[int]:
     """Give the process and all of its descendants that are alive."""
     children: dict[int, list[int]] = {}
@@ -57,6 +62,14 @@ def _stat(pid: int) -> list[str]:
     except OSError:
         return ["0"] * 50
     return text.rpartition(")")[2].split()
+
+
+def _fetched(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("read_bytes:")), 0)
 
 
 def _rollup(pid: int) -> dict[str, int]:

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import check, tree
-from .settings import DTYPES, Conversion, Install, Peer, Settings
+from . import catalogue, check, cold, tree
+from .settings import PHOTOS, TASKS, Conversion, Install, Peer, Settings
 
 
 def main() -> None:
@@ -23,13 +23,15 @@ def main() -> None:
     # Before any framework counts them: all its threads and processes get these, and each peer has a worker a core.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.cores])
     module = importlib.import_module(f".{args.module}", __package__)
-    peer: Peer = next(peer for peer in module.PEERS if peer.name == args.peer)
+    task = TASKS[args.task]
+    peer: Peer = next(peer for peer in catalogue.peers_of(module, task) if peer.name == args.peer)
     try:
         if args.convert_to:
             result = convert(peer, Conversion(Path(args.data), Path(args.convert_to), args.cores))
         else:
-            settings = Settings(args.data, args.dtype, args.batch, args.cores)
-            run = peer.measure or partial(measure, peer)
+            settings = Settings(args.data, args.case, args.batch, args.cores, task)
+            alone = cold.measure if args.case == "cold" else measure
+            run = peer.measure or partial(alone, peer)
             result = run(settings, args.warmup, args.seconds) | {"versions": versions(module.INSTALL)}
     except check.WrongBatchError as wrong:
         print(f"error: {wrong}", file=sys.stderr, flush=True)
@@ -47,7 +49,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", required=True)
     parser.add_argument("--cores", type=int, required=True)
     parser.add_argument("--convert-to")
-    parser.add_argument("--dtype", choices=DTYPES)
+    parser.add_argument("--task", choices=TASKS, default=PHOTOS.name)
+    parser.add_argument("--case")
     parser.add_argument("--batch", type=int)
     parser.add_argument("--warmup", type=float)
     parser.add_argument("--seconds", type=float)

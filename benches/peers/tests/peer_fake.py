@@ -11,6 +11,7 @@ from itertools import count
 
 import numpy as np
 
+from peers import raw
 from peers.settings import SIDE, Batch, Conversion, Install, Peer, Settings
 
 
@@ -46,6 +47,19 @@ def copies(conversion: Conversion) -> None:
         (conversion.target / str(index)).write_bytes(path.read_bytes())
 
 
+def whole_files(settings: Settings) -> Iterator[Batch]:
+    paths, labels = raw.listed(settings.data)
+    order = np.random.default_rng(0).permutation(len(paths))
+    for start in range(0, len(order) - settings.batch + 1, settings.batch):
+        chosen = order[start : start + settings.batch]
+        yield Batch(np.stack([np.fromfile(paths[at], np.uint8) for at in chosen]), np.array(labels)[chosen])
+
+
+def mislabelled(settings: Settings) -> Iterator[Batch]:
+    for batch in whole_files(settings):
+        yield Batch(batch.images, (batch.labels + 1) % raw.CLASSES)
+
+
 INSTALL = Install(packages=("numpy==0",), torch=False)
 PEERS = (
     Peer("good", "", good, copies, 1.0),
@@ -53,3 +67,4 @@ PEERS = (
     Peer("crashes", "", crashes),
     Peer("hangs", "", hangs),
 )
+RAW_PEERS = (Peer("whole", "", whole_files), Peer("mislabelled", "", mislabelled))

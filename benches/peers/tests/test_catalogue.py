@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from peers import catalogue
+from peers import catalogue, table
+from peers.settings import TASKS, Task
 
 HERE = Path(catalogue.__file__).parent
 
@@ -17,8 +18,10 @@ def test_every_peer_file_is_a_family_and_the_other_way_round():
     assert {path.stem for path in HERE.glob("peer_*.py")} == set(map(catalogue.module_of, catalogue.FAMILIES))
 
 
-def test_names_are_unique_and_every_package_is_pinned():
-    entries = catalogue.entries()
+@pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
+def test_names_are_unique_and_every_package_is_pinned(task: Task):
+    entries = catalogue.entries(task=task)
+    assert table.OURS in {entry.peer.name for entry in entries}
     names = [entry.peer.name for entry in entries]
     assert len(set(names)) == len(names)
     for entry in entries:

@@ -39,7 +39,7 @@ def comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
         data=photo.parent.parent,
         synthetic=None,
         binary=None,
-        dtype=["uint8"],
+        cases=["uint8"],
         rounds=2,
         seconds=0.05,
         warmup=0.0,

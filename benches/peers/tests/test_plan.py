@@ -23,7 +23,7 @@ def options(tmp_path: Path, peers: list[Entry]) -> argparse.Namespace:
         work=tmp_path,
         data=photo.parent.parent,
         synthetic=None,
-        dtype=["uint8"],
+        cases=["uint8"],
         rounds=3,
         seconds=15.0,
         warmup=5.0,
@@ -54,7 +54,7 @@ def test_installations_conversions_and_minutes_are_announced_once_and_not_again_
 
 
 def test_the_time_of_measuring_counts_every_run_and_rounds_up():
-    step = plan.measuring(peers=4, dtypes=2, rounds=3, seconds=15, warmup=5)
+    step = plan.measuring(peers=4, cases=2, rounds=3, seconds=15, warmup=5)
     assert 4 * 2 * 3 * 20 / 60 <= step.minutes <= 4 * 2 * 3 * 40 / 60
     assert plan.told([plan.Step(70, 0.1, "install x y")]) == "70 1 install x y"
     assert "0.1 GB    1 min  in all" in plan.shown([plan.Step(70, 0.1, "install x y")])

@@ -10,32 +10,32 @@ from peers.rounds import Outcome, PeerFailedError, Run, in_turns
 def test_peers_take_turns_within_each_round():
     asked: list[tuple[str, str, int]] = []
 
-    def measure(peer: str, dtype: str, round_: int) -> Run:
-        asked.append((peer, dtype, round_))
+    def measure(peer: str, case: str, round_: int) -> Run:
+        asked.append((peer, case, round_))
         return {"rows_per_second": 1.0}
 
     outcome = in_turns(["a", "b", "c"], ["uint8", "float32"], 2, measure)
-    in_order = [(peer, dtype, round_) for round_ in (1, 2) for dtype in ("uint8", "float32") for peer in "abc"]
+    in_order = [(peer, case, round_) for round_ in (1, 2) for case in ("uint8", "float32") for peer in "abc"]
     assert asked == in_order
-    assert [(run["peer"], run["dtype"], run["round"]) for run in outcome.runs] == in_order
+    assert [(run["peer"], run["case"], run["round"]) for run in outcome.runs] == in_order
     assert outcome.failures == {}
 
 
 def test_a_peer_that_fails_is_told_and_the_others_go_on():
-    def measure(peer: str, dtype: str, round_: int) -> Run:
-        if (peer, dtype, round_) == ("b", "uint8", 2):
+    def measure(peer: str, case: str, round_: int) -> Run:
+        if (peer, case, round_) == ("b", "uint8", 2):
             raise PeerFailedError("out of cheese")
         return {}
 
     outcome = in_turns(["a", "b"], ["uint8", "float32"], 3, measure)
-    made = [(run["peer"], run["dtype"], run["round"]) for run in outcome.runs]
+    made = [(run["peer"], run["case"], run["round"]) for run in outcome.runs]
     assert outcome.failures == {("b", "uint8"): "round 2: out of cheese"}
     assert [run for run in made if run[:2] == ("b", "uint8")] == [("b", "uint8", 1)]
     assert len(made) == 3 * 4 - 2
 
 
 def test_a_peer_that_could_not_be_installed_is_never_asked():
-    def measure(peer: str, dtype: str, round_: int) -> Run:
+    def measure(peer: str, case: str, round_: int) -> Run:
         assert peer == "a"
         return {}
 
@@ -46,7 +46,7 @@ def test_a_peer_that_could_not_be_installed_is_never_asked():
 
 
 def test_a_fault_of_ours_is_not_taken_for_a_peers():
-    def measure(peer: str, dtype: str, round_: int) -> Run:
+    def measure(peer: str, case: str, round_: int) -> Run:
         raise KeyError("rows")
 
     with pytest.raises(KeyError):
@@ -56,7 +56,7 @@ def test_a_fault_of_ours_is_not_taken_for_a_peers():
 def test_what_was_measured_before_an_interruption_is_kept():
     outcome = Outcome()
 
-    def measure(peer: str, dtype: str, round_: int) -> Run:
+    def measure(peer: str, case: str, round_: int) -> Run:
         if round_ == 2:
             raise KeyboardInterrupt
         return {}

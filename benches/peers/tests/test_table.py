@@ -12,10 +12,10 @@ from peers.rounds import Outcome, Run
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def run(peer: str, round_: int, rate: float, dtype: str = "uint8") -> Run:
+def run(peer: str, round_: int, rate: float, case: str = "uint8") -> Run:
     return {
         "peer": peer,
-        "dtype": dtype,
+        "case": case,
         "round": round_,
         "rows_per_second": rate,
         "cpu_s_per_1000": 1000 / rate,
@@ -50,9 +50,9 @@ def test_the_fastest_stands_first_and_the_ratio_is_taken_within_rounds():
     assert rows[0].pss_mb == 502
 
 
-def test_a_dtype_is_compared_with_its_own_rounds_of_forebay():
+def test_a_case_is_compared_with_its_own_rounds_of_forebay():
     runs = [*RUNS, run("slow", 1, 10.0, "float32")]
-    (row,) = [row for row in table.summarise(runs) if row.dtype == "float32"]
+    (row,) = [row for row in table.summarise(runs) if row.case == "float32"]
     assert row.ratio is None
 
 

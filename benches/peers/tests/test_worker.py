@@ -22,14 +22,14 @@ def ask(tmp_path: Path, peer: str, *more: str, limit_seconds: float = 120.0) -> 
     return ask_worker(Path(sys.executable), arguments, environment(None), tmp_path / "log", limit_seconds)
 
 
-def measured(tmp_path: Path, peer: str, dtype: str = "uint8", limit_seconds: float = 120.0) -> dict[str, float]:
-    more = ["--dtype", dtype, "--batch", "8", "--warmup", "0", "--seconds", "0.05"]
+def measured(tmp_path: Path, peer: str, case: str = "uint8", limit_seconds: float = 120.0) -> dict[str, float]:
+    more = ["--case", case, "--batch", "8", "--warmup", "0", "--seconds", "0.05"]
     return ask(tmp_path, peer, *more, limit_seconds=limit_seconds)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_a_run_tells_whole_batches_and_what_they_cost(tmp_path: Path, dtype: str):
-    told = measured(tmp_path, "good", dtype)
+@pytest.mark.parametrize("case", ["uint8", "float32"])
+def test_a_run_tells_whole_batches_and_what_they_cost(tmp_path: Path, case: str):
+    told = measured(tmp_path, "good", case)
     assert told["rows"] > 0
     assert told["rows"] % 8 == 0
     assert told["seconds"] >= 0.05
