@@ -120,6 +120,29 @@ fn a_list_with_a_path_column_is_measured_as_a_folder_is() {
 }
 
 #[test]
+fn samples_inside_of_one_large_file_are_read_by_their_extents() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (mut file, mut list) = (Vec::new(), String::from("image,image.offset,image.length\n"));
+    for side in [30, 40, 50] {
+        let jpeg = Jpeg::rgb(side, side, SamplingFactor::F_2_2).encode();
+        list += &format!("all.tar,{},{}\n", file.len() + 512, jpeg.len());
+        file.extend_from_slice(&[0; 512]);
+        file.extend_from_slice(&jpeg);
+    }
+    let encoded_bytes = file.len() - 3 * 512;
+    std::fs::write(dir.path().join("all.tar"), &file).expect("a file");
+    std::fs::write(dir.path().join("all.csv"), list).expect("a file");
+    let words = ["--rows", "3", "--rounds", "1", "--json"];
+    for stage in ["read", "decode", "floor"] {
+        let report = report(&dir.path().join("all.csv"), &[&["--stage", stage][..], &words].concat());
+        let (rows, bare) = (&report["stages"][0]["rows"], &report["stages"][0]["bare"]);
+        let number = |value: &Value| value.as_f64().expect("a number");
+        let mean = 1e9 * number(&bare["encoded_gb_per_s"]) / number(&bare["per_second"]["median"]);
+        assert_eq!((rows, (3.0 * mean).round() as usize), (&Value::from(3), encoded_bytes), "{stage}");
+    }
+}
+
+#[test]
 fn the_table_names_what_binds_and_what_to_change() {
     let dir = tempfile::tempdir().expect("a folder");
     images(dir.path(), 4);

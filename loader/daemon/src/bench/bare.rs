@@ -70,12 +70,12 @@ impl Files {
         Ok(Self::Disk(Arc::new(dir)))
     }
 
-    /// Reads one file whole into `buf`.
+    /// Reads one file, or its bytes from an offset on for a length, into `buf`.
     ///
     /// # Errors
     /// Unavailable, naming the file.
-    pub fn read(&self, path: &[u8], buf: &mut ByteBuf) -> Result<(), Fault> {
-        self.fill(path, buf).map_err(|errno| {
+    pub fn read(&self, path: &[u8], extent: Option<(u64, u64)>, buf: &mut ByteBuf) -> Result<(), Fault> {
+        self.fill(path, extent, buf).map_err(|errno| {
             Fault::from_error(Kind::Unavailable, &errno)
                 .context(format!("read {}", String::from_utf8_lossy(path)))
         })
@@ -97,8 +97,14 @@ impl Files {
         Ok(())
     }
 
-    fn fill(&self, path: &[u8], buf: &mut ByteBuf) -> rustix::io::Result<()> {
+    fn fill(
+        &self,
+        path: &[u8],
+        extent: Option<(u64, u64)>,
+        buf: &mut ByteBuf,
+    ) -> rustix::io::Result<()> {
         match self {
+            // What lies in memory was read there sample by sample.
             Self::Memory(files) => {
                 let bytes = files.get(path).ok_or(rustix::io::Errno::NOENT)?;
                 room(buf, bytes.len())?.copy_from_slice(bytes);
@@ -106,10 +112,14 @@ impl Files {
             Self::Disk(dir) => {
                 let flags = OFlags::RDONLY | OFlags::CLOEXEC;
                 let file = rustix::fs::openat(dir, path, flags, Mode::empty())?;
-                let target = room(buf, rustix::fs::fstat(&file)?.st_size as usize)?;
+                let (start, len) = match extent {
+                    Some(extent) => extent,
+                    None => (0, rustix::fs::fstat(&file)?.st_size as u64),
+                };
+                let target = room(buf, len as usize)?;
                 let mut done = 0;
                 while done < target.len() {
-                    match rustix::io::pread(&file, &mut target[done..], done as u64)? {
+                    match rustix::io::pread(&file, &mut target[done..], start + done as u64)? {
                         0 => return Err(rustix::io::Errno::IO),
                         count => done += count,
                     }
@@ -221,7 +231,8 @@ impl Worker {
     fn make(&mut self, bare: &Bare, row: u64) -> Result<u64, Fault> {
         let row = self.rows.row(row);
         self.turn = (self.turn + 1) % self.encoded.len();
-        bare.files.read(self.rows.path(row.sample), &mut self.encoded[self.turn])?;
+        let (path, extent) = (self.rows.path(row.sample), self.rows.extent(row.sample));
+        bare.files.read(path, extent, &mut self.encoded[self.turn])?;
         if bare.decode {
             self.decode(&row);
         }

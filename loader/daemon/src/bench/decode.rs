@@ -129,24 +129,26 @@ impl Stage for Decoding {
     }
 }
 
-/// Files of the first rows, as many as fit; their paths in the order of the rows.
+/// Samples of the first rows, as many as fit; their names in the order of the rows.
 fn keep(rows: &mut Rows, files: &Files) -> Result<(Vec<String>, Kept), Fault> {
     let (mut paths, mut kept, mut bytes) = (Vec::new(), Kept::new(), 0);
     let mut buf = ByteBuf::default();
     for row in 0..rows.job.rows {
         let sample = rows.row(row).sample;
-        let path = rows.path(sample);
+        let (path, extent) = (rows.path(sample), rows.extent(sample));
         let Ok(text) = std::str::from_utf8(path) else { continue };
-        if kept.contains_key(path) {
+        // Samples of one file are files of their own here.
+        let name = extent.map_or_else(|| text.to_owned(), |(offset, _)| format!("{text}@{offset}"));
+        if kept.contains_key(name.as_bytes()) {
             continue;
         }
-        files.read(path, &mut buf)?;
+        files.read(path, extent, &mut buf)?;
         bytes += buf.len();
         if bytes > KEPT_BYTES_MAX && !paths.is_empty() {
             break;
         }
-        paths.push(text.to_owned());
-        kept.insert(path.to_vec(), Arc::from(&buf[..]));
+        kept.insert(name.as_bytes().to_vec(), Arc::from(&buf[..]));
+        paths.push(name);
     }
     if paths.is_empty() {
         return Err(Fault::new(Kind::Invalid, "no path of the data is UTF-8")

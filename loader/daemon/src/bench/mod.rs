@@ -34,6 +34,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use forebay_plan::SampleId;
 use tokio::runtime::Handle;
 
 use crate::config::Config;
@@ -156,11 +157,17 @@ impl Setup<'_> {
         if !self.args.emulation.cold {
             return Ok(());
         }
-        let (files, mut rows) = (Files::disk(self.root())?, self.rows());
-        (0..rows.job.rows).try_for_each(|row| {
-            let sample = rows.row(row).sample;
-            files.forget(rows.path(sample))
-        })
+        let (files, rows) = (Files::disk(self.root())?, self.rows());
+        let mut last: &[u8] = b"";
+        for sample in 0..rows.job.snapshot(0).len() {
+            // Samples of one file mostly stand together.
+            let path = rows.path(SampleId(sample));
+            if path != last {
+                files.forget(path)?;
+            }
+            last = path;
+        }
+        Ok(())
     }
 
     /// Reads what will be measured into the page cache; how many files.

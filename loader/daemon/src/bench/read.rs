@@ -50,7 +50,8 @@ impl Reading {
         let mut buf = self.buffers.pop().unwrap_or_default();
         buf.set_path(self.rows.path(row.sample));
         let (root, limit_bytes) = (Arc::clone(&self.root), self.limit_bytes);
-        self.engine.submit(Read { root, buf, extent: None, limit_bytes, tag: () });
+        let extent = self.rows.extent(row.sample);
+        self.engine.submit(Read { root, buf, extent, limit_bytes, tag: () });
         self.next_row += 1;
     }
 }

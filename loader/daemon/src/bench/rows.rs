@@ -1,9 +1,10 @@
-//! Which sample stands in which row, over as many epochs as a bench needs.
+//! Which sample stands in which row, over as many epochs as a bench needs, and where its bytes lie.
 
 use std::sync::Arc;
 
 use forebay_plan::{RowRng, SampleId};
 
+use crate::catalog::{ColumnKind, Snapshot};
 use crate::job::{EpochRows, Job};
 use crate::transform::RowDraws;
 
@@ -13,6 +14,7 @@ pub struct Rows {
     /// What the rows are.
     pub job: Arc<Job>,
     path_column: usize,
+    extent_columns: Option<(usize, usize)>,
     epoch: Option<(u64, Arc<EpochRows>)>,
 }
 
@@ -27,7 +29,8 @@ pub struct Row {
 impl Rows {
     /// The rows of `job`, whose image paths are in column number `path_column`.
     pub fn new(job: Arc<Job>, path_column: usize) -> Self {
-        Self { job, path_column, epoch: None }
+        let extent_columns = extent_columns(job.snapshot(0), path_column);
+        Self { job, path_column, extent_columns, epoch: None }
     }
 
     /// Row number `row`, counted over all epochs.
@@ -47,6 +50,24 @@ impl Rows {
     pub fn path(&self, sample: SampleId) -> &[u8] {
         self.job.snapshot(0).columns()[self.path_column].path(sample.0)
     }
+
+    /// Offset and length in bytes of a sample inside of its file; `None` where the file is the sample.
+    pub fn extent(&self, sample: SampleId) -> Option<(u64, u64)> {
+        let (offset, length) = self.extent_columns?;
+        let columns = self.job.snapshot(0).columns();
+        Some((columns[offset].int(sample.0) as u64, columns[length].int(sample.0) as u64))
+    }
+}
+
+/// The columns beside a path column that say where in its file a sample lies.
+fn extent_columns(snapshot: &Snapshot, path_column: usize) -> Option<(usize, usize)> {
+    let name = snapshot.columns().get(path_column)?.name();
+    let int = |what: &str| {
+        let named = format!("{name}.{what}");
+        let mut columns = snapshot.columns().iter();
+        columns.position(|column| column.name() == named && column.kind() == ColumnKind::Int)
+    };
+    int("offset").zip(int("length"))
 }
 
 /// The plan's generator as the transforms' source of draws.
