@@ -60,9 +60,14 @@ def grid(processors: int) -> list[Setting]:
 
 
 class Turns:
-    """One setting's daemon and its endless stream of batches."""
+    """One setting's daemon and its endless stream of batches.
 
-    def __init__(self, setting: Setting, binary: str, data: str, folder: Path, batch: int) -> None:
+    raw_bytes: hand files of at most so many bytes over as they are; 0: decode and crop photographs.
+    """
+
+    def __init__(
+        self, setting: Setting, binary: str, data: str, folder: Path, batch: int, raw_bytes: int = 0
+    ) -> None:
         from forebay.numpy import DataLoader
         from forebay.transforms import RandomHorizontalFlip, RandomResizedCrop
 
@@ -76,9 +81,15 @@ class Turns:
             if self.child.poll() is not None:
                 raise SystemExit(f"{setting.name}: the daemon ended with {self.child.returncode}")
             time.sleep(0.02)
-        transform = [RandomResizedCrop(224), RandomHorizontalFlip()]
+        if raw_bytes:
+            from forebay import Folder, Raw, Value
+
+            of = {"fields": {"data": Raw("image", capacity=raw_bytes), "label": Value()}}
+            source: Any = Folder(data, extensions=(".bin",))
+        else:
+            of, source = {"transform": [RandomResizedCrop(224), RandomHorizontalFlip()]}, data
         self.loader = DataLoader(
-            data, batch_size=batch, shuffle=True, drop_last=True, transform=transform, daemon=str(socket)
+            source, batch_size=batch, shuffle=True, drop_last=True, daemon=str(socket), **of
         )
         self.batches = self._endless()
 

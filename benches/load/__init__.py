@@ -1,0 +1,1 @@
+"""What a daemon does under mixed and large loads: questions with a figure each, in turns on one machine."""
