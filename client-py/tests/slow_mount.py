@@ -3,7 +3,8 @@
     python slow_mount.py SOURCE MOUNTPOINT DELAY_MS THREADS
 
 Speaks the kernel's protocol on /dev/fuse (include/uapi/linux/fuse.h) itself, as much of it as reading files
-needs, so that the test needs root and no library. Prints a line when it is mounted; ends when its stdin does.
+needs, so that the test needs root and no library. Prints a line when it is mounted; ends when its stdin does, and prints how many files
+were being opened at the same time at most.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class SlowFiles:
         self.paths = {1: source}
         self.numbers = {source: 1}
         self.lock = threading.Lock()
+        self.opening = self.opening_most = 0
 
     def serve(self) -> None:
         """Answer requests until the file system is unmounted. Any number of threads may."""
@@ -66,7 +68,12 @@ class SlowFiles:
         if operation == GETATTR:
             return struct.pack("<QII", KEPT_SECONDS, 0, 0) + attributes(os.stat(path), node)
         if operation == OPEN:
+            with self.lock:
+                self.opening += 1
+                self.opening_most = max(self.opening_most, self.opening)
             time.sleep(self.delay_seconds)
+            with self.lock:
+                self.opening -= 1
             return struct.pack("<QII", os.open(path, os.O_RDONLY | os.O_CLOEXEC), DIRECT_IO, 0)
         if operation == OPENDIR:
             return struct.pack("<QII", 0, 0, 0)
@@ -122,6 +129,7 @@ def main() -> None:
             threading.Thread(target=files.serve, daemon=True).start()
         print("mounted", flush=True)
         sys.stdin.read()
+        print(files.opening_most, flush=True)
     finally:
         LIBC.umount2(mountpoint.encode(), MNT_DETACH)
 

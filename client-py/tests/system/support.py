@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import REAL, write_png
 
 from forebay._daemon import Connection
@@ -315,3 +316,34 @@ def tagged(tag: str) -> set[int]:
 def shared_memory() -> set[str]:
     """Give the names in /dev/shm that could be ours."""
     return {name for name in os.listdir("/dev/shm") if "forebay" in name}
+
+
+# Storage that is far away
+
+
+class SlowMount:
+    """A folder seen through `slow_mount.py`; after its end, how many files were being opened at a time at most."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.opening_most = 0
+
+
+@contextlib.contextmanager
+def slow_mount(source: Path, at: Path, delay_ms: int) -> Iterator[SlowMount]:
+    """Show `source` at `at`, where each file takes `delay_ms` to open."""
+    at.mkdir()
+    command = [sys.executable, str(TESTS / "slow_mount.py"), str(source), str(at), str(delay_ms), "32"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        assert server.stderr is not None
+        mount = SlowMount(at)
+        try:
+            if not server.stdout.readline():
+                pytest.skip(f"no FUSE here: {server.stderr.read().decode().strip()}")
+            yield mount
+        finally:
+            server.stdin.close()
+            mount.opening_most = int(server.stdout.readline() or 0)
+            server.wait(10)

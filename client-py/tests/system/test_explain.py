@@ -11,7 +11,6 @@ import os
 import random
 import re
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -26,7 +25,7 @@ from forebay._explain import Explanation
 from forebay.errors import NotFoundError
 from forebay.numpy import DataLoader
 
-from .support import NOBODY, SMALL, TESTS, Node, pick, public, wait_until
+from .support import NOBODY, SMALL, Node, pick, public, slow_mount, wait_until
 
 STEPS = pick(24, 96)
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root")
@@ -132,24 +131,6 @@ def cpu_group() -> Iterator[CpuGroup | None]:
 # Slow storage
 
 
-@contextlib.contextmanager
-def slow_mount(source: Path, at: Path, delay_ms: int) -> Iterator[Path]:
-    """Show `source` at `at`, where each file takes `delay_ms` to open."""
-    at.mkdir()
-    command = [sys.executable, str(TESTS / "slow_mount.py"), str(source), str(at), str(delay_ms), "32"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        assert server.stderr is not None
-        try:
-            if not server.stdout.readline():
-                pytest.skip(f"no FUSE here: {server.stderr.read().decode().strip()}")
-            yield at
-        finally:
-            server.stdin.close()
-            server.wait(10)
-
-
 @as_root
 @pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="needs /dev/fuse")
 def test_slow_storage_is_named_and_more_reads_at_a_time_hide_it(
@@ -162,7 +143,8 @@ def test_slow_storage_is_named_and_more_reads_at_a_time_hide_it(
         node.stop()
         return explanation
 
-    with slow_mount(images, tmp_path / "slow", 40) as data:
+    with slow_mount(images, tmp_path / "slow", 40) as slow:
+        data = slow.path
         before = judged(2)
         assert before.cause == "storage", before
         after = judged(setting(before, "read_threads"))

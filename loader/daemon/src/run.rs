@@ -22,6 +22,9 @@ use crate::storage::ThreadsEngine;
 use crate::sys;
 use crate::workers::Pool;
 
+/// What a daemon has open beside its reads before many clients have come: runtime, sockets, logs, a few sessions.
+const OWN_FILES: u64 = 64;
+
 /// How a daemon of one training process is told about it.
 #[derive(Clone, Copy, Debug)]
 pub struct PrivateOptions {
@@ -41,8 +44,9 @@ impl Daemon {
     /// Starts the storage engine and the pool.
     ///
     /// # Errors
-    /// Unavailable: threads could not be started.
+    /// Invalid: the process may not open enough files for its reads. Unavailable: threads could not be started.
     pub fn start(config: Config) -> Result<Self, Fault> {
+        enough_open_files(sys::raise_open_files(), config.read_threads().get() as u64)?;
         // Bounded by what the gate lets through, so it is never full.
         let (done, completed) = flume::unbounded();
         let read_threads = config.read_threads();
@@ -82,6 +86,16 @@ impl Daemon {
             }
         }))
     }
+}
+
+/// Checks that reads at a time never run out of descriptors, each of which holds one.
+fn enough_open_files(allowed: u64, reads: u64) -> Result<(), Fault> {
+    let needed = OWN_FILES + reads;
+    if allowed >= needed {
+        return Ok(());
+    }
+    Err(Fault::invalid(format!("{allowed} open files are allowed, and {reads} reads at a time need {needed}"))
+        .hint("LimitNOFILE=65536 in the service file, a higher `ulimit -Hn`, or fewer read_threads"))
 }
 
 /// Serves the process that started this one, until it ends in whatever way.
@@ -241,4 +255,17 @@ async fn no_sessions(service: &Service) {
 
 fn signals(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Fault> {
     signal(kind).map_err(|error| Fault::from_error(Kind::Unavailable, &error).context("listen for signals"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_few_open_files_are_refused_before_anything_is_read_with_the_cure() {
+        assert!(enough_open_files(80, 16).is_ok());
+        let fault = enough_open_files(79, 16).expect_err("one too few");
+        assert!(fault.message.contains("79 open files are allowed") && fault.message.contains("need 80"));
+        assert!(fault.hint.expect("a cure").contains("LimitNOFILE"));
+    }
 }

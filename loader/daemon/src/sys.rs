@@ -98,6 +98,20 @@ pub fn process_now() -> ProcessNow {
     }
 }
 
+/// Raises this process's limit of open descriptors as far as it may by itself; what it is then.
+///
+/// Shells and service managers give few for the sake of programs that call `select`, and nothing here does.
+pub fn raise_open_files() -> u64 {
+    let resource = rustix::process::Resource::Nofile;
+    let mut limit = rustix::process::getrlimit(resource);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        // Where even that is forbidden the limit stays as it is, which is what the caller is told.
+        let _ = rustix::process::setrlimit(resource, limit);
+    }
+    rustix::process::getrlimit(resource).current.unwrap_or(u64::MAX)
+}
+
 /// The processors this process may use: its affinity, or its cgroup's quota rounded up where that is less; at least 1.
 ///
 /// The standard library rounds down: half of the decoding would go, where a quota of 1.9 cores became one thread.
@@ -163,6 +177,8 @@ mod tests {
     fn this_process_uses_memory_and_time() {
         assert!(rss_bytes() > 0 && memory_bytes() > rss_bytes() && cpus() > 0);
         let _ = cpu_us();
+        let (before, raised) = (process_now().max_fds, raise_open_files());
+        assert!(raised >= before && raise_open_files() == raised, "{before} {raised}");
         let now = process_now();
         assert!(now.threads > 0 && now.open_fds > 2 && now.max_fds > now.open_fds, "{now:?}");
     }

@@ -22,16 +22,18 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
 }
 
 fn open_files(facts: &Facts, limit: Limit) -> Finding {
-    let (id, found) = ("limits.open_files", amount(limit.soft, |number| number.to_string()));
+    // The daemon raises its own limit as far as it may.
+    let allowed = limit.hard.max(limit.soft);
+    let (id, found) = ("limits.open_files", amount(allowed, |number| number.to_string()));
     let fixed = OWN_FILES + facts.config.read_threads_on(facts.machine.processors()).get() as u64;
-    let sessions = limit.soft.saturating_sub(fixed) / FILES_PER_SESSION;
+    let sessions = allowed.saturating_sub(fixed) / FILES_PER_SESSION;
     let means =
         format!("enough for {sessions} sessions of {FILES_PER_SESSION} beside {fixed} of the daemon's own");
-    let cure = "LimitNOFILE=65536 in the service file, or `ulimit -n 65536` before `forebay serve`";
+    let cure = "LimitNOFILE=65536 in the service file, or `ulimit -Hn 65536` before `forebay serve`";
     match sessions {
         0 => Finding::fail(id, found, "not enough for one session").cure(cure),
         1..SESSIONS => Finding::warn(id, found, means).cure(cure),
-        _ if limit.soft == u64::MAX => Finding::ok(id, found, "as many as the kernel has"),
+        _ if allowed == u64::MAX => Finding::ok(id, found, "as many as the kernel has"),
         _ => Finding::ok(id, found, means),
     }
 }
