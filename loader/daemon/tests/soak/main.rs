@@ -3,7 +3,7 @@
 //!
 //! In the gate for some hundred batches; for longer:
 //!
-//!   FOREBAY_SOAK_MINUTES=10 cargo test --release -p forebay --test soak -- --nocapture
+//!   FOREBAY_SOAK_MINUTES=10 cargo test -p forebay --test soak -- --nocapture
 
 mod stage;
 mod vandal;
