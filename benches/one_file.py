@@ -42,7 +42,9 @@ def main() -> int:
     turns: list[dict[str, dict[str, float]]] = []
     io_engine = next((name for name in IO_ENGINES if works(tar, name)), None)
     if io_engine is None:
-        raise SystemExit("error: fio reads nothing directly here\nhint: apt install fio; the file system must take O_DIRECT")
+        raise SystemExit(
+            "error: fio reads nothing directly here\nhint: apt install fio; the file system must take O_DIRECT"
+        )
     for number in range(1, args.rounds + 1):
         ours, bare = forebay(args, tar)
         theirs = fio(tar, io_engine, max(0.5, args.members / ours["per_second"]))
@@ -59,10 +61,14 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     """Parse and check."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="where the tar is or is to be made: the disk that is measured")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="where the tar is or is to be made: the disk that is measured"
+    )
     parser.add_argument("--forebay", type=Path, default=REPO / "target" / "release" / "forebay")
     parser.add_argument("--engine", help="the storage engine (default: the daemon's choice)")
-    parser.add_argument("--members", type=int, default=22_000, help="samples in the tar (default: %(default)s, 1.08 GB)")
+    parser.add_argument(
+        "--members", type=int, default=22_000, help="samples in the tar (default: %(default)s, 1.08 GB)"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="an interval needs two (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="keep the figures in this JSON file")
     args = parser.parse_args()
@@ -173,7 +179,9 @@ def told(found: dict[str, Any]) -> str:
     names = {"forebay": f"**forebay**, engine {found['engine']}", "bare": "bare threads", "fio": f"fio, {found['fio']}"}
     for side, name in names.items():
         ratio = "" if side == "forebay" else shown(found[f"forebay_over_{side}"], 2)
-        lines.append(f"| {name} | {shown(found['per_second'][side], 0)} | {shown(found['cpu_us'][side], 1)} | {ratio} |")
+        lines.append(
+            f"| {name} | {shown(found['per_second'][side], 0)} | {shown(found['cpu_us'][side], 1)} | {ratio} |"
+        )
     return "\n".join(lines)
 
 

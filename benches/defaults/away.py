@@ -33,7 +33,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default="target/release/forebay")
     parser.add_argument("--data", required=True, help="a folder of class folders of photographs, or of .bin files")
-    parser.add_argument("--raw", type=int, default=0, metavar="BYTES", help="hand over .bin files of at most so many bytes")
+    parser.add_argument(
+        "--raw", type=int, default=0, metavar="BYTES", help="hand over .bin files of at most so many bytes"
+    )
     parser.add_argument("--delay-us", type=int, default=2000, help="what opening a file takes (default: %(default)s)")
     parser.add_argument("--read-threads", type=int, help="reads at a time (default: the daemon's)")
     parser.add_argument("--rounds", type=int, default=6, help="one more is thrown away (default: %(default)s)")

@@ -65,9 +65,7 @@ class Turns:
     raw_bytes: hand files of at most so many bytes over as they are; 0: decode and crop photographs.
     """
 
-    def __init__(
-        self, setting: Setting, binary: str, data: str, folder: Path, batch: int, raw_bytes: int = 0
-    ) -> None:
+    def __init__(self, setting: Setting, binary: str, data: str, folder: Path, batch: int, raw_bytes: int = 0) -> None:
         from forebay.numpy import DataLoader
         from forebay.transforms import RandomHorizontalFlip, RandomResizedCrop
 
@@ -88,9 +86,7 @@ class Turns:
             source: Any = Folder(data, extensions=(".bin",))
         else:
             of, source = {"transform": [RandomResizedCrop(224), RandomHorizontalFlip()]}, data
-        self.loader = DataLoader(
-            source, batch_size=batch, shuffle=True, drop_last=True, daemon=str(socket), **of
-        )
+        self.loader = DataLoader(source, batch_size=batch, shuffle=True, drop_last=True, daemon=str(socket), **of)
         self.batches = self._endless()
 
     def _endless(self) -> Iterator[Any]:

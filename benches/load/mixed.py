@@ -54,9 +54,10 @@ def main() -> int:
         raw.make(small, SETS["raw50k"].files)
     make_bulk(bulk)
     turns: list[dict[str, dict[str, float]]] = []
-    with tempfile.TemporaryDirectory(prefix="forebay-mixed-") as folder, Node(
-        Path(folder), args.work, args.forebay
-    ) as node:
+    with (
+        tempfile.TemporaryDirectory(prefix="forebay-mixed-") as folder,
+        Node(Path(folder), args.work, args.forebay) as node,
+    ):
         for number in range(1, args.rounds + 1):
             turns.append({name: turn(name, node, small, bulk) for name in args.situations})
             rates = ", ".join(f"{name} {found['per_second']:.0f} files/s" for name, found in turns[-1].items())
@@ -72,7 +73,9 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     """Parse and check."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="where the files are or are to be made: 2.4 GB, and 2 more")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="where the files are or are to be made: 2.4 GB, and 2 more"
+    )
     parser.add_argument("--forebay", type=Path, default=built())
     parser.add_argument("--rounds", type=int, default=5, help="an interval needs two (default: %(default)s)")
     parser.add_argument("--only", default=",".join(SITUATIONS), help="situations (default: %(default)s)")

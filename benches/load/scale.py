@@ -97,9 +97,10 @@ def files(args: argparse.Namespace) -> dict[str, Any]:
     from forebay.numpy import DataLoader
 
     data = args.work / "files" / "data"
-    with tempfile.TemporaryDirectory(prefix="forebay-scale-") as folder, Node(
-        Path(folder), args.work, args.forebay
-    ) as node:
+    with (
+        tempfile.TemporaryDirectory(prefix="forebay-scale-") as folder,
+        Node(Path(folder), args.work, args.forebay) as node,
+    ):
         began = time.perf_counter()
         loader = DataLoader(
             Folder(data, extensions=(".bin",)),
@@ -142,9 +143,10 @@ def sample(args: argparse.Namespace, depth: int) -> dict[str, Any]:
 
     arena = f"{(depth + LEASES + 1) * SAMPLE_BYTES // MB + 64}MiB"
     settings = {"read_budget": f"{READ_BUDGET_BYTES // MB}MiB", "arena_budget": arena}
-    with tempfile.TemporaryDirectory(prefix="forebay-scale-") as folder, Node(
-        Path(folder), args.work, args.forebay, **settings
-    ) as node:
+    with (
+        tempfile.TemporaryDirectory(prefix="forebay-scale-") as folder,
+        Node(Path(folder), args.work, args.forebay, **settings) as node,
+    ):
         own = node.peak_bytes()
         loader = DataLoader(
             Folder(args.work / "samples", extensions=(".bin",)),

@@ -82,5 +82,10 @@ PEERS = (
     ),
 )
 RAW_PEERS = (
-    Peer("bare-loop", "no loader: 16 threads in Rust, open, pread, close; to no consumer", no_batches, measure=measure_raw),
+    Peer(
+        "bare-loop",
+        "no loader: 16 threads in Rust, open, pread, close; to no consumer",
+        no_batches,
+        measure=measure_raw,
+    ),
 )

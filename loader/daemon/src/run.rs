@@ -94,8 +94,10 @@ fn enough_open_files(allowed: u64, reads: u64) -> Result<(), Fault> {
     if allowed >= needed {
         return Ok(());
     }
-    Err(Fault::invalid(format!("{allowed} open files are allowed, and {reads} reads at a time need {needed}"))
-        .hint("LimitNOFILE=65536 in the service file, a higher `ulimit -Hn`, or fewer read_threads"))
+    Err(Fault::invalid(format!(
+        "{allowed} open files are allowed, and {reads} reads at a time need {needed}"
+    ))
+    .hint("LimitNOFILE=65536 in the service file, a higher `ulimit -Hn`, or fewer read_threads"))
 }
 
 /// Serves the process that started this one, until it ends in whatever way.

@@ -92,7 +92,10 @@ fn the_reading_loop_is_measured_beside_itself_and_a_cold_turn_reads_each_file_on
     assert_eq!((stages(&floor), &floor["stages"][0]["rows"]), (vec!["read-floor"], &Value::from(5)));
     for stage in ["read", "read-floor"] {
         let cold = report(dir.path(), &["--stage", stage, "--cold", "--rounds", "2", "--json"]);
-        assert_eq!((&cold["stages"][0]["rows"], &cold["data"]["warmed"]), (&Value::from(12), &Value::from(0)));
+        assert_eq!(
+            (&cold["stages"][0]["rows"], &cold["data"]["warmed"]),
+            (&Value::from(12), &Value::from(0))
+        );
         assert_eq!(cold["settings"]["cold"], true);
     }
     for words in [&["--cold"][..], &["--cold", "--stage", "decode"]] {

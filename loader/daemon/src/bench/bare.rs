@@ -97,12 +97,7 @@ impl Files {
         Ok(())
     }
 
-    fn fill(
-        &self,
-        path: &[u8],
-        extent: Option<(u64, u64)>,
-        buf: &mut ByteBuf,
-    ) -> rustix::io::Result<()> {
+    fn fill(&self, path: &[u8], extent: Option<(u64, u64)>, buf: &mut ByteBuf) -> rustix::io::Result<()> {
         match self {
             // What lies in memory was read there sample by sample.
             Self::Memory(files) => {
@@ -252,8 +247,7 @@ impl Worker {
                 FieldMaker::Image { pipeline, .. } => {
                     let mut draws = row.draws.clone();
                     // A corrupt image costs what it costs; forebay counts it.
-                    let _ =
-                        pipeline.run(encoded, &mut self.decoder, &mut self.scratch, &mut draws, target);
+                    let _ = pipeline.run(encoded, &mut self.decoder, &mut self.scratch, &mut draws, target);
                 }
             }
         }

@@ -173,7 +173,11 @@ fn compare(asked: Asked, root: &Path, rough: &Stage, calm: &Stage, until: Until,
                 batches += 1;
                 tally.batches.fetch_add(1, Ordering::Relaxed);
                 if asked.seed == 1 && batches % BETWEEN_OUTAGES == 0 {
-                    rough.outages.lose(&format!("{}/{:02}.png", ["ant", "bee"][(batches % 2) as usize], batches % 64));
+                    rough.outages.lose(&format!(
+                        "{}/{:02}.png",
+                        ["ant", "bee"][(batches % 2) as usize],
+                        batches % 64
+                    ));
                 }
             }
             Err(fault) => {
@@ -216,9 +220,15 @@ fn every_batch_over_failing_storage_is_right_or_the_error_is_and_nothing_is_held
             scope.spawn(move || compare(asked, root, rough, calm, until, tally));
         }
     });
-    tally.say("faulty storage", &format!(", {} of them for a file that was gone", tally.named.load(Ordering::Relaxed)));
+    tally.say(
+        "faulty storage",
+        &format!(", {} of them for a file that was gone", tally.named.load(Ordering::Relaxed)),
+    );
     assert!(!tally.faults.lock().expect("no panic").is_empty(), "storage this bad ends some session");
-    assert!(tally.named.load(Ordering::Relaxed) > 0, "a file that is gone ends the session that needs it, by name");
+    assert!(
+        tally.named.load(Ordering::Relaxed) > 0,
+        "a file that is gone ends the session that needs it, by name"
+    );
     rough.end("the rough daemon");
     calm.end("the calm daemon");
     stage::ended(runtime, &before);
@@ -255,7 +265,14 @@ fn files_that_change_under_a_run_are_delivered_as_they_were_at_some_moment_or_no
 }
 
 /// Takes batches until it is enough, each row of them as its file was at some moment.
-fn read(vandal: &Vandal, daemon: &Stage, (rows, depth): (u32, u32), until: Until, tally: &Tally, seen: &Seen) {
+fn read(
+    vandal: &Vandal,
+    daemon: &Stage,
+    (rows, depth): (u32, u32),
+    until: Until,
+    tally: &Tally,
+    seen: &Seen,
+) {
     let (spec, mut link) = (vandal.spec(), daemon.connect());
     let open = |link: &mut Link, at: (u64, u64)| {
         let cursor = Some(v1::Cursor { epoch: at.0, position: at.1 });

@@ -91,7 +91,8 @@ impl Stage {
         let inner = FaultyEngine::new(Arc::new(threads), faults, done.clone()).expect("a thread");
         let outages = Arc::new(Outages { inner, done, gone: Mutex::default() });
         let engine = Arc::clone(&outages) as Arc<dyn Engine<Task>>;
-        let pool = Pool::start(engine, &completed, config.pool_options(), Handle::current()).expect("threads");
+        let pool =
+            Pool::start(engine, &completed, config.pool_options(), Handle::current()).expect("threads");
         let service = Service::new(config, Arc::clone(&pool)).expect("a service");
         Self { outages, daemon: Daemon { service }, pool, runtime: runtime.handle().clone() }
     }
@@ -118,7 +119,8 @@ impl Link {
     pub fn open(&mut self, spec: &v1::JobSpec, request: v1::OpenRequest) -> Consumer {
         let job = self.client.resolve(spec.clone()).expect("a job");
         let job = v1::JobRef { order_digest: job.order_digest, content_digest: job.content_digest };
-        let mut consumer = self.client.open(v1::OpenRequest { job: Some(job), ..request }).expect("a session");
+        let mut consumer =
+            self.client.open(v1::OpenRequest { job: Some(job), ..request }).expect("a session");
         let depth = consumer.opened().depth;
         consumer.credit(depth).expect("it listens");
         consumer

@@ -207,8 +207,12 @@ impl Vandal {
             let length = i32::from_ne_bytes(lengths[4 * row..][..4].try_into().expect("4 bytes"));
             let values = bytes[4 * LEN_BYTES * row..][..4 * LEN_BYTES].chunks_exact(4);
             let values = values.map(|value| i32::from_ne_bytes(value.try_into().expect("4 bytes")));
-            let (held, padding): (Vec<_>, Vec<_>) = values.enumerate().partition(|(at, _)| *at < length as usize);
-            assert!(padding.iter().all(|(_, value)| *value == 0), "file {id}: something behind its {length} bytes");
+            let (held, padding): (Vec<_>, Vec<_>) =
+                values.enumerate().partition(|(at, _)| *at < length as usize);
+            assert!(
+                padding.iter().all(|(_, value)| *value == 0),
+                "file {id}: something behind its {length} bytes"
+            );
             let held: Vec<u8> = held.into_iter().map(|(_, value)| value as u8).collect();
             let what = self.what(id as u32, &held);
             [&seen.whole, &seen.between, &seen.torn][what].fetch_add(1, Ordering::Relaxed);
@@ -231,7 +235,9 @@ impl Vandal {
                 return 1;
             }
             let mut pages = (0..LEN_BYTES).step_by(PAGE_BYTES).map(|start| start..start + PAGE_BYTES);
-            if held.len() == LEN_BYTES && pages.all(|page| held[page.clone()] == new[page.clone()] || held[page.clone()] == old[page])
+            if held.len() == LEN_BYTES
+                && pages
+                    .all(|page| held[page.clone()] == new[page.clone()] || held[page.clone()] == old[page])
             {
                 return 2;
             }
