@@ -1,11 +1,11 @@
 """Is storage that is 2 ms away hidden? The same files read from here, and through slowfs, in turns.
 
-    python benches/defaults/away.py --data DIR --rounds 6                    photographs: decoding is the slower half
-    python benches/defaults/away.py --data DIR --raw 51200 --read-threads 64  files as they are: reading is all there is
+    python benches/defaults/away.py --data DIR --rounds 6                     photographs: decoding is the slower half
+    python benches/defaults/away.py --data DIR --raw 51200 --read-threads 64  files as they are: reading is all
     ... --delay-us 2000 --out FILE.json
 
-Each side is a node daemon with the default settings, or with --read-threads, and takes its batches as `grid.py` does. What
-a side with a delay could give at most is its reads at a time over the delay, which stands beside the rates.
+Each side is a node daemon with the default settings, or with --read-threads, and takes its batches as `grid.py` does.
+What a side with a delay could give at most is its reads at a time over the delay, which stands beside the rates.
 slowfs needs root, cc, and Debian's fuse3 and libfuse3-dev.
 """
 

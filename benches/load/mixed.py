@@ -3,12 +3,12 @@
     PYTHONPATH=client-py/src:benches python -m load.mixed --work /mnt/flash/scratch --rounds 5 --out FILE.json
 
 `alone`: one session of 20,000 files of 50 KiB as they are, in random order, batches of 256. `bulk`: beside it another
-process takes samples of 20 MB through the same daemon, as fast as it gets them. `checkpoints`: beside it a process writes
-files of 2 GB, with fsync, a second apart. Everything is cold: files are dropped from the page cache before each turn, and
-those of the bulk reader all the time. A turn is a part of one epoch (`peers/cold.py`).
+process takes samples of 20 MB through the same daemon, as fast as it gets them. `checkpoints`: beside it a process
+writes files of 2 GB, with fsync, a second apart. Everything is cold: files are dropped from the page cache before each
+turn, and those of the bulk reader all the time. A turn is a part of one epoch (`peers/cold.py`).
 
 Told are the small files' rate and what a batch was waited for; how long their reads took (the daemon's histogram, so
-between two of its bounds, and without the bulk reader, whose reads it would hold too); what the neighbour did meanwhile.
+between two of its bounds, and not beside the bulk reader, whose reads it holds too); what the neighbour did meanwhile.
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ def told(found: dict[str, Any]) -> str:
     lines = [
         f"20,000 files of 50 KiB, random order, cold, whole daemon; {in_words(machine, machine['processors'])}",
         "",
-        "| situation | files/s | of alone | batch waited for, ms: half, 99 % | a read, ms: mean, 99 % | neighbour, MB/s |",
+        "| situation | files/s | of alone | a batch's wait, ms: half, 99 % | a read, ms: mean, 99 % | neighbour, MB/s |",
         "|---|---|---|---|---|---|",
     ]
 

@@ -1,12 +1,12 @@
-"""A million files, and samples of 200 MB: is it opened, does it go on at the same rate, how much memory does it take?
+"""What a million files, and samples of 200 MB, cost: time to open, the rate that is kept, memory.
 
     PYTHONPATH=client-py/src:benches python -m load.scale --work /mnt/flash/scratch --out FILE.json
     ... --only files --files 1000000 --seconds 60
     ... --only samples --depths 1,2,8,32
 
-`files`: a million files in a thousand folders, without blocks on the disk, each an inode of its own, opened as 50 KiB samples
-and read in random order for a minute. `samples`: files of 200 MB, of holes too, in batches of one at each depth; the peak of
-the daemon's resident memory stands beside what its settings allow: slots, read budget, one sample.
+`files`: a million files in a thousand folders, without blocks on the disk, each an inode of its own, opened as samples
+of 50 KiB and read in random order for a minute. `samples`: files of 200 MB, of holes too, in batches of one at each
+depth; the peak of the daemon's resident memory stands beside what its settings allow: slots, read budget, one sample.
 """
 
 from __future__ import annotations
@@ -183,7 +183,8 @@ def told(found: dict[str, Any]) -> str:
         of = found["files"]
         early, late = of["per_second_first_and_last_sixth"]
         lines += [
-            f"{of['files']} files: first batch after {of['first_batch_seconds']:.1f} s, then {of['per_second']:.0f} files/s "
+            f"{of['files']} files: first batch after {of['first_batch_seconds']:.1f} s, "
+            f"then {of['per_second']:.0f} files/s "
             f"({early:.0f} in the first sixth of the time, {late:.0f} in the last)",
             f"daemon: {of['daemon_peak_mb']:.0f} MiB at most, {of['descriptors']} descriptors",
             "",

@@ -5,7 +5,7 @@
   ./dev bench peers --data /data/imagenet/val --dtype float32 --seconds 30
   ./dev bench peers --set 12mp --rounds 5             also: progressive, small32; made of the same photographs
   ./dev bench peers --only forebay,dali --cores 1,2   how each goes from one core to two
-  ./dev bench peers --set raw50k --rounds 5           files of 50 KiB as they are, from a warm and from a cold page cache
+  ./dev bench peers --set raw50k --rounds 5           files of 50 KiB as they are, page cache warm and cold
   ./dev bench peers --list                             what --only takes
 
 Each peer gets a venv of its own in ./target/peers, with pinned versions. The table goes to standard output; --out gets
@@ -63,8 +63,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--data",
         type=Path,
-        help="a folder of class folders of JPEGs (default: `forebay synth` makes one); of raw50k: where its files are, or "
-        "are to be made",
+        help="a folder of class folders of JPEGs (default: `forebay synth` makes one); of raw50k: where its files are, "
+        "or are to be made",
     )
     parser.add_argument(
         "--dtype", default="", metavar="A,B", help=f"of photographs: {', '.join(DTYPES)} (default: both)"

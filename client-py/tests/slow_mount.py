@@ -3,8 +3,8 @@
     python slow_mount.py SOURCE MOUNTPOINT DELAY_MS THREADS
 
 Speaks the kernel's protocol on /dev/fuse (include/uapi/linux/fuse.h) itself, as much of it as reading files
-needs, so that the test needs root and no library. Prints a line when it is mounted; ends when its stdin does, and prints how many files
-were being opened at the same time at most.
+needs, so that the test needs root and no library. Prints a line when it is mounted; ends when its stdin does,
+and prints how many files were being opened at the same time at most.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from peers import cold, comparison, raw
+from peers.catalogue import Entry
 from peers.children import ask_worker, environment
 from peers.comparison import Comparison
 from peers.datasets import SETS, is_raw_made
@@ -17,7 +18,6 @@ from peers.envs import Pythons
 from peers.rounds import PeerFailedError
 from peers.settings import FILE_BYTES, Install
 from peers.tests import peer_fake
-from peers.catalogue import Entry
 
 FILES = 48
 

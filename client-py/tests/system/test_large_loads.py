@@ -1,4 +1,4 @@
-"""Large samples and few descriptors: memory stays where its settings put it, and nothing runs out in the middle of a run."""
+"""Large samples and few descriptors: memory stays where its settings put it, and nothing runs out in mid-run."""
 
 from __future__ import annotations
 
