@@ -6,8 +6,8 @@
 
 Makes a tar of 22,000 files of 48 KiB (1 GB) beside a list of where each lies in it, and keeps both. A turn of forebay's
 is `forebay bench LIST --stage read --cold`: all samples once, in random order, the tar dropped from the page cache
-before. A turn of fio's is as long, `--direct=1 --rw=randread --bs=48k --iodepth=64`, with io_uring, or libaio where that
-is forbidden. What is printed is files a second, processor time a file, and the ratio within each round with its interval.
+before. A turn of fio's is as long, `--direct=1 --rw=randread --bs=48k --iodepth=64`, with io_uring, or libaio where
+that is forbidden. What is printed is files a second, processor time a file, and the ratios within the rounds.
 """
 
 from __future__ import annotations

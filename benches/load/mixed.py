@@ -262,7 +262,7 @@ def told(found: dict[str, Any]) -> str:
     lines = [
         f"20,000 files of 50 KiB, random order, cold, whole daemon; {in_words(machine, machine['processors'])}",
         "",
-        "| situation | files/s | of alone | a batch's wait, ms: half, 99 % | a read, ms: mean, 99 % | neighbour, MB/s |",
+        "| situation | files/s | of alone | batch wait, ms: half, 99 % | a read, ms: mean, 99 % | neighbour, MB/s |",
         "|---|---|---|---|---|---|",
     ]
 

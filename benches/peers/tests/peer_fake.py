@@ -49,10 +49,11 @@ def copies(conversion: Conversion) -> None:
 
 def whole_files(settings: Settings) -> Iterator[Batch]:
     paths, labels = raw.listed(settings.data)
-    order = np.random.default_rng(0).permutation(len(paths))
-    for start in range(0, len(order) - settings.batch + 1, settings.batch):
-        chosen = order[start : start + settings.batch]
-        yield Batch(np.stack([np.fromfile(paths[at], np.uint8) for at in chosen]), np.array(labels)[chosen])
+    for epoch in count():
+        order = np.random.default_rng(epoch).permutation(len(paths))
+        for start in range(0, len(order) - settings.batch + 1, settings.batch):
+            chosen = order[start : start + settings.batch]
+            yield Batch(np.stack([np.fromfile(paths[at], np.uint8) for at in chosen]), np.array(labels)[chosen])
 
 
 def mislabelled(settings: Settings) -> Iterator[Batch]:

@@ -43,7 +43,7 @@ def test_describing_the_peers_imports_none_of_them():
 def test_a_choice_takes_families_and_peers_in_the_tables_order():
     entries = catalogue.entries()
     names = [entry.peer.name for entry in catalogue.chosen("ffcv-raw-400, dali,forebay", entries)]
-    assert names == ["forebay", "dali-cpu", "dali-cpu-noaa", "ffcv-raw-400"]
+    assert names == ["forebay", "forebay-no-antialias", "dali-cpu", "dali-cpu-noaa", "ffcv-raw-400"]
     assert catalogue.chosen("", entries) == entries
 
 

@@ -85,8 +85,7 @@ def test_a_run_counts_files_and_what_came_from_the_device(tmp_path: Path, folder
 
 def ask(tmp_path: Path, folder: Path, peer: str, case: str) -> dict[str, float]:
     arguments = ["--module", "tests.peer_fake", "--peer", peer, "--data", str(folder), "--cores", "1"]
-    # Warm runs go on for ever, and these peers give one epoch: no seconds, one batch.
-    arguments += ["--task", "raw", "--case", case, "--batch", "4", "--warmup", "0", "--seconds", "0.0001"]
+    arguments += ["--task", "raw", "--case", case, "--batch", "4", "--warmup", "0", "--seconds", "0.05"]
     return ask_worker(Path(sys.executable), arguments, environment(None), tmp_path / "log", 120.0)
 
 
@@ -105,7 +104,7 @@ def test_the_table_counts_files_and_tells_what_came_from_the_device(
         binary=None,
         cases=["warm", "cold"],
         rounds=1,
-        seconds=0.0001,
+        seconds=0.05,
         warmup=0.0,
         batch=4,
         cores=[1],
