@@ -87,13 +87,13 @@ def made(work: Path, members: int) -> Path:
     if listed.exists():
         return tar
     work.mkdir(parents=True, exist_ok=True)
-    lines = ["path,path.offset,path.length"]
+    lines = ["key,path,path.offset,path.length"]
     with tar.open("wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for number in range(members):
             member = tarfile.TarInfo(f"{number:07}.bin")
             member.size = MEMBER_BYTES
             archive.addfile(member, io.BytesIO(shake_128(number.to_bytes(8, "little")).digest(MEMBER_BYTES)))
-            lines.append(f"{tar.name},{archive.offset - MEMBER_BYTES},{MEMBER_BYTES}")
+            lines.append(f"{number},{tar.name},{archive.offset - MEMBER_BYTES},{MEMBER_BYTES}")
     # Pages that are not on the disk yet can't be dropped.
     os.sync()
     # Last of all: what has a list is whole.

@@ -51,7 +51,7 @@ def check_content(first: Any, second: Any, labels: Any, settings: Settings) -> N
     if len(np.unique(labels)) < 2:
         raise WrongBatchError("gives a batch of one class alone: not shuffled")
     if settings.task is RAW:
-        for row, label in zip(first, labels):
+        for row, label in zip(first, labels.reshape(-1)):
             if (told := raw.wrong(row.tobytes(), int(label))) is not None:
                 raise WrongBatchError(told)
         return

@@ -58,13 +58,14 @@ def raw_batches(settings: Settings) -> Iterator[Batch]:
 
     @pipeline_def(batch_size=settings.batch, num_threads=settings.workers, device_id=None, prefetch_queue_depth=2)
     def files() -> Any:
-        return fn.readers.file(
+        data, labels = fn.readers.file(
             file_root=settings.data,
             file_filters=f"*{raw.SUFFIX}",
             shuffle_after_epoch=True,
             dont_use_mmap=True,
             name="files",
         )
+        return data, labels
 
     pipeline: Any = files()
     pipeline.build()

@@ -125,10 +125,10 @@ fn a_list_with_a_path_column_is_measured_as_a_folder_is() {
 #[test]
 fn samples_inside_of_one_large_file_are_read_by_their_extents() {
     let dir = tempfile::tempdir().expect("a folder");
-    let (mut file, mut list) = (Vec::new(), String::from("image,image.offset,image.length\n"));
+    let (mut file, mut list) = (Vec::new(), String::from("key,image,image.offset,image.length\n"));
     for side in [30, 40, 50] {
         let jpeg = Jpeg::rgb(side, side, SamplingFactor::F_2_2).encode();
-        list += &format!("all.tar,{},{}\n", file.len() + 512, jpeg.len());
+        list += &format!("{side},all.tar,{},{}\n", file.len() + 512, jpeg.len());
         file.extend_from_slice(&[0; 512]);
         file.extend_from_slice(&jpeg);
     }

@@ -23,7 +23,7 @@ use stage::{Link, Stage, held};
 use vandal::{Seen, Vandal};
 
 /// Batches of each session, where no minutes are set.
-const BATCHES: u64 = 150;
+const BATCHES: u64 = 100;
 /// Batches between one file's disappearance and the next.
 const BETWEEN_OUTAGES: u64 = 40;
 
@@ -31,7 +31,10 @@ const BETWEEN_OUTAGES: u64 = 40;
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // What tokio keeps for signals is made once a process, and stays.
+    stage::ended(tokio::runtime::Runtime::new().expect("threads"), None);
+    alone
 }
 
 /// When a session has had enough.
@@ -231,7 +234,7 @@ fn every_batch_over_failing_storage_is_right_or_the_error_is_and_nothing_is_held
     );
     rough.end("the rough daemon");
     calm.end("the calm daemon");
-    stage::ended(runtime, &before);
+    stage::ended(runtime, Some(&before));
 }
 
 #[test]
@@ -261,7 +264,7 @@ fn files_that_change_under_a_run_are_delivered_as_they_were_at_some_moment_or_no
     tally.say("changing files", &format!("; {} changes, rows {seen}", vandal.changes()));
     assert!(seen.is_any(), "rows of other versions came too");
     daemon.end("the daemon");
-    stage::ended(runtime, &before);
+    stage::ended(runtime, Some(&before));
 }
 
 /// Takes batches until it is enough, each row of them as its file was at some moment.
