@@ -23,6 +23,15 @@ const ATTACH_WITHIN: Duration = Duration::from_secs(30);
 /// Sessions of one client.
 const SESSIONS_MAX: usize = 64;
 
+/// The task that drops a session whose socket never came; it ends with this.
+struct AttachDeadline(tokio::task::AbortHandle);
+
+impl Drop for AttachDeadline {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// One client's connection.
 pub struct Control {
     service: Arc<Service>,
@@ -34,7 +43,7 @@ pub struct Control {
     /// Opened here and not ended, attached or not.
     open_sessions: Arc<()>,
     /// Opened here and not attached yet.
-    parked: Vec<(u64, Entry)>,
+    parked: Vec<(u64, Entry, AttachDeadline)>,
     partial: Vec<u8>,
 }
 
@@ -77,7 +86,7 @@ impl Control {
                 Err(error) => break Err(error),
             }
         };
-        for (session, _) in self.parked.drain(..) {
+        for (session, ..) in self.parked.drain(..) {
             if self.service.sessions().take(session).is_some() {
                 metrics::session_ended(End::NotAttached);
             }
@@ -170,7 +179,7 @@ impl Control {
 
     fn open(&mut self, request: &v1::OpenRequest, client: String) -> Result<v1::OpenReply, Fault> {
         let service = &self.service;
-        self.parked.retain(|(session, _)| service.sessions().is_parked(*session));
+        self.parked.retain(|(session, ..)| service.sessions().is_parked(*session));
         // Every entry holds one count; the connection itself holds the first.
         if Arc::strong_count(&self.open_sessions) > SESSIONS_MAX {
             return Err(Fault::invalid(format!("more than {SESSIONS_MAX} open sessions of one client"))
@@ -179,13 +188,13 @@ impl Control {
         let (reply, entry) = service.open(self.peer, client, request)?;
         let entry = entry.counted(Arc::clone(&self.open_sessions));
         let (session, sessions) = (reply.session, Arc::clone(service.sessions()));
-        self.parked.push((session, entry));
-        tokio::spawn(async move {
+        let deadline = tokio::spawn(async move {
             tokio::time::sleep(ATTACH_WITHIN).await;
             if sessions.take(session).is_some() {
                 metrics::session_ended(End::NotAttached);
             }
         });
+        self.parked.push((session, entry, AttachDeadline(deadline.abort_handle())));
         Ok(reply)
     }
 
@@ -193,7 +202,7 @@ impl Control {
         let id = read_attach(record).map_err(|error| broken(&error.to_string()))?;
         let [fd] = <[OwnedFd; 1]>::try_from(fds)
             .map_err(|fds| broken(&format!("attach with {} descriptors", fds.len())))?;
-        let found = self.parked.iter().position(|(session, _)| *session == id);
+        let found = self.parked.iter().position(|(session, ..)| *session == id);
         let entry = found.map(|index| self.parked.swap_remove(index).1);
         let session = found.and_then(|_| self.service.sessions().take(id));
         let (Some(entry), Some(session)) = (entry, session) else {
