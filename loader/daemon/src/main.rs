@@ -27,11 +27,13 @@ use forebay::shell::{self, CompletionsArgs, ManArgs};
 use forebay::show::{self, options::ShowArgs};
 use forebay::state::{self, options::StateArgs};
 use forebay::synth::{SynthOptions, SynthSize, synth};
+use forebay::sys;
 use forebay::terminal;
 use forebay::top;
 use serde::Serialize;
 
 fn main() -> ExitCode {
+    sys::keep_no_large_blocks();
     let args = Args::parse();
     if let Err(fault) = logs::start(args.log_filter(), args.log_format) {
         return fail(&fault.into());
