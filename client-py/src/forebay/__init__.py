@@ -14,6 +14,7 @@ from ._dataset import Dataset
 from ._digest import combine_digests
 from ._mixture import Mixture
 from ._pack import Buckets, Packed, TokenBudget
+from ._shards import Shards
 from ._spec import Column, Folder, Image, List, Records, Source, Value
 from ._tokens import Boundaries, Length, PositionIds, SegmentIds, Tokens
 from .errors import ForebayError
@@ -36,6 +37,7 @@ __all__ = [
     "PositionIds",
     "Records",
     "SegmentIds",
+    "Shards",
     "Source",
     "TokenBudget",
     "Tokens",

@@ -45,8 +45,8 @@ class Loader(Reporting, Told, Viewed, Generic[B]):
     """Batches of a data set, epoch by epoch. Subclasses say what a tensor is.
 
     Args:
-        data: a folder of class folders, a `.csv`, `.jsonl` or `.parquet` list, a list of dicts,
-            a catalogued `forebay.Dataset(...)`, `forebay.List(...)`, or several in a `forebay.Mixture(...)`.
+        data: a folder of class folders, a `.csv`, `.jsonl` or `.parquet` list, a list of dicts, shards as in
+            `"x-{000..127}.tar"`, a `forebay.Dataset(...)`, `List(...)`, `Shards(...)`, or several in a `Mixture(...)`.
         batch_size: rows of one rank's batch (default 1).
         shuffle: a new order each epoch, by `seed`; else the data set's own.
         sampler: instead, `"sequential"`, `"shuffled"`, `"balanced"`, `"weighted"`, or any iterable of indices, as
@@ -64,7 +64,7 @@ class Loader(Reporting, Told, Viewed, Generic[B]):
         packed: tokens of a row, or a `forebay.Packed`: documents end to end in each row.
         bucket_by, token_budget: a column of lengths or a `forebay.Buckets`; a `forebay.TokenBudget`: batches of
             similar length, of so many rows or of so many tokens.
-        transform: what happens to the images of a folder (`forebay.transforms`).
+        transform: what happens to the images of a folder, data set or shards (`forebay.transforms`).
         batch_transform: called in this process with what `next()` would give; `next()` gives what it returns. Its
             time is `python_seconds` of the stats. What it raises comes out of `next()`, and the next call asks for
             the same batch again.

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Union, cast
 from ._checks import whole
 from ._dataset import Dataset, is_place
 from ._record import record
+from ._shards import Shards, are_shards, is_shard
 from ._tokens import TOKEN_FIELDS, TokenField
 from .errors import InvalidError
 from .transforms import split_dtype
@@ -175,26 +176,33 @@ class Source:
 
 
 Field = Union[Image, Value, Source, TokenField]
-Origin = Union[Folder, List, Records, Dataset]
-Data = Union[StrPath, Sequence[Mapping[str, Any]], Origin]
+Origin = Union[Folder, List, Records, Dataset, Shards]
+Data = Union[StrPath, Sequence[StrPath], Sequence[Mapping[str, Any]], Origin]
+# What has an image and a label where no fields are named.
+_LABELLED = (Folder, Dataset, Shards)
 
 
 def as_source(data: Any) -> Origin:
-    """Tell a folder from a data set from a list file from records."""
-    if isinstance(data, (Folder, List, Records, Dataset)):
+    """Tell a folder from a data set from shards from a list file from records."""
+    if isinstance(data, (Folder, List, Records, Dataset, Shards)):
         return data
     if isinstance(data, (str, os.PathLike)):
         if is_place(os.fspath(cast("StrPath", data))):
             return Dataset(cast("StrPath", data))
         path = Path(os.fspath(cast("StrPath", data))).expanduser()
+        if is_shard(path):
+            return Shards(path)
         if path.suffix.lower() in _LIST_FORMATS and not path.is_dir():
             return List(path)
         if path.is_file():
             raise InvalidError(
                 f"{path} is a file and not a folder of class folders",
-                hint="a list ends in .csv, .jsonl or .parquet; or use forebay.List(path, format=...)",
+                hint="a list ends in .csv, .jsonl or .parquet, shards in .tar or .tfrecord; or use forebay.List(path, "
+                "format=...), forebay.Shards(path, format=...)",
             )
         return Folder(path)
+    if are_shards(data):
+        return Shards(data)
     if isinstance(data, (list, tuple)):
         rows = cast("Sequence[Any]", data)
         if all(isinstance(row, Mapping) for row in rows):
@@ -207,7 +215,8 @@ def as_source(data: Any) -> Origin:
     name = type(cast("object", data)).__name__
     raise InvalidError(
         f"a data set of type {name}",
-        hint="pass a folder, a .csv, .jsonl or .parquet file, a list of dicts, or a forebay.Folder or Dataset",
+        hint="pass a folder, a .csv, .jsonl or .parquet file, .tar or .tfrecord shards, a list of dicts, or a "
+        "forebay.Folder, Dataset or Shards",
     )
 
 
@@ -232,7 +241,7 @@ def build(
     """
     if on_bad_sample not in _POLICIES:
         raise InvalidError(f"on_bad_sample={on_bad_sample!r} is not one of {', '.join(_POLICIES)}")
-    is_tuple = fields is None and isinstance(origins[0][0], (Folder, Dataset))
+    is_tuple = fields is None and isinstance(origins[0][0], _LABELLED)
     asked = _ImageAsked(transform, dtype, views, apply_exif_orientation, decode_scale)
     if fields is None:
         fields = _default_fields([origin for origin, _ in origins], asked)
@@ -275,7 +284,7 @@ _NOTHING_ASKED = _ImageAsked()
 
 
 def _default_fields(origins: Sequence[Origin], asked: _ImageAsked) -> Mapping[str, Field]:
-    folders = sum(isinstance(origin, (Folder, Dataset)) for origin in origins)
+    folders = sum(isinstance(origin, _LABELLED) for origin in origins)
     if 0 < folders < len(origins):
         raise InvalidError(
             "folders and lists in one mixture need their fields named",

@@ -6,6 +6,7 @@ mod buffer;
 pub mod catalog;
 pub mod cgroup;
 pub mod config;
+pub mod container;
 mod crash;
 pub mod dataset;
 pub mod decode;

@@ -209,6 +209,7 @@ impl Pool {
         let snapshot = task.work.job.snapshot(source);
         let (field, column, maker) = nth_file(&task.work.job, source, task.earlier.len());
         buf.set_path(snapshot.columns()[column].path(sample.0));
+        buf.file_bytes = maker.file_bytes(snapshot, sample.0);
         let extent = if task.work.job.order.packed_capacity().is_some() {
             maker.extent_of_part(&task.work.job, &task.planned_part())
         } else {

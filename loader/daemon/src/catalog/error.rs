@@ -5,6 +5,8 @@ use std::io;
 use ::parquet::errors::ParquetError;
 
 use super::fault::{CellFault, Place};
+use super::table::KindsDiffer;
+use crate::container::ContainerError;
 use crate::storage::StorageError;
 
 /// What the caller should do about a [`CatalogError`].
@@ -195,6 +197,64 @@ pub enum CatalogError {
         /// What is allowed.
         line_bytes_max: u64,
     },
+    /// Names of shards that cannot be meant, or find nothing.
+    #[error("{pattern} {detail}")]
+    Pattern {
+        /// As it was given.
+        pattern: String,
+        /// What is wrong with it.
+        detail: &'static str,
+    },
+    /// Shards of several formats, or of one that is not known by its extension.
+    #[error("the format of the shard {file} is not known, or is not that of the first")]
+    ShardFormat {
+        /// Which one.
+        file: String,
+    },
+    /// A shard that cannot be walked.
+    #[error("index the shard {file}")]
+    Container {
+        /// Which one.
+        file: String,
+        /// What is wrong with it.
+        source: ContainerError,
+    },
+    /// A shard that was written to while it was walked.
+    #[error("the shard {file} changed while it was indexed")]
+    ShardChanged {
+        /// Which one.
+        file: String,
+    },
+    /// A field that has numbers in one shard and something else in another.
+    #[error("add the samples of the shard {file}")]
+    ShardsDiffer {
+        /// The later one.
+        file: String,
+        /// What differs.
+        source: KindsDiffer,
+    },
+    /// A value in a shard that its column cannot hold.
+    #[error("the field {field} of the sample {sample}: {why}")]
+    Unfit {
+        /// Shard and name.
+        sample: String,
+        /// Its field.
+        field: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Too many samples in shards that lack a column, or have one twice.
+    #[error("{left} of {total} samples in {file} are not whole: {}", .named.join("; "))]
+    Incomplete {
+        /// The source.
+        file: String,
+        /// How many.
+        left: u64,
+        /// Of how many.
+        total: u64,
+        /// The first of them.
+        named: Vec<String>,
+    },
     /// More columns than the limit.
     #[error("{file} has {columns} columns, the limit is {columns_max}")]
     TooManyColumns {
@@ -224,7 +284,9 @@ impl CatalogError {
                 io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => CatalogErrorKind::Invalid,
                 _ => CatalogErrorKind::Unavailable,
             },
-            Self::Root(_) => CatalogErrorKind::Unavailable,
+            Self::Root(_)
+            | Self::ShardChanged { .. }
+            | Self::Container { source: ContainerError::Read { .. }, .. } => CatalogErrorKind::Unavailable,
             _ => CatalogErrorKind::Invalid,
         }
     }
@@ -271,6 +333,23 @@ impl CatalogError {
                 "raise the daemon's catalogue limits if this is meant"
             }
             Self::MissingColumn { .. } => "name columns that it has, or write the file again",
+            Self::Pattern { .. } => {
+                "shards are named by absolute paths, as /data/train-{000..127}.tar or /data/*.tar; is it mounted where the \
+                 daemon runs?"
+            }
+            Self::ShardFormat { .. } => {
+                "name the format: forebay.Shards(paths, format=\"tar\") or \"tfrecord\"; one source has one format"
+            }
+            Self::Container { source, .. } => return source.hint(),
+            Self::ShardChanged { .. } => "open it again once nobody writes to it",
+            Self::ShardsDiffer { .. } => "make several sources of them, or write them with equal fields",
+            Self::Unfit { .. } => {
+                "name the fields that are wanted and leave this one out, or write the shard again: a text in a shard is \
+                 UTF-8 and at most 64 KiB, and only floats may be several to a value, as many in each sample"
+            }
+            Self::Incomplete { .. } => {
+                "all samples need all fields that are wanted: name fewer, or write the shards again"
+            }
             Self::Empty { .. } | Self::Root(_) => return None,
         };
         Some(hint.to_owned())

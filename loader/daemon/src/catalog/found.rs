@@ -15,6 +15,7 @@ use super::list::Naming;
 use super::paths::PathRule;
 use super::relabel::LABEL;
 use super::scan::{Journal, Looking, scan};
+use super::shards::{Shards, root_of};
 use super::table::Table;
 use super::{Format, SourceSpec, stamp};
 use crate::storage::Root;
@@ -237,6 +238,19 @@ pub fn find_in_list(
     let root = Root::open(root)?;
     let root = Base::Folder(root);
     Ok(Found { table, classes: Vec::new(), root, whole: false, empty_classes: Vec::new() })
+}
+
+/// Takes the samples in shards: [`SourceSpec::Shards`](super::SourceSpec::Shards) has what stands for what.
+///
+/// # Errors
+/// [`CatalogError`], as [`open`](super::open).
+pub fn find_in_shards(pattern: &str, limits: &CatalogLimits) -> Result<Found, CatalogError> {
+    let patterns = vec![pattern.to_owned()];
+    let shards = Shards { root: root_of(&patterns)?, patterns, format: None, columns: None };
+    let root = Root::open(&shards.root)?;
+    let snapshot = super::open(&SourceSpec::Shards(shards), limits)?;
+    let classes = snapshot.class_map().map_or_else(Vec::new, |map| map.names().to_vec());
+    Ok(Found { table: Table::of(&snapshot), classes, root, whole: false, empty_classes: Vec::new() })
 }
 
 /// Classes in the order in which they came, until they are sorted.

@@ -20,6 +20,7 @@ use super::error::CatalogError;
 use super::folder::{ClassFolder, Extensions, IMAGE, Known, list_classes};
 use super::limits::CatalogLimits;
 use super::scan::{Earlier, EarlierDir, Names, open_dir};
+use super::shards::{self, Shards};
 use super::snapshot::Snapshot;
 use super::stamp::{self, Stamp};
 use crate::storage::Root;
@@ -34,6 +35,7 @@ pub struct Listings {
     clock: fn() -> i64,
     folders: Mutex<HashMap<String, Arc<Mutex<Recent>>>>,
     directories_read: AtomicU64,
+    shards: shards::Known,
 }
 
 /// The newest listing of a folder.
@@ -61,8 +63,9 @@ impl Listings {
     }
 
     fn with_clock(folder: Option<PathBuf>, clock: fn() -> i64) -> Self {
+        let shards = shards::Known::new(folder.as_deref());
         let disk = folder.map(Disk::new);
-        Self { disk, clock, folders: Mutex::default(), directories_read: AtomicU64::new(0) }
+        Self { disk, clock, folders: Mutex::default(), directories_read: AtomicU64::new(0), shards }
     }
 
     /// Directories whose names were read, by all calls.
@@ -97,6 +100,23 @@ impl Listings {
         };
         recent.0 = Some((Arc::downgrade(&snapshot), memory));
         Ok(snapshot)
+    }
+
+    /// Shards as [`open`](super::open) gives them; those that are as they were are not walked again.
+    ///
+    /// # Errors
+    /// As [`open`](super::open).
+    pub fn open_shards(
+        &self,
+        shards: &Shards,
+        limits: &CatalogLimits,
+    ) -> Result<Arc<Snapshot>, CatalogError> {
+        self.shards.open(shards, limits)
+    }
+
+    /// Shards that were walked, by all calls.
+    pub fn shards_walked(&self) -> usize {
+        self.shards.walked()
     }
 
     fn by_disk(&self, disk: &Disk, name: &str, asked: &Asked<'_>) -> Result<Kept, CatalogError> {

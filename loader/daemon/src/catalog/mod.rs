@@ -1,4 +1,4 @@
-//! Finds samples and links their labels: an immutable, in-memory [`Snapshot`] of a folder, a list or records.
+//! Finds samples and links their labels: an immutable, in-memory [`Snapshot`] of a folder, a list, records or shards.
 //!
 //! A snapshot names samples, it does not look at them: no file is opened or even stat'ed, so a listed file that is
 //! missing shows when it is read. Where a source gives no columns, their kinds are inferred by the rules in
@@ -26,6 +26,7 @@ mod parquet;
 mod paths;
 mod relabel;
 mod scan;
+mod shards;
 mod snapshot;
 mod stamp;
 mod stored;
@@ -40,11 +41,12 @@ pub use column::{Column, ColumnKind, ColumnSpec};
 pub use error::{CatalogError, CatalogErrorKind};
 pub use fault::{CellFault, Place, Unit};
 pub use folder::IMG_EXTENSIONS;
-pub use found::{Finding, Found, find_among, find_by_names, find_in_folder, find_in_list};
+pub use found::{Finding, Found, find_among, find_by_names, find_in_folder, find_in_list, find_in_shards};
 pub use gaps::{List, Listed, Reading};
 pub use limits::CatalogLimits;
 pub use listings::{Listings, own_folder};
 pub use scan::{Journal, Resumed};
+pub use shards::{RECORD, SHARD_BYTES, ShardFormat, Shards, are_shards, root_of};
 pub use snapshot::Snapshot;
 pub use table::{Cells, KindsDiffer, Table};
 
@@ -81,6 +83,8 @@ pub enum SourceSpec {
         /// As for [`SourceSpec::List`].
         columns: Vec<ColumnSpec>,
     },
+    /// Files that hold many samples each: tar archives, TFRecord files.
+    Shards(Shards),
 }
 
 /// How a list is written.
@@ -107,5 +111,6 @@ pub fn open(spec: &SourceSpec, limits: &CatalogLimits) -> Result<Snapshot, Catal
         SourceSpec::Records { root, json_lines, columns } => {
             list::open_records(root.as_deref(), json_lines, columns, limits)
         }
+        SourceSpec::Shards(shards) => shards::open(shards, limits),
     }
 }

@@ -11,7 +11,7 @@ use super::error::CatalogError;
 use crate::storage::Root;
 
 /// A column of this name holds the keys, whatever else there is.
-const KEY_COLUMN: &str = "key";
+pub(super) const KEY_COLUMN: &str = "key";
 /// A whole number of this name says where in its file a sample begins, and is part of its key.
 pub(super) const OFFSET_COLUMN: &str = "offset";
 

@@ -8,6 +8,7 @@ mod exif;
 mod jpeg;
 mod orientation;
 mod png;
+pub mod record;
 mod sniff;
 pub mod tokens;
 

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use crate::catalog::dataset::{self, Dataset, Growth, Manifest};
 use crate::catalog::{
-    CatalogError, CatalogLimits, Finding, Found, Journal, Resumed, find_among, find_by_names, find_in_folder,
-    find_in_list, own_folder,
+    CatalogError, CatalogLimits, Finding, Found, Journal, Resumed, are_shards, find_among, find_by_names,
+    find_in_folder, find_in_list, find_in_shards, own_folder,
 };
 use crate::dataset::common::absolute;
 use crate::error::{Fault, Kind};
@@ -36,6 +36,12 @@ pub fn run(args: &IndexArgs) -> Result<String, Fault> {
     let source = local(&args.source)?;
     let place = match &args.dataset {
         Some(place) => absolute(place)?,
+        None if is_pattern(&source) => {
+            return Err(Fault::invalid(format!(
+                "{source} names several files, so no place lies beside them"
+            ))
+            .hint("name the data set: --dataset PLACE"));
+        }
         None => dataset::place_beside(&source),
     };
     check_apart(&place, Path::new(&source))?;
@@ -137,7 +143,15 @@ fn check_apart(place: &str, source: &Path) -> Result<(), Fault> {
     .hint("name a place outside of it: --dataset PLACE; without one, it lies beside the data"))
 }
 
+/// Whether it stands for several shards.
+fn is_pattern(source: &str) -> bool {
+    are_shards(source) && source.contains(['{', '*', '?', '[']) && !Path::new(source).exists()
+}
+
 fn check_there(args: &IndexArgs, source: &Path) -> Result<(), Fault> {
+    if source.to_str().is_some_and(is_pattern) {
+        return Ok(());
+    }
     if let Err(error) = source.metadata() {
         let kind = if error.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Invalid };
         return Err(Fault::from_error(kind, &error)
@@ -198,6 +212,10 @@ fn find(
     let found = watched("listing", String::new, |count| {
         if let Some(list) = &args.from {
             return from(source, list, &finding, count);
+        }
+        let name = source.to_string_lossy();
+        if are_shards(&name) {
+            return find_in_shards(&name, &finding.limits).map_err(|error| dataset::fault(&error));
         }
         let root = args.root.clone().or(set_root).or_else(|| source.parent().map(Path::to_owned));
         let root = PathBuf::from(local(&root.unwrap_or_default())?);

@@ -8,7 +8,8 @@ use crate::decode::tokens::StoredToken;
 #[derive(clap::Args, Clone, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct IndexArgs {
-    /// A folder of class folders, a folder of files (--no-classes), or a list: .csv, .tsv, .jsonl or .parquet.
+    /// A folder of class folders, a folder of files (--no-classes), a list: .csv, .tsv, .jsonl or .parquet, or shards:
+    /// .tar or .tfrecord, several as in 'x-{000..127}.tar' or 'x-*.tar'.
     pub source: PathBuf,
     /// The data set: a folder, made where it is not there, or s3://bucket/prefix. Absent: beside the source, as
     /// /data/photos.forebay for /data/photos.
@@ -90,4 +91,5 @@ Examples:
   forebay index /data/tokens --no-classes --extensions bin --measure --tokens uint16
   forebay index /data/speech --no-classes --extensions wav --dataset s3://bucket/sets/speech
   find . -name '*.jpg' | forebay index /data/photos --from -
-  forebay index /data/photos --prune";
+  forebay index /data/photos --prune
+  forebay index '/data/train-{000..127}.tar' --dataset /data/train.forebay";

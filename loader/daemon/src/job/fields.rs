@@ -3,6 +3,7 @@
 use forebay_plan::{MemoryOrder, TensorSpec};
 use forebay_proto::v1;
 
+use super::located::Located;
 use super::rows::PartPlan;
 use super::stored::StoredBytes;
 use super::tokens::{PackedIds, TokensMaker};
@@ -21,10 +22,10 @@ pub struct FieldPlan {
 
 /// What makes the bytes of a field.
 pub enum FieldMaker {
-    /// A file, decoded and transformed. `column` holds its path.
+    /// An image, decoded and transformed.
     Image {
-        /// Index of the path column.
-        column: usize,
+        /// The file, or the extent of it, that holds the image.
+        place: Located,
         /// Crop, resize, flip, normalise, layout.
         pipeline: Box<ImagePipeline>,
         /// How often it is run on each image, with draws of their own: 1 to [`VIEWS_MAX`](crate::transform::VIEWS_MAX).
@@ -51,7 +52,8 @@ impl FieldMaker {
     /// The column of the file that must be read, if any.
     pub fn path_column(&self) -> Option<usize> {
         match self {
-            Self::Image { column, .. } | Self::Stored(StoredBytes { column, .. }) => Some(*column),
+            Self::Image { place, .. } => Some(place.column()),
+            Self::Stored(StoredBytes { column, .. }) => Some(*column),
             Self::Tokens(tokens) => tokens.reads().then(|| tokens.column()),
             Self::Value(_) | Self::Source | Self::Length { .. } | Self::Packed(_) => None,
         }
@@ -64,9 +66,16 @@ impl FieldMaker {
         match self {
             Self::Stored(stored) => stored.extent_of(snapshot, sample),
             Self::Tokens(tokens) => tokens.extent(snapshot, sample, row_bytes),
-            Self::Image { .. } | Self::Value(_) | Self::Source | Self::Length { .. } | Self::Packed(_) => {
-                None
-            }
+            Self::Image { place, .. } => place.extent(snapshot, sample),
+            Self::Value(_) | Self::Source | Self::Length { .. } | Self::Packed(_) => None,
+        }
+    }
+
+    /// How large a sample's file must be, where that is known.
+    pub fn file_bytes(&self, snapshot: &Snapshot, sample: u64) -> Option<u64> {
+        match self {
+            Self::Image { place, .. } => place.file_bytes(snapshot, sample),
+            _ => None,
         }
     }
 

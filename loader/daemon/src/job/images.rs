@@ -5,6 +5,7 @@ use forebay_proto::v1::{self, transform::Op};
 
 use super::dtype_to_proto;
 use super::fields::{FieldMaker, FieldPlan};
+use super::located::Located;
 use super::spec::{Planned, dtype};
 use crate::decode::SHRINKS;
 use crate::error::{Fault, Kind};
@@ -17,11 +18,11 @@ pub(super) const FLIP: f64 = 0.5;
 pub(super) const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 pub(super) const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// An image of the path column number `column`.
+/// An image, at its place.
 ///
 /// # Errors
 /// Invalid, naming the field and what is wrong in it.
-pub(super) fn image_field(mut field: v1::Field, column: usize) -> Result<Planned, Fault> {
+pub(super) fn image_field(mut field: v1::Field, place: Located) -> Result<Planned, Fault> {
     if field.transforms.len() > TRANSFORMS_MAX {
         return Err(Fault::invalid(format!("field {}: more than {TRANSFORMS_MAX} transforms", field.name)));
     }
@@ -60,7 +61,7 @@ pub(super) fn image_field(mut field: v1::Field, column: usize) -> Result<Planned
     });
     let (views, pipeline) = (field.views, Box::new(pipeline));
     let spec = FieldPlan::image_spec(&field.name, &pipeline, views, asked, order);
-    Ok((field, spec, FieldMaker::Image { column, pipeline, views }))
+    Ok((field, spec, FieldMaker::Image { place, pipeline, views }))
 }
 
 /// Sets whether images may be decoded smaller; not at all has one name.

@@ -5,6 +5,7 @@ mod digest;
 mod fields;
 mod images;
 mod known;
+mod located;
 mod order;
 mod parts;
 mod rows;
@@ -23,6 +24,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use classes::CLASS_COLUMN;
 pub use fields::{FieldMaker, FieldPlan};
+pub use located::Located;
 pub use order::JobOrder;
 pub use rows::{BatchRows, EpochRows, PartPlan, RowPlan, RowWalker};
 pub use spec::{BadSample, Policy, check_job_id, resolve, resolve_all};

@@ -10,6 +10,7 @@ use super::classes::{CLASS_COLUMN, Classes};
 use super::digest::content_digest;
 use super::fields::{FieldMaker, FieldPlan};
 use super::images::{image_field, no_image_settings};
+use super::located::{Located, is_of_places};
 use super::order::{JobOrder, order};
 use super::token_fields::{is_of_tokens, no_token_settings, packed_can_do, plan_tokens};
 use super::values::ValueMaker;
@@ -147,7 +148,7 @@ fn bad_sample(given: Option<&v1::OnBadSample>) -> BadSample {
     BadSample { policy, budget_count: (given.budget_count > 0).then_some(given.budget_count) }
 }
 
-/// A spec without fields means all columns, in order.
+/// A spec without fields means all columns, in order, but for those that say where the bytes of others lie.
 fn fields_or_default(fields: &[v1::Field], snapshot: &Snapshot) -> Result<Vec<v1::Field>, Fault> {
     if fields.len() > FIELDS_MAX {
         return Err(Fault::invalid(format!("{} fields, at most {FIELDS_MAX}", fields.len())));
@@ -158,6 +159,7 @@ fn fields_or_default(fields: &[v1::Field], snapshot: &Snapshot) -> Result<Vec<v1
     Ok(snapshot
         .columns()
         .iter()
+        .filter(|column| !is_of_places(snapshot, column))
         .map(|column| v1::Field { name: column.name().to_owned(), ..Default::default() })
         .collect())
 }
@@ -295,7 +297,11 @@ fn plan_field(
     let decode = decode_of(&field, snapshot);
     field.set_decode(decode);
     match decode {
-        v1::Decode::Image if is_path => image_field(field, index),
+        v1::Decode::Image if is_path => {
+            let place = Located::of(snapshot, index)
+                .map_err(|fault| fault.context(format!("field {}", field.name)))?;
+            image_field(field, place)
+        }
         v1::Decode::Image => {
             Err(Fault::invalid(format!("field {}: column {} holds no paths", field.name, field.column))
                 .hint("an image needs a path column; name the column's kind where it was inferred wrong"))

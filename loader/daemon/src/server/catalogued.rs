@@ -6,7 +6,7 @@ use forebay_proto::v1::{self, source::Origin};
 
 use super::{Peer, Service};
 use crate::catalog::dataset::{Dataset, Manifest, Part, Selection};
-use crate::catalog::{CatalogError, Snapshot, dataset};
+use crate::catalog::{CatalogError, RECORD, SHARD_BYTES, Snapshot, dataset};
 use crate::error::Fault;
 use crate::job::CLASS_COLUMN;
 use crate::storage::Root;
@@ -34,7 +34,7 @@ impl Service {
         source: &v1::Source,
         set: &v1::Dataset,
     ) -> Result<Arc<Snapshot>, Fault> {
-        let (selection, columns) = (selection(source), columns(spec));
+        let (selection, columns) = (selection(source), columns(spec).map(with_places));
         let set = self.set(peer, set)?;
         let place = set.dataset.place();
         // A place that was removed and made anew counts its commits from 1 again.
@@ -145,12 +145,13 @@ fn selection(source: &v1::Source) -> Selection {
 }
 
 /// The columns that a job names; `None`: it wants all there are.
-fn columns(spec: &v1::JobSpec) -> Option<Vec<String>> {
+pub(super) fn columns(spec: &v1::JobSpec) -> Option<Vec<String>> {
     if spec.fields.is_empty() {
         return None;
     }
     let mut names = Vec::new();
-    for field in &spec.fields {
+    let has_column = |field: &&v1::Field| !is_made(field.decode());
+    for field in spec.fields.iter().filter(has_column) {
         let own = if field.column.is_empty() { &field.name } else { &field.column };
         names.extend([own, &field.offset_column, &field.length_column].map(String::clone));
     }
@@ -163,6 +164,21 @@ fn columns(spec: &v1::JobSpec) -> Option<Vec<String>> {
     names.sort();
     names.dedup();
     Some(names)
+}
+
+/// The same with the columns that say where in their files the fields' bytes lie; those that are not there are not missed.
+fn with_places(mut names: Vec<String>) -> Vec<String> {
+    let beside = |name: &str| [".offset", ".length"].map(|end| format!("{name}{end}"));
+    let places: Vec<_> = names.iter().flat_map(|name| beside(name)).chain(beside(RECORD)).collect();
+    names.extend(places);
+    names.push(SHARD_BYTES.to_owned());
+    names
+}
+
+/// Whether a field is made of the row and of no column. A length may name the column of its tokens, which they name too.
+fn is_made(decode: v1::Decode) -> bool {
+    use v1::Decode::{Boundaries, Length, PositionIds, SegmentIds, Source};
+    matches!(decode, Source | Length | PositionIds | SegmentIds | Boundaries)
 }
 
 /// The places of a data set that lie in the file system, as a client gave them.

@@ -41,7 +41,7 @@ use crate::workers::Pool;
 /// The wire's version that this daemon speaks.
 pub const WIRE_VERSION: u32 = 1;
 /// What this version serves beyond the calls every version has.
-pub const FEATURES: [&str; 12] = [
+pub const FEATURES: [&str; 13] = [
     "folder",
     "list",
     "records",
@@ -54,6 +54,7 @@ pub const FEATURES: [&str; 12] = [
     "losses",
     "pins",
     "digest",
+    "shards",
 ];
 const CONTROL_BYTES_MAX: u64 = 64 << 20;
 const JOBS_KEPT: usize = 16;

@@ -108,7 +108,7 @@ impl Service {
         let listed = spec.sources.iter().map(|source| {
             let snapshot = match set_of(source) {
                 Some(set) => self.catalogued(peer, spec, source, set),
-                None => self.source(peer, source).and_then(|source| self.snapshot(&source)),
+                None => self.source(peer, spec, source).and_then(|source| self.snapshot(&source)),
             };
             snapshot.map_err(|fault| naming(source, fault))
         });
@@ -122,6 +122,7 @@ impl Service {
             SourceSpec::Folder { root, extensions } => {
                 self.listings.open(root, extensions.as_deref(), &limits)
             }
+            SourceSpec::Shards(shards) => self.listings.open_shards(shards, &limits),
             _ => catalog::open(source, &limits).map(Arc::new),
         };
         opened.map_err(|error| fault(&error))
@@ -133,7 +134,7 @@ impl Service {
             if let Some(set) = set_of(source) {
                 return self.root_of_set(peer, set).map(Some).map_err(|fault| naming(source, fault));
             }
-            let root = self.source(peer, source).and_then(|source| {
+            let root = self.source(peer, spec, source).and_then(|source| {
                 let root = data_root(&source).map(Root::open).transpose();
                 root.map_err(|error| fault(&CatalogError::from(error)))
             });
@@ -157,7 +158,7 @@ impl Service {
     }
 
     /// A source as the catalogue reads it, where the caller may.
-    fn source(&self, peer: Peer, source: &v1::Source) -> Result<SourceSpec, Fault> {
+    fn source(&self, peer: Peer, spec: &v1::JobSpec, source: &v1::Source) -> Result<SourceSpec, Fault> {
         check_unselected(source)?;
         match &source.origin {
             None => Err(Fault::invalid("a source without an origin")),
@@ -186,7 +187,23 @@ impl Service {
                 let json_lines = records.json_lines.clone().into_bytes();
                 Ok(SourceSpec::Records { root, json_lines, columns: columns(&records.columns)? })
             }
+            Some(v1::source::Origin::Shards(shards)) => self.shards(peer, spec, shards),
         }
+    }
+}
+
+impl Service {
+    /// Shards, all of which lie beneath one folder that the caller may read.
+    fn shards(&self, peer: Peer, spec: &v1::JobSpec, shards: &v1::Shards) -> Result<SourceSpec, Fault> {
+        let root = catalog::root_of(&shards.paths).map_err(|error| fault(&error))?;
+        let root = self.roots.check(peer, root.to_str().unwrap_or_default())?;
+        let format = match shards.format() {
+            v1::ShardFormat::Unspecified => None,
+            v1::ShardFormat::Tar => Some(catalog::ShardFormat::Tar),
+            v1::ShardFormat::Tfrecord => Some(catalog::ShardFormat::TfRecord),
+        };
+        let columns = catalogued::columns(spec);
+        Ok(SourceSpec::Shards(catalog::Shards { root, patterns: shards.paths.clone(), format, columns }))
     }
 }
 
@@ -222,6 +239,7 @@ fn data_root(source: &SourceSpec) -> Option<&PathBuf> {
     match source {
         SourceSpec::Folder { root, .. } | SourceSpec::List { root, .. } => Some(root),
         SourceSpec::Records { root, .. } => root.as_ref(),
+        SourceSpec::Shards(shards) => Some(&shards.root),
     }
 }
 
@@ -232,7 +250,8 @@ fn paths(source: &v1::Source) -> Vec<String> {
         Some(v1::source::Origin::List(list)) => vec![&list.path, &list.root],
         Some(v1::source::Origin::Records(records)) => vec![&records.root],
         Some(v1::source::Origin::Dataset(set)) => catalogued::paths(set),
-        None => Vec::new(),
+        // The folder that they lie beneath is told by the snapshot.
+        Some(v1::source::Origin::Shards(_)) | None => Vec::new(),
     };
     given.into_iter().filter(|path| !path.is_empty()).cloned().collect()
 }

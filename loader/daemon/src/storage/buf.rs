@@ -10,6 +10,8 @@ pub struct ReadBuf {
     pub path: Vec<u8>,
     /// What was read.
     pub bytes: ByteBuf,
+    /// Of the whole file, where that is known: one of another size has changed.
+    pub file_bytes: Option<u64>,
 }
 
 impl ReadBuf {
@@ -18,6 +20,7 @@ impl ReadBuf {
         self.path.clear();
         self.path.extend_from_slice(path);
         self.bytes.clear();
+        self.file_bytes = None;
     }
 }
 

@@ -52,6 +52,7 @@ pub(super) fn conformance(make: impl Fn(flume::Sender<Done<u64>>) -> (Arc<Root>,
     brings_whole_files_and_extents(&bench());
     refuses_what_cannot_be_read(&bench());
     keeps_limits(&bench());
+    tells_a_file_of_another_size(&bench());
     reuses_memory(&bench());
     brings_every_read_back_once(bench(), 0);
     brings_every_read_back_once(bench(), 500);
@@ -99,6 +100,22 @@ fn keeps_limits(bench: &Bench) {
         let done = limited(extent, 9);
         assert_eq!(done.result.unwrap_err().kind(), StorageErrorKind::TooLarge);
         assert_eq!(done.read.buf.bytes.capacity(), 0, "nothing is reserved for what is refused");
+    }
+}
+
+fn tells_a_file_of_another_size(bench: &Bench) {
+    let known = |file_bytes, extent| {
+        let mut read = Read { extent, ..read_of(&bench.root, "dir/middle", 4) };
+        read.buf.file_bytes = Some(file_bytes);
+        bench.ask(read).result
+    };
+    for extent in [None, Some((3, 4))] {
+        assert!(known(10, extent).is_ok());
+        for file_bytes in [9, 11] {
+            let error = known(file_bytes, extent).unwrap_err();
+            assert!(matches!(error, StorageError::OtherSize { size_bytes: 10, .. }), "{error}");
+            assert_eq!(error.kind(), StorageErrorKind::Changed);
+        }
     }
 }
 

@@ -96,6 +96,16 @@ pub enum StorageError {
         /// Where the file ends.
         size_bytes: u64,
     },
+    /// The file is not as large as when its samples were found.
+    #[error("{path} has {size_bytes} bytes, and had {expected_bytes} when it was indexed")]
+    OtherSize {
+        /// Root and path.
+        path: String,
+        /// Where the file ends.
+        size_bytes: u64,
+        /// Where it ended.
+        expected_bytes: u64,
+    },
     /// No memory for the bytes.
     #[error("reserve {len_bytes} bytes for {path}")]
     Memory {
@@ -131,7 +141,9 @@ impl StorageError {
             | Self::Memory { .. }
             | Self::Shutdown { .. }
             | Self::Threads { .. } => StorageErrorKind::Unavailable,
-            Self::Resized { .. } | Self::Rewritten { .. } | Self::PastEnd { .. } => StorageErrorKind::Changed,
+            Self::Resized { .. } | Self::Rewritten { .. } | Self::PastEnd { .. } | Self::OtherSize { .. } => {
+                StorageErrorKind::Changed
+            }
             Self::TooLarge { .. } => StorageErrorKind::TooLarge,
             Self::Escapes { .. } | Self::BadPath { .. } | Self::NotAFile { .. } => StorageErrorKind::Invalid,
         }

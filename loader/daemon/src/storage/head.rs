@@ -10,7 +10,7 @@ use super::threads;
 pub struct Head {
     /// At most as many bytes as were asked for.
     pub bytes: Vec<u8>,
-    /// Of the whole file.
+    /// Of the whole file, or of the extent that was asked for.
     pub file_bytes: u64,
 }
 
@@ -23,6 +23,22 @@ pub fn head(root: &Root, path: &[u8], len_max: u64) -> Result<Head, StorageError
     buf.set_path(path);
     let file_bytes = threads::read_head(root, &mut buf, len_max)?;
     Ok(Head { bytes: buf.bytes.to_vec(), file_bytes })
+}
+
+/// The same for an extent of a file, as (offset, length) in bytes.
+///
+/// # Errors
+/// As any read.
+pub fn head_of(
+    root: &Root,
+    path: &[u8],
+    (offset, len): (u64, u64),
+    len_max: u64,
+) -> Result<Head, StorageError> {
+    let mut buf = ReadBuf::default();
+    buf.set_path(path);
+    threads::read_now(root, &mut buf, Some((offset, len.min(len_max))), len_max)?;
+    Ok(Head { bytes: buf.bytes.to_vec(), file_bytes: len })
 }
 
 /// Reads the file that `buf` names, or an extent of it as (offset, length) in bytes. Blocks, and asks once.

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 pub use buf::{ByteBuf, ReadBuf};
 pub use error::{StorageError, StorageErrorKind};
 pub use faulty::{Faults, FaultyEngine};
-pub use head::{Head, head, read_now};
+pub use head::{Head, head, head_of, read_now};
 pub use memory::MemoryEngine;
 pub use retry::RetryPolicy;
 pub use root::Root;

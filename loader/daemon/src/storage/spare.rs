@@ -55,7 +55,7 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     fn of(capacity_bytes: usize) -> ReadBuf {
-        ReadBuf { path: Vec::new(), bytes: ByteBuf::with_capacity(capacity_bytes) }
+        ReadBuf { bytes: ByteBuf::with_capacity(capacity_bytes), ..ReadBuf::default() }
     }
 
     /// How many buffers are kept when those of `capacities` come back.

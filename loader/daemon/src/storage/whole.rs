@@ -44,11 +44,14 @@ fn fill(
     extent: Option<(u64, u64)>,
     limit_bytes: u64,
 ) -> Result<(), StorageError> {
-    let ReadBuf { path, bytes } = buf;
+    let ReadBuf { path, bytes, file_bytes } = buf;
     let name = || root.display(path);
     let failed = |action| move |errno: Errno| StorageError::Io { action, path: name(), source: errno.into() };
 
     let before = source.stamp().map_err(failed("stat"))?;
+    if let Some(expected_bytes) = file_bytes.filter(|&expected| expected != before.size_bytes) {
+        return Err(StorageError::OtherSize { path: name(), size_bytes: before.size_bytes, expected_bytes });
+    }
     let (offset_bytes, len_bytes) = extent.unwrap_or((0, before.size_bytes));
     if len_bytes > limit_bytes {
         return Err(StorageError::TooLarge { path: name(), size_bytes: len_bytes, limit_bytes });
@@ -163,6 +166,20 @@ mod tests {
     #[test]
     fn an_extent_of_a_file_that_grows_is_whole() {
         assert_eq!(read_odd(&odd(b"abcde", stamp(3, 0), stamp(5, 1)), Some((1, 2))).unwrap(), b"bc");
+    }
+
+    #[test]
+    fn a_file_of_another_size_than_is_known_has_changed() {
+        let grown = odd(b"abcde", stamp(5, 0), stamp(5, 0));
+        let read = |file_bytes| {
+            let mut buf = ReadBuf { path: b"x".to_vec(), file_bytes, ..ReadBuf::default() };
+            grown.asked.set(0);
+            read(&grown, &Root::unbacked("r"), &mut buf, Some((1, 2)), 100)
+        };
+        assert!(read(Some(5)).is_ok() && read(None).is_ok());
+        let error = read(Some(4)).unwrap_err();
+        assert!(matches!(error, StorageError::OtherSize { size_bytes: 5, expected_bytes: 4, .. }), "{error}");
+        assert_eq!(error.kind(), StorageErrorKind::Changed);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What can be wrong with a list of operations, and what can go wrong with one sample.
 
 use crate::decode::DecodeError;
+use crate::decode::record::RecordError;
 use crate::decode::tokens::TokenError;
 
 /// A list of operations that makes no batch. The text names the cure.
@@ -46,6 +47,9 @@ pub enum SampleError {
     /// Its tokens.
     #[error("take tokens")]
     Tokens(#[from] TokenError),
+    /// The record that it lies in.
+    #[error("take it out of its record")]
+    Record(#[from] RecordError),
     /// The caller's range is not as long as [`ImagePipeline::view_bytes`](super::ImagePipeline::view_bytes).
     #[error("a sample takes {sample_bytes} bytes, its range has {target_bytes}")]
     TargetLength {

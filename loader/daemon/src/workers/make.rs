@@ -217,18 +217,19 @@ impl Bench {
                     StoredBytes::write(&task.earlier.get(file).unwrap_or(last).bytes, target);
                     file += 1;
                 }
-                FieldMaker::Image { pipeline, views, .. } => {
-                    let encoded = task.earlier.get(file).unwrap_or(last);
+                FieldMaker::Image { place, pipeline, views } => {
+                    let read = task.earlier.get(file).unwrap_or(last);
                     file += 1;
+                    let encoded = place.payload(work.job.snapshot(source), sample.0, &read.bytes)?;
                     let (decoder, scratch, started) = (&mut self.decoder, &mut self.scratch, Instant::now());
-                    let decoded = pipeline.decode(&encoded.bytes, decoder, (0..*views).map(draws));
+                    let decoded = pipeline.decode(encoded, decoder, (0..*views).map(draws));
                     self.decode += started.elapsed();
                     let decoded = decoded?;
                     pipeline.write(&decoded, scratch, target)?;
                     if let Some(trace) = &work.trace {
                         let drawn = decoded.into_drawn();
                         let field = (index, pipeline.applies_exif_orientation());
-                        traced.push(trace.image(field, drawn, &encoded.bytes, decoder, scratch)?);
+                        traced.push(trace.image(field, drawn, encoded, decoder, scratch)?);
                     }
                 }
             }

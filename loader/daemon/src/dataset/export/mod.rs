@@ -22,7 +22,7 @@ use self::options::{ExportArgs, Format};
 use self::picture::{Painter, Pipeline};
 use self::recipe::{Recipe, failed};
 use self::shards::{Names, Sample};
-use super::common::absolute;
+use super::common::{absolute, check_own_files};
 use crate::catalog::dataset::Dataset;
 use crate::catalog::{Column, ColumnKind, Snapshot};
 use crate::error::{Fault, Kind};
@@ -63,6 +63,7 @@ fn asked(args: &ExportArgs) -> Result<(Recipe, Snapshot), Fault> {
     let dataset = Dataset::open(&absolute(&args.place)?)?;
     let manifest = args.at.map_or_else(|| dataset.head(), |number| dataset.at(number))?;
     let snapshot = dataset.snapshot(&manifest, &args.selection(), None, None)?;
+    check_own_files(snapshot.columns().iter(), "export")?;
     let column = path_column(&snapshot, args.column.as_deref())?.name().to_owned();
     let root = match &args.root {
         Some(root) => absolute(&root.to_string_lossy())?,

@@ -93,6 +93,7 @@ fn check_possible(args: &VerifyArgs, dataset: &Dataset, files: &Files<'_>) -> Re
         return Err(Fault::invalid(format!("{} has no column of files to look at", dataset.place()))
             .hint("a column of paths is named image, audio, path, ... or ends in _path"));
     }
+    files.check_own("verify")?;
     if files.are_shared() && (args.dedup || args.quarantine_copies) {
         return Err(Fault::invalid("copies of whole files are found, and here a file holds many samples")
             .hint("verify it without --dedup and --quarantine-copies"));

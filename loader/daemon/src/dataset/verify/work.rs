@@ -10,6 +10,7 @@ use super::check::{Checker, Outcome};
 use super::journal::Journal;
 use crate::catalog::dataset::CONTENT;
 use crate::catalog::{Cells, ColumnKind, Table};
+use crate::dataset::common::check_own_files;
 use crate::error::Fault;
 use crate::progress::Bar;
 use crate::storage::Root;
@@ -56,6 +57,12 @@ impl<'a> Files<'a> {
             files.first = Some(first);
         }
         files
+    }
+
+    /// # Errors
+    /// Invalid: samples lie in shards.
+    pub(super) fn check_own(&self, verb: &str) -> Result<(), Fault> {
+        check_own_files(self.table.columns().iter().map(Cells::column), verb)
     }
 
     /// Whether the table has a column of files at all.

@@ -11,7 +11,7 @@ use forebay_proto::v1::{self, RowState};
 use super::{pipeline, rows, words};
 use crate::decode::{ImageDecoder, ImageInfo};
 use crate::error::{Fault, with_causes};
-use crate::job::{EpochRows, FieldMaker, Job, PartPlan, Policy, RowPlan, RowWalker};
+use crate::job::{EpochRows, FieldMaker, Job, Located, PartPlan, Policy, RowPlan, RowWalker};
 use crate::server::{Peer, Service};
 use crate::storage;
 use crate::transform::{Drawn, ImagePipeline};
@@ -182,9 +182,9 @@ fn images(
 ) -> Result<Vec<v1::ImageReport>, String> {
     let mut told = Vec::new();
     for (index, field) in job.fields.iter().enumerate() {
-        let FieldMaker::Image { column, .. } = field.maker(part.pick.source) else { continue };
+        let FieldMaker::Image { place, .. } = field.maker(part.pick.source) else { continue };
         let pipeline = pipeline(job, index).expect("it is an image");
-        let image = headers.info(job, part, *column, pipeline)?;
+        let image = headers.info(job, part, place, pipeline)?;
         let draw = |view| pipeline.draw(image, &mut Draws(epoch.draws(part.position, view, attempt)));
         let drawn = Drawn { image, views: (0..field.views()).map(draw).collect() };
         told.extend(rows::image_reports(job, index, &drawn));
@@ -199,18 +199,25 @@ struct Headers {
 }
 
 impl Headers {
-    /// Size and format, as `pipeline` sees it, of the image that a path column names.
+    /// Size and format, as `pipeline` sees it, of the image at a place.
     fn info(
         &mut self,
         job: &Job,
         part: PartPlan,
-        column: usize,
+        place: &Located,
         pipeline: &ImagePipeline,
     ) -> Result<ImageInfo, String> {
         let snapshot = job.snapshot(part.pick.source);
         let root = snapshot.root().ok_or("its source has no root")?;
-        let path = snapshot.columns()[column].path(part.pick.sample.0);
-        let read = |len_max| storage::head(root, path, len_max).map_err(|error| with_causes(&error));
+        let sample = part.pick.sample.0;
+        let path = snapshot.columns()[place.column()].path(sample);
+        let read = |len_max| {
+            let read = match place.value(snapshot, sample) {
+                Some(extent) => storage::head_of(root, path, extent, len_max),
+                None => storage::head(root, path, len_max),
+            };
+            read.map_err(|error| with_causes(&error))
+        };
         let head = read(HEAD_BYTES)?;
         if head.file_bytes > self.sample_bytes_max {
             return Err(format!("{} bytes, more than sample_max", head.file_bytes));
