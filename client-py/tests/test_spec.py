@@ -204,3 +204,25 @@ def test_errors_have_a_natural_class_and_print_message_causes_and_hint(kind: str
     assert error.kind == (kind.lower() if kind != "SOMETHING_NEW" else "internal")
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again)) == (type(error), str(error))
+
+
+def test_paths_that_end_as_shards_become_shards(tmp_path: Path) -> None:
+    pattern = str(tmp_path / "x-{000..127}.tar")
+    assert as_source(pattern).to_spec() == {"shards": {"paths": [pattern]}}
+    assert as_source(Path(pattern)).to_spec() == {"shards": {"paths": [pattern]}}
+    records = [str(tmp_path / "a.tfrecord"), tmp_path / "b.TFRECORDS"]
+    assert as_source(records).to_spec() == {"shards": {"paths": [str(path) for path in records]}}
+    named = forebay.Shards(tmp_path / "x-*-of-01024", format="tfrecord")
+    assert as_source(named).to_spec()["shards"]["format"] == "SHARD_FORMAT_TFRECORD"
+    # Sent on, so that the daemon can say what is wrong with it.
+    assert as_source(str(tmp_path / "x.tar.gz")).to_spec()["shards"]["format"] == "SHARD_FORMAT_TAR"
+    spec = spec_of(pattern, transform=[t.CenterCrop(8)])
+    assert [field["name"] for field in spec["fields"]] == ["image", "label"]
+    (tmp_path / "folder.tar").mkdir()
+    assert isinstance(as_source(tmp_path / "folder.tar"), forebay.Folder)
+    wrong: Any
+    for wrong in ([], [3], [pattern, 3]):
+        with pytest.raises(InvalidError, match="one path or a list of paths"):
+            forebay.Shards(wrong)
+    with pytest.raises(InvalidError, match="format='zip'"):
+        forebay.Shards(pattern, format="zip")

@@ -187,4 +187,40 @@ fn texts_are_measured_by_their_bytes_and_token_files_by_their_tokens() {
     assert_eq!(count(&texts, "text_bytes = 6"), ["a/1.txt"]);
     assert_eq!(count(&tokens, "tokens = 5"), ["1.bin"]);
     assert!(refused(&["index", utf8(&tokens), "--tokens", "uint16"]).contains("--measure"));
+fn shard(root: &Path, name: &str, samples: &[&str]) {
+    let mut archive = tar::Builder::new(Vec::new());
+    for sample in samples {
+        for (ending, bytes) in [("jpg", sample.as_bytes()), ("cls", b"1")] {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(bytes.len() as u64);
+            archive.append_data(&mut header, format!("{sample}.{ending}"), bytes).expect("memory");
+        }
+    }
+    write(root, name, &archive.into_inner().expect("memory"));
+}
+
+#[test]
+fn shards_are_indexed_by_a_pattern_and_grow_a_data_set() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let place = dir.path().join("set");
+    let pattern = format!("{}/x-*.tar", dir.path().display());
+    shard(dir.path(), "x-0.tar", &["a", "b"]);
+    assert!(refused(&["index", &pattern]).contains("--dataset PLACE"));
+    assert_eq!(told(&["index", &pattern, "--dataset", utf8(&place)])["counts"]["added"], 2);
+    shard(dir.path(), "x-1.tar", &["c"]);
+    let again = told(&["index", &pattern, "--dataset", utf8(&place)]);
+    assert_eq!([&again["counts"]["added"], &again["counts"]["known"]], [1, 2]);
+    for verb in [
+        &["dataset", "verify", utf8(&place)][..],
+        &["index", &pattern, "--dataset", utf8(&place), "--measure"],
+    ] {
+        let words = refused(verb);
+        assert!(words.contains("hint: "), "{words}");
+    }
+    write(dir.path(), "x-2.tar", b"\x1f\x8b\x08\0");
+    let words = refused(&["index", &pattern, "--dataset", utf8(&place)]);
+    assert!(
+        words.contains("x-2.tar") && words.contains("compressed (gzip)") && words.contains("gunzip"),
+        "{words}"
+    );
 }

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+import tarfile
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -133,6 +134,89 @@ def specs() -> dict[str, bytes]:
     }
 
 
+def tar(members: dict[str, bytes], form: int = tarfile.USTAR_FORMAT, headers: dict[str, str] | None = None) -> bytes:
+    """Give an archive of one program's kind, with `headers` for all members."""
+    out = BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form, pax_headers=headers) as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, BytesIO(data))
+    data = out.getvalue().rstrip(b"\0")  # programs fill up to 10 KiB; two empty blocks are enough of an end
+    return data + bytes(-len(data) % 512 + 1024)
+
+
+def tars() -> dict[str, bytes]:
+    """Give archives with samples, and broken ones."""
+    sample = {"a/1.jpg": b"\xff\xd8 image", "a/1.cls": b"3", "a/1.txt": "größer".encode()}
+    both = {**sample, "a/2.PNG": b"\x89PNG", "a/2.cls": b"4", "a/2.txt": b""}
+    long = {f"{'long/' * 30}{name}": data for name, data in sample.items()}
+    plain = tar(both)
+    link = tarfile.TarInfo("link.jpg")
+    link.type, link.linkname = tarfile.SYMTYPE, "a/1.jpg"
+    sparse = bytearray(plain)
+    sparse[156] = ord("S")
+    sparse[148:156] = b"%06o\0 " % (sum(sparse[:148]) + 8 * 32 + sum(sparse[156:512]))
+    return {
+        "ok-ustar": plain,
+        "ok-gnu-long": tar(long, tarfile.GNU_FORMAT),
+        "ok-pax-long": tar(long, tarfile.PAX_FORMAT),
+        "ok-pax-global": tar(both, tarfile.PAX_FORMAT, {"comment": "by hand"}),
+        "ok-links": link.tobuf(tarfile.USTAR_FORMAT) + plain,
+        "ok-names-as-classes": tar({"1.jpg": b"", "1.cls": b"dog", "2.jpg": b"", "2.cls": b"cat"}),
+        "bad-cut": plain[: len(plain) // 2],
+        "bad-no-end": plain[:-1024],
+        "bad-checksum": plain[:5] + b"x" + plain[6:],
+        "bad-gzip": zlib.compress(plain, wbits=31),
+        "bad-joined": plain + plain,
+        "bad-sparse": bytes(sparse),
+        "bad-same-key": tar({"1.jpg": b"", "2.jpg": b""})[:1024] + tar({"1.jpg": b""}),
+        "bad-no-samples": tar({"README": b"nothing"}),
+    }
+
+
+def crc32c(data: bytes) -> int:
+    """Give TensorFlow's masked checksum, bit by bit."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ 0x82F63B78 * (crc & 1)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def tfrecord(*datas: bytes) -> bytes:
+    """Frame records."""
+    framed = b""
+    for data in datas:
+        length = struct.pack("<Q", len(data))
+        framed += length + struct.pack("<I", crc32c(length)) + data + struct.pack("<I", crc32c(data))
+    return framed
+
+
+def example(**lists: bytes) -> bytes:
+    """Encode a tf.train.Example: name -> its list, in short."""
+    return field(1, b"".join(field(1, field(1, name.encode()) + field(2, values)) for name, values in lists.items()))
+
+
+def tfrecords() -> dict[str, bytes]:
+    """Give files of examples, and broken ones."""
+    image, label = field(1, field(1, b"\xff\xd8 image")), field(3, field(1, b"\x07"))
+    number, box = field(2, field(1, struct.pack("<f", 0.5))), field(2, field(1, struct.pack("<4f", 0, 1, 2, 3)))
+    whole = example(image=image, label=label, score=number, box=box, name=field(1, field(1, b"one")))
+    return {
+        "ok-every-list": tfrecord(whole, whole),
+        "ok-not-packed": tfrecord(example(label=field(3, b"\x08\x07"), score=field(2, b"\x0d\0\0\0\x3f"))),
+        "ok-nothing-in-it": tfrecord(b""),
+        "bad-cut": tfrecord(whole, whole)[:-5],
+        "bad-length": b"\x01" + tfrecord(whole)[1:],
+        "bad-sequence": tfrecord(whole + field(2, b"")),
+        "bad-message": tfrecord(whole[:-3]),
+        "bad-gzip": zlib.compress(tfrecord(whole), wbits=31),
+    }
+
+
 def write(folder: str, seeds: dict[str, bytes], suffix: str) -> None:
     """Write seeds into their target's folder."""
     for name, data in seeds.items():
@@ -143,6 +227,8 @@ write("jpeg", jpegs(), ".jpg")
 write("png", pngs(), ".png")
 write("record", records(), ".bin")
 write("spec", specs(), ".pb")
+write("tar", tars(), ".tar")
+write("tfrecord", tfrecords(), ".tfrecord")
 fixtures = ROOT / "loader/daemon/src/catalog/tests/fixtures"
 for accepted, name in [
     ("ok", "pandas"),

@@ -13,6 +13,7 @@ pub mod lists;
 pub mod records;
 pub mod requests;
 pub mod sets;
+pub mod shards;
 pub mod specs;
 pub mod states;
 pub mod stored;
@@ -21,7 +22,7 @@ pub mod stored;
 pub type Check = fn(&[u8]) -> bool;
 
 /// Every target: its name, which its seeds' folder and its binary share, and what it checks.
-pub const TARGETS: [(&str, Check); 17] = [
+pub const TARGETS: [(&str, Check); 19] = [
     ("calls", calls::calls),
     ("config", config::config),
     ("csv", lists::csv),
@@ -39,6 +40,8 @@ pub const TARGETS: [(&str, Check); 17] = [
     ("spec", specs::spec),
     ("state", states::state),
     ("state_file", states::state_file),
+    ("tar", shards::tar),
+    ("tfrecord", shards::tfrecord),
 ];
 
 /// Parts of an input that holds several things: 0xFF stands in no text.

@@ -10,7 +10,7 @@ use forebay::catalog::{
 };
 
 /// Small, so that an input can reach each.
-const LIMITS: CatalogLimits = CatalogLimits {
+pub const LIMITS: CatalogLimits = CatalogLimits {
     rows_max: 4096,
     line_bytes_max: 2048,
     columns_max: 32,
