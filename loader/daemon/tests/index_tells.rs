@@ -187,6 +187,8 @@ fn texts_are_measured_by_their_bytes_and_token_files_by_their_tokens() {
     assert_eq!(count(&texts, "text_bytes = 6"), ["a/1.txt"]);
     assert_eq!(count(&tokens, "tokens = 5"), ["1.bin"]);
     assert!(refused(&["index", utf8(&tokens), "--tokens", "uint16"]).contains("--measure"));
+}
+
 fn shard(root: &Path, name: &str, samples: &[&str]) {
     let mut archive = tar::Builder::new(Vec::new());
     for sample in samples {

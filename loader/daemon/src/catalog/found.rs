@@ -247,7 +247,7 @@ pub fn find_in_list(
 pub fn find_in_shards(pattern: &str, limits: &CatalogLimits) -> Result<Found, CatalogError> {
     let patterns = vec![pattern.to_owned()];
     let shards = Shards { root: root_of(&patterns)?, patterns, format: None, columns: None };
-    let root = Root::open(&shards.root)?;
+    let root = Base::Folder(Root::open(&shards.root)?);
     let snapshot = super::open(&SourceSpec::Shards(shards), limits)?;
     let classes = snapshot.class_map().map_or_else(Vec::new, |map| map.names().to_vec());
     Ok(Found { table: Table::of(&snapshot), classes, root, whole: false, empty_classes: Vec::new() })
