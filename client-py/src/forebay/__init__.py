@@ -16,6 +16,7 @@ from ._mixture import Mixture
 from ._pack import Buckets, Packed, TokenBudget
 from ._shards import Shards
 from ._spec import Column, Folder, Image, List, Records, Source, Value
+from ._stored import Array, Raw
 from ._tokens import Boundaries, Length, PositionIds, SegmentIds, Tokens
 from .errors import ForebayError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Array",
     "Boundaries",
     "Buckets",
     "Column",
@@ -35,6 +37,7 @@ __all__ = [
     "Mixture",
     "Packed",
     "PositionIds",
+    "Raw",
     "Records",
     "SegmentIds",
     "Shards",

@@ -23,6 +23,10 @@ Place = tuple[tuple[int, ...], "np.dtype[Any]", int]
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "uint8": np.dtype(np.uint8),
+    "uint16": np.dtype("<u2"),
+    "uint32": np.dtype("<u4"),
+    "int8": np.dtype(np.int8),
+    "int16": np.dtype("<i2"),
     "int32": np.dtype("<i4"),
     "int64": np.dtype("<i8"),
     "float32": np.dtype("<f4"),

@@ -18,6 +18,14 @@ def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
     return int(value)
 
 
+def dtype_name(dtype: Any, known: tuple[str, ...]) -> str:
+    """Give the name of a dtype of numpy, of torch or by name, where it is among those."""
+    name = str(getattr(dtype, "__name__", dtype)).replace("torch.", "")
+    if name not in known:
+        raise InvalidError(f"dtype {dtype!r} is not one of {', '.join(known)}")
+    return name
+
+
 def whole_or_least(name: str, value: Any, least: int) -> int:
     """Give a whole number of at least `least`, which is what None means."""
     return least if value is None else whole(name, value, least)

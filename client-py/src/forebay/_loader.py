@@ -68,7 +68,7 @@ class Loader(Reporting, Told, Viewed, Generic[B]):
         batch_transform: called in this process with what `next()` would give; `next()` gives what it returns. Its
             time is `python_seconds` of the stats. What it raises comes out of `next()`, and the next call asks for
             the same batch again.
-        fields: name -> `forebay.Image`, `Value`, `Source` or `Tokens` and its kin; batches are then dicts.
+        fields: name -> `forebay.Image`, `Value`, `Raw`, `Array`, `Tokens` or another field; batches are then dicts.
         dtype: of a folder's images, `uint8`, `float32`, `float16` or `bfloat16` (default: float32 behind Normalize).
         apply_exif_orientation, decode_scale: of a folder's images, as of `Image`.
         views: of each of a folder's images, 1 to 16 (default 1): as many random crops of it, from one decode.

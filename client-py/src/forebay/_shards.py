@@ -1,4 +1,4 @@
-"""Files that hold many samples each: tar archives as WebDataset writes them, and TFRecord files."""
+"""Files that hold many samples each: tar archives as WebDataset writes them, TFRecord files, images in Parquet."""
 
 from __future__ import annotations
 
@@ -15,24 +15,29 @@ StrPath = Union[str, "os.PathLike[str]"]
 _ENDINGS = (".tar", ".tfrecord", ".tfrecords")
 # Of archives that cannot be read by place: the daemon says what to do about them.
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")
-_FORMATS = ("tar", "tfrecord")
+# One alone is a list of samples; several, or named as shards, are rows with their bytes in them.
+_PARQUET = ".parquet"
+_WILD = frozenset("*?[{")
+_FORMATS = ("tar", "tfrecord", "parquet")
 
 
 @record
 class Shards:
-    """Tar archives of samples, or TFRecord files of `tf.train.Example`, read as they lie there in any order.
+    """Tar archives of samples, TFRecord files of `tf.train.Example`, or Parquet files, read as they lie, in any order.
 
         Shards("/data/train-{000..127}.tar")
         Shards(["/data/a/*.tar", "/data/b/*.tar"])
         Shards("/data/train-*-of-01024", format="tfrecord")
+        Shards("/data/train-*.parquet")
 
     `paths`: one or several. `{000..127}` and `{a,b}` name files that must be there; `*`, `?` and `[a-z]` find those
-    that are. `format`: `"tar"` or `"tfrecord"` (default: by the ending).
+    that are. `format`: `"tar"`, `"tfrecord"` or `"parquet"` (default: by the ending).
 
     Members of a tar archive with one name up to the first dot are a sample, and what is behind that dot names the
     column: `seg.png`, `json`. An image, whatever its format, is the column `image` too, and the class in `.cls` the
     column `label`. Of TFRecord files each feature is a column; `image/encoded` is `image` too, `image/class/label` is
-    `label`.
+    `label`. Of Parquet files binary columns, and structs of `bytes` and `path` as Hugging Face writes them, are read
+    where they lie, as an `Image`, `Raw` or `Array`; all others are columns.
     """
 
     paths: StrPath | Sequence[StrPath]
@@ -60,13 +65,19 @@ class Shards:
 
 def is_shard(path: StrPath) -> bool:
     """Whether a path names shards by its ending."""
-    return os.fspath(path).lower().endswith((*_ENDINGS, *_COMPRESSED)) and not Path(path).is_dir()
+    name = os.fspath(path).lower()
+    is_pattern = name.endswith(_PARQUET) and not _WILD.isdisjoint(name)
+    return (is_pattern or name.endswith((*_ENDINGS, *_COMPRESSED))) and not Path(path).is_dir()
 
 
 def are_shards(data: Any) -> bool:
     """Whether it is a list of paths that all name shards by their endings."""
     paths = _paths(data) if isinstance(data, (list, tuple)) else ()
-    return bool(paths) and all(map(is_shard, paths))
+    return bool(paths) and all(map(_in_list, paths))
+
+
+def _in_list(path: StrPath) -> bool:
+    return is_shard(path) or os.fspath(path).lower().endswith(_PARQUET)
 
 
 def _paths(given: Any) -> tuple[StrPath, ...]:

@@ -8,17 +8,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Union, cast
 
-from ._checks import whole
+from ._checks import dtype_name, whole
 from ._dataset import Dataset, is_place
 from ._record import record
 from ._shards import Shards, are_shards, is_shard
+from ._stored import STORED_FIELDS, StoredField
 from ._tokens import TOKEN_FIELDS, TokenField
 from .errors import InvalidError
 from .transforms import split_dtype
 
 _LIST_FORMATS = {".csv": "CSV", ".jsonl": "JSONL", ".ndjson": "JSONL", ".parquet": "PARQUET"}
 _COLUMN_KINDS = ("path", "int", "float", "float_vector", "multi_hot", "weight", "text", "tokens")
-_DTYPES = ("uint8", "int32", "int64", "float16", "bfloat16", "float32", "float64", "bool", "utf8")
+_DTYPES = (
+    "uint8", "uint16", "uint32", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64", "bool",
+    "utf8",
+)  # fmt: skip
 _IMAGE_DTYPES = ("uint8", "float16", "bfloat16", "float32")
 _POLICIES = ("fail", "substitute", "mask")
 _VIEWS_MAX = 16
@@ -46,10 +50,19 @@ Columns = Mapping[str, Union[str, "tuple[str, int]", Column]]
 
 @record
 class Folder:
-    """A folder of class folders, in the order of torchvision's ImageFolder."""
+    """A folder of class folders, in the order of torchvision's ImageFolder.
+
+    `extensions`: of its samples, in any case (default: torchvision's image extensions). Its columns are `image`, the
+    paths, and `label`; files of other kinds are fields of it, as in `{"x": forebay.Raw("image", capacity=4096)}`.
+    """
 
     path: StrPath
-    extensions: tuple[str, ...] = ()
+    extensions: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        given = cast("Sequence[object]", self.extensions)
+        if isinstance(given, str) or not all(isinstance(name, str) for name in given):
+            raise InvalidError(f"extensions={given!r}: a list of texts is needed, as in ['.bin']")
 
     def to_spec(self) -> dict[str, Any]:
         """Give the `forebay.v1.Source`."""
@@ -175,7 +188,7 @@ class Source:
         return {"name": name, "decode": "DECODE_SOURCE"}
 
 
-Field = Union[Image, Value, Source, TokenField]
+Field = Union[Image, Value, Source, StoredField, TokenField]
 Origin = Union[Folder, List, Records, Dataset, Shards]
 Data = Union[StrPath, Sequence[StrPath], Sequence[Mapping[str, Any]], Origin]
 # What has an image and a label where no fields are named.
@@ -301,8 +314,8 @@ def _default_fields(origins: Sequence[Origin], asked: _ImageAsked) -> Mapping[st
 
 
 def _field(name: str, field: Any, memory_order: str) -> dict[str, Any]:
-    if not isinstance(field, (Image, Value, Source, *TOKEN_FIELDS)):
-        raise InvalidError(f"field {name}: {field!r} is no forebay.Image, Value, Tokens or other field")
+    if not isinstance(field, (Image, Value, Source, *STORED_FIELDS, *TOKEN_FIELDS)):
+        raise InvalidError(f"field {name}: {field!r} is no forebay.Image, Value, Raw, Array, Tokens or other field")
     return field.to_spec(name, memory_order)
 
 
@@ -313,12 +326,7 @@ def _as_list(transform: Any) -> Sequence[Any]:
 
 
 def _dtype_name(dtype: Any) -> str | None:
-    if dtype is None:
-        return None
-    name = str(getattr(dtype, "__name__", dtype)).replace("torch.", "")
-    if name not in _DTYPES:
-        raise InvalidError(f"dtype {dtype!r} is not one of {', '.join(_DTYPES)}")
-    return name
+    return None if dtype is None else dtype_name(dtype, _DTYPES)
 
 
 def _columns(columns: Columns | None) -> list[dict[str, Any]]:

@@ -80,7 +80,10 @@ class Tokens:
 
 @record
 class Length:
-    """How many tokens of a row are no padding, int32. `column`: that of the tokens, where a loader has several."""
+    """How many tokens of a row, or bytes of a `Raw`, are no padding, int32.
+
+    `column`: that of the field that is meant, where a loader has several.
+    """
 
     column: str = ""
 

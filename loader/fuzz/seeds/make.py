@@ -12,10 +12,13 @@ import json
 import shutil
 import struct
 import tarfile
+import zipfile
 import zlib
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 from PIL import Image
 
 HERE = Path(__file__).parent
@@ -134,6 +137,61 @@ def specs() -> dict[str, bytes]:
     }
 
 
+def npy(array: np.ndarray, version: tuple[int, int] = (1, 0)) -> bytes:
+    """Give what numpy writes for an array."""
+    out = BytesIO()
+    np.lib.format.write_array(out, array, version=version)
+    return out.getvalue()
+
+
+def npys() -> dict[str, bytes]:
+    """Give arrays of several types, orders and versions, and what is refused."""
+    table = np.arange(6).reshape(2, 3)
+    sound = npy(table.astype("<f4"))
+    return {
+        "ok-f4-2x3": sound,
+        "ok-i2-big-endian-fortran": npy(np.asfortranarray(table.astype(">i2")), (2, 0)),
+        "ok-bool-scalar": npy(np.array(True), (3, 0)),
+        "ok-f8-empty": npy(np.zeros((0, 3))),
+        "ok-u1-4-dims": npy(np.asfortranarray(np.arange(24, dtype="u1").reshape(2, 3, 2, 2))),
+        "bad-cut": sound[:-1],
+        "bad-behind": sound + b"\0",
+        "bad-objects": npy(np.array([None])),
+        "bad-fields": npy(np.zeros(2, [("a", "<f4")])),
+        "bad-text": npy(np.array(["text"])),
+        "bad-call": sound.replace(b"'<f4'", b"f( 4)"),
+    }
+
+
+def npzs() -> dict[str, bytes]:
+    """Give archives, stored and deflated, and broken ones."""
+    table = np.arange(200, dtype="<i4").reshape(20, 10)
+    made = {}
+    for name, save, arrays in [
+        ("ok-stored", np.savez, {"x": table}),
+        ("ok-deflated", np.savez_compressed, {"x": table}),
+        ("ok-deflated-fortran", np.savez_compressed, {"x": np.asfortranarray(table)}),
+        ("ok-two", np.savez_compressed, {"x": table, "y": table[:2]}),
+        ("bad-no-x", np.savez, {"a": table, "b": table}),
+        ("bad-nothing", np.savez, {}),
+    ]:
+        out = BytesIO()
+        save(out, **arrays)
+        made[name] = out.getvalue()
+    deflated = made["ok-deflated"]
+    changed = bytearray(deflated)
+    changed[120] ^= 0x10
+    bzip2 = BytesIO()
+    with zipfile.ZipFile(bzip2, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("x.npy", npy(table))
+    return {
+        **made,
+        "bad-cut": deflated[:-1],
+        "bad-changed": bytes(changed),
+        "bad-bzip2": bzip2.getvalue(),
+    }
+
+
 def tar(members: dict[str, bytes], form: int = tarfile.USTAR_FORMAT, headers: dict[str, str] | None = None) -> bytes:
     """Give an archive of one program's kind, with `headers` for all members."""
     out = BytesIO()
@@ -217,6 +275,32 @@ def tfrecords() -> dict[str, bytes]:
     }
 
 
+def pages(name: str) -> bytes:
+    """Give the pages of a fixture's first row group, and before them what its footer says of them."""
+    file = ROOT / f"loader/daemon/src/container/parquet/fixtures/{name}.parquet"
+    column = pq.ParquetFile(file).metadata.row_group(0).column(0)
+    first = column.dictionary_page_offset or column.data_page_offset
+    codec = ["UNCOMPRESSED", "SNAPPY", "ZSTD"].index(column.compression)
+    has_no_nulls = bool(column.statistics and column.statistics.null_count == 0)
+    rows = 40 if name.startswith("duckdb") else 25
+    return bytes([codec, 1, rows, has_no_nulls]) + file.read_bytes()[first : first + column.total_compressed_size]
+
+
+def parquet_pages() -> dict[str, bytes]:
+    """Give pages of every way to store them that is read, and broken ones."""
+    names = ["arrow-plain", "arrow-dictionary", "arrow-snappy", "arrow-snappy-nulls", "duckdb-plain", "duckdb-snappy"]
+    names += ["arrow-plain-v2-nulls", "arrow-zstd-v2-nulls"]
+    sound = {name: pages(name) for name in names}
+    snappy, plain = sound["arrow-snappy-nulls"], sound["arrow-plain"]
+    return {
+        **{f"ok-{name}": data for name, data in sound.items()},
+        "bad-cut": snappy[:-1],
+        "bad-too-many-rows": plain[:2] + b"\x03" + plain[3:],
+        "bad-other-codec": b"\x02" + snappy[1:],
+        "bad-no-dictionary": b"\0\x01\x19\x01" + pages("arrow-dictionary")[900:],
+    }
+
+
 def write(folder: str, seeds: dict[str, bytes], suffix: str) -> None:
     """Write seeds into their target's folder."""
     for name, data in seeds.items():
@@ -225,6 +309,9 @@ def write(folder: str, seeds: dict[str, bytes], suffix: str) -> None:
 
 write("jpeg", jpegs(), ".jpg")
 write("png", pngs(), ".png")
+write("npy", npys(), ".npy")
+write("npz", npzs(), ".npz")
+write("parquet_pages", parquet_pages(), ".bin")
 write("record", records(), ".bin")
 write("spec", specs(), ".pb")
 write("tar", tars(), ".tar")

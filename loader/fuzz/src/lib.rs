@@ -5,11 +5,13 @@
 
 use std::panic;
 
+pub mod arrays;
 pub mod calls;
 pub mod config;
 pub mod images;
 pub mod kernel;
 pub mod lists;
+pub mod pages;
 pub mod records;
 pub mod requests;
 pub mod sets;
@@ -22,7 +24,7 @@ pub mod stored;
 pub type Check = fn(&[u8]) -> bool;
 
 /// Every target: its name, which its seeds' folder and its binary share, and what it checks.
-pub const TARGETS: [(&str, Check); 19] = [
+pub const TARGETS: [(&str, Check); 22] = [
     ("calls", calls::calls),
     ("config", config::config),
     ("csv", lists::csv),
@@ -32,7 +34,10 @@ pub const TARGETS: [(&str, Check); 19] = [
     ("kernel", kernel::kernel),
     ("ledger", stored::ledger),
     ("manifest", sets::manifest),
+    ("npy", arrays::npy),
+    ("npz", arrays::npz),
     ("parquet", lists::parquet),
+    ("parquet_pages", pages::pages),
     ("pin", stored::pin),
     ("png", images::png),
     ("record", records::record),

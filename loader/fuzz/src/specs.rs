@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use forebay::catalog::{self, CatalogLimits, ColumnKind, ColumnSpec, Snapshot, SourceSpec};
+use forebay::decode::array::ArrayScratch;
 use forebay::decode::{ImageDecoder, ImageFormat, ImageInfo, ImageLimits};
 use forebay::job::{self, EpochRows, FieldMaker, Job, PartPlan, RowWalker};
 use forebay::transform::{ImagePipeline, RowDraws, Scratch};
@@ -211,7 +212,14 @@ fn make(job: &Job, pick: Pick, draws: impl Fn(u32) -> Draws) {
                 }
             }
             FieldMaker::Packed(_) => unreachable!("it is planned for packed rows alone"),
-            FieldMaker::Stored(_) => unreachable!("no spec asks for stored bytes"),
+            FieldMaker::Raw { .. } => assert!(sample_bytes > 0),
+            FieldMaker::Array { spec, .. } if sample_bytes <= SAMPLE_BYTES_MAX => {
+                let mut row = vec![0; sample_bytes as usize];
+                let written = spec.write(&[1; 16], &mut ArrayScratch::default(), &mut row);
+                assert!(written.is_err(), "16 bytes are no array");
+            }
+            FieldMaker::Array { .. } => {}
+            FieldMaker::Stored(_) => unreachable!("no spec asks for bytes that are cut"),
         }
     }
 }

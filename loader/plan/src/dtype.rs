@@ -12,6 +12,12 @@ pub enum DType {
     Bool,
     /// Unsigned, 1 byte.
     U8,
+    /// Unsigned, 2 bytes.
+    U16,
+    /// Unsigned, 4 bytes.
+    U32,
+    /// Signed, 1 byte.
+    I8,
     /// Signed, 2 bytes.
     I16,
     /// Signed, 4 bytes.
@@ -30,15 +36,27 @@ pub enum DType {
 
 impl DType {
     /// All of them.
-    pub const ALL: [Self; 9] =
-        [Self::Bool, Self::U8, Self::I16, Self::I32, Self::I64, Self::F16, Self::Bf16, Self::F32, Self::F64];
+    pub const ALL: [Self; 12] = [
+        Self::Bool,
+        Self::U8,
+        Self::U16,
+        Self::U32,
+        Self::I8,
+        Self::I16,
+        Self::I32,
+        Self::I64,
+        Self::F16,
+        Self::Bf16,
+        Self::F32,
+        Self::F64,
+    ];
 
     /// Bytes an element takes.
     pub const fn size_bytes(self) -> u64 {
         match self {
-            Self::Bool | Self::U8 => 1,
-            Self::I16 | Self::F16 | Self::Bf16 => 2,
-            Self::I32 | Self::F32 => 4,
+            Self::Bool | Self::U8 | Self::I8 => 1,
+            Self::U16 | Self::I16 | Self::F16 | Self::Bf16 => 2,
+            Self::U32 | Self::I32 | Self::F32 => 4,
             Self::I64 | Self::F64 => 8,
         }
     }
@@ -48,6 +66,9 @@ impl DType {
         match self {
             Self::Bool => "bool",
             Self::U8 => "uint8",
+            Self::U16 => "uint16",
+            Self::U32 => "uint32",
+            Self::I8 => "int8",
             Self::I16 => "int16",
             Self::I32 => "int32",
             Self::I64 => "int64",
@@ -69,7 +90,8 @@ impl FromStr for DType {
     type Err = PlanError;
 
     fn from_str(name: &str) -> Result<Self, PlanError> {
-        let known = "bool, uint8, int16, int32, int64, float16, bfloat16, float32, float64";
+        let known =
+            "bool, uint8, uint16, uint32, int8, int16, int32, int64, float16, bfloat16, float32, float64";
         Self::ALL
             .into_iter()
             .find(|dtype| dtype.as_str() == name)
@@ -138,7 +160,7 @@ mod tests {
         let error = "float8".parse::<DType>().expect_err("no such dtype");
         assert_eq!(
             error.to_string(),
-            r#""float8" is no dtype; one of bool, uint8, int16, int32, int64, float16, bfloat16, float32, float64"#
+            r#""float8" is no dtype; one of bool, uint8, uint16, uint32, int8, int16, int32, int64, float16, bfloat16, float32, float64"#
         );
     }
 }

@@ -16,7 +16,8 @@ use super::pass::Pass;
 use super::progress::Progress;
 use super::rows::{Row, Rows};
 use super::usage::Mark;
-use crate::decode::{ImageDecoder, ImageLimits};
+use crate::decode::array::ArrayScratch;
+use crate::decode::{ImageDecoder, ImageLimits, raw};
 use crate::error::{Fault, Kind};
 use crate::job::{FieldMaker, StoredBytes};
 use crate::storage::ByteBuf;
@@ -52,6 +53,7 @@ struct Worker {
     rows: Rows,
     decoder: ImageDecoder,
     scratch: Scratch,
+    arrays: ArrayScratch,
     encoded: Vec<ByteBuf>,
     turn: usize,
     targets: Vec<Vec<u8>>,
@@ -216,6 +218,7 @@ impl Worker {
             rows: bare.rows.clone(),
             decoder: ImageDecoder::new(bare.limits),
             scratch: Scratch::new(),
+            arrays: ArrayScratch::default(),
             encoded: (0..bare.buffers.max(1)).map(|_| ByteBuf::default()).collect(),
             turn: 0,
             targets,
@@ -243,7 +246,12 @@ impl Worker {
                 | FieldMaker::Tokens(_)
                 | FieldMaker::Length { .. }
                 | FieldMaker::Packed(_) => target.fill(0),
+                // A sample that has no room costs its read; forebay counts it.
+                FieldMaker::Raw { .. } => raw::write(encoded, target),
                 FieldMaker::Stored(_) => StoredBytes::write(encoded, target),
+                FieldMaker::Array { spec, .. } => {
+                    let _ = spec.write(encoded, &mut self.arrays, target);
+                }
                 FieldMaker::Image { pipeline, .. } => {
                     let mut draws = row.draws.clone();
                     // A corrupt image costs what it costs; forebay counts it.

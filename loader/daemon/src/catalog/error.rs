@@ -338,7 +338,7 @@ impl CatalogError {
                  daemon runs?"
             }
             Self::ShardFormat { .. } => {
-                "name the format: forebay.Shards(paths, format=\"tar\") or \"tfrecord\"; one source has one format"
+                "name the format: forebay.Shards(paths, format=\"tar\"), \"tfrecord\" or \"parquet\"; one source has one format"
             }
             Self::Container { source, .. } => return source.hint(),
             Self::ShardChanged { .. } => "open it again once nobody writes to it",

@@ -79,6 +79,28 @@ pub enum ContainerError {
         /// What is allowed.
         max: u64,
     },
+    /// A page of a Parquet column that contradicts itself, its column or its footer.
+    #[error("the page at byte {at} is damaged: {detail}")]
+    Page {
+        /// Where.
+        at: u64,
+        /// How it shows.
+        detail: &'static str,
+    },
+    /// A page whose values, or levels, have no place of their own.
+    #[error("the page at byte {at} has the encoding {encoding}, in which values have no place")]
+    Encoding {
+        /// Where.
+        at: u64,
+        /// As Parquet numbers them.
+        encoding: i32,
+    },
+    /// A column that is compressed in a way that is not read.
+    #[error("its pages are compressed by {how}; SNAPPY and ZSTD are read")]
+    Codec {
+        /// As Parquet calls it.
+        how: String,
+    },
     /// A record that is no `tf.train.Example`.
     #[error("the record at byte {at} is no tf.train.Example: {detail}")]
     Example {
@@ -94,8 +116,14 @@ impl ContainerError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Read { .. } => return None,
-            Self::Empty | Self::Cut { .. } | Self::Header { .. } | Self::Example { .. } => {
-                "write or copy the file again"
+            Self::Empty
+            | Self::Cut { .. }
+            | Self::Header { .. }
+            | Self::Example { .. }
+            | Self::Page { .. } => "write or copy the file again",
+            Self::Encoding { .. } | Self::Codec { .. } => {
+                "write the file again: images best without compression, as pyarrow's write_table(compression=\"none\") does; \
+                 snappy and zstd are read too"
             }
             Self::Compressed { .. } => {
                 "samples are read by their place in the file, so decompress it once (gunzip, zstd -d): images inside are \

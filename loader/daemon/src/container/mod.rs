@@ -6,6 +6,7 @@
 
 mod error;
 mod example;
+pub mod parquet;
 pub mod tar;
 pub mod tfrecord;
 pub mod webdataset;

@@ -1,13 +1,15 @@
-//! Encoded bytes to pixels in a reused buffer, and stored tokens to their place: pure, without IO, one file a format.
+//! Encoded bytes to pixels in a reused buffer, stored tokens, arrays and bytes to their place: pure, without IO, one file a format.
 //!
 //! Every image comes out as RGB8, whatever it is stored as (what torchvision's `default_loader` and Pillow's
 //! `convert("RGB")` give). A verdict on an image depends only on its complete bytes and on [`ImageLimits`].
 
+pub mod array;
 mod error;
 mod exif;
 mod jpeg;
 mod orientation;
 mod png;
+pub mod raw;
 pub mod record;
 mod sniff;
 pub mod tokens;

@@ -10,6 +10,7 @@ use super::tokens::{PackedIds, TokensMaker};
 use super::values::ValueMaker;
 use super::{Job, tensor_to_proto};
 use crate::catalog::Snapshot;
+use crate::decode::array::ArraySpec;
 use crate::transform::ImagePipeline;
 
 /// One output of a sample.
@@ -31,18 +32,30 @@ pub enum FieldMaker {
         /// How often it is run on each image, with draws of their own: 1 to [`VIEWS_MAX`](crate::transform::VIEWS_MAX).
         views: u32,
     },
-    /// Bytes of a file as they are.
+    /// Bytes of a file as they are, all of them.
+    Raw {
+        /// The file, or the extent of it, that holds them.
+        place: Located,
+    },
+    /// Bytes of a file as they are, cut to one length.
     Stored(StoredBytes),
+    /// An array that numpy saved.
+    Array {
+        /// The file, or the extent of it, that holds it.
+        place: Located,
+        /// Its type, its shape, and which of an archive it is.
+        spec: ArraySpec,
+    },
     /// The value of a column.
     Value(ValueMaker),
     /// The number of the sample's source.
     Source,
     /// Tokens of a column or a file.
     Tokens(TokensMaker),
-    /// How many tokens of the row a field has that are no padding, int32. `tokens`: the number of that field.
+    /// How many tokens or bytes of the row a field has that are no padding, int32.
     Length {
-        /// Among the job's fields.
-        tokens: usize,
+        /// The number of that field among the job's.
+        of: usize,
     },
     /// What the parts of a packed row say of its tokens.
     Packed(PackedIds),
@@ -52,7 +65,9 @@ impl FieldMaker {
     /// The column of the file that must be read, if any.
     pub fn path_column(&self) -> Option<usize> {
         match self {
-            Self::Image { place, .. } => Some(place.column()),
+            Self::Image { place, .. } | Self::Raw { place } | Self::Array { place, .. } => {
+                Some(place.column())
+            }
             Self::Stored(StoredBytes { column, .. }) => Some(*column),
             Self::Tokens(tokens) => tokens.reads().then(|| tokens.column()),
             Self::Value(_) | Self::Source | Self::Length { .. } | Self::Packed(_) => None,
@@ -66,7 +81,9 @@ impl FieldMaker {
         match self {
             Self::Stored(stored) => stored.extent_of(snapshot, sample),
             Self::Tokens(tokens) => tokens.extent(snapshot, sample, row_bytes),
-            Self::Image { place, .. } => place.extent(snapshot, sample),
+            Self::Image { place, .. } | Self::Raw { place } | Self::Array { place, .. } => {
+                place.extent(snapshot, sample)
+            }
             Self::Value(_) | Self::Source | Self::Length { .. } | Self::Packed(_) => None,
         }
     }
@@ -74,7 +91,9 @@ impl FieldMaker {
     /// How large a sample's file must be, where that is known.
     pub fn file_bytes(&self, snapshot: &Snapshot, sample: u64) -> Option<u64> {
         match self {
-            Self::Image { place, .. } => place.file_bytes(snapshot, sample),
+            Self::Image { place, .. } | Self::Raw { place } | Self::Array { place, .. } => {
+                place.file_bytes(snapshot, sample)
+            }
             _ => None,
         }
     }
@@ -92,9 +111,13 @@ impl FieldMaker {
         match self {
             Self::Tokens(tokens) => tokens.pad(target),
             Self::Packed(ids) => ids.write(&[], target),
-            Self::Image { .. } | Self::Stored(_) | Self::Value(_) | Self::Source | Self::Length { .. } => {
-                target.fill(0);
-            }
+            Self::Image { .. }
+            | Self::Raw { .. }
+            | Self::Array { .. }
+            | Self::Stored(_)
+            | Self::Value(_)
+            | Self::Source
+            | Self::Length { .. } => target.fill(0),
         }
     }
 

@@ -1,19 +1,24 @@
 //! Where the bytes of a field lie: a file of its own, or an extent of one that holds many samples.
 
 use crate::catalog::{Column, ColumnKind, RECORD, SHARD_BYTES, Snapshot};
-use crate::decode::record::{self, FOOT_BYTES, RecordError};
+use crate::container::parquet::{self, Cell};
+use crate::decode::record::{self, FOOT_BYTES};
 use crate::error::Fault;
+use crate::transform::SampleError;
 
 /// A path column, and the columns beside it that say which bytes of the file are meant.
 ///
 /// Beside a path column `NAME` these are the whole numbers `NAME.offset` and `NAME.length`, in bytes; all of the file where
 /// they are not there. `shard_bytes` says how large the file is, and `tfrecord.offset` and `tfrecord.length` in which record
-/// of a TFRecord file the bytes lie, which is then read whole and held to its checksum.
+/// of a TFRecord file the bytes lie, which is then read whole and held to its checksum. `NAME.row` says that they are a page of
+/// a Parquet file, and which of its values is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Located {
     column: usize,
     extent: Option<Pair>,
     record: Option<Pair>,
+    /// Which value of a page the bytes are, where they are a page.
+    cell: Option<usize>,
     file_bytes: Option<usize>,
 }
 
@@ -37,7 +42,9 @@ impl Located {
         };
         let record = beside(|snapshot| Pair::of(snapshot, RECORD))?;
         let file_bytes = extent.and_then(|_| ints(snapshot, SHARD_BYTES));
-        Ok(Self { column, extent, record, file_bytes })
+        let row = format!("{}.row", snapshot.columns()[column].name());
+        let cell = extent.and_then(|_| ints(snapshot, &row));
+        Ok(Self { column, extent, record, cell, file_bytes })
     }
 
     /// Number of the path column.
@@ -68,17 +75,29 @@ impl Located {
 
     /// The field's own bytes among those that were read.
     ///
+    /// * `page`: for what is inflated.
+    ///
     /// # Errors
-    /// [`RecordError`]: the record that they lie in is damaged.
+    /// The record or page that they lie in is damaged.
     pub fn payload<'a>(
         &self,
         snapshot: &Snapshot,
         sample: u64,
         read: &'a [u8],
-    ) -> Result<&'a [u8], RecordError> {
+        page: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8], SampleError> {
+        let cell = self.cell.and_then(|column| Cell::of_int(snapshot.columns()[column].int(sample)));
+        if let Some(cell) = cell {
+            return Ok(parquet::value(read, cell, page)?);
+        }
         let Some((record, extent)) = self.record.zip(self.extent) else { return Ok(read) };
         let ((start, _), (offset, len)) = (record.at(snapshot, sample), extent.at(snapshot, sample));
-        record::value(read, offset.wrapping_sub(start), len)
+        Ok(record::value(read, offset.wrapping_sub(start), len)?)
+    }
+
+    /// Whether the lengths of places are those of values, and not of the pages that they lie in.
+    pub fn has_lengths(&self) -> bool {
+        self.extent.is_some() && self.cell.is_none()
     }
 }
 
@@ -106,13 +125,13 @@ impl Pair {
 /// Whether a column only says where the bytes of another lie.
 pub(super) fn is_of_places(snapshot: &Snapshot, column: &Column) -> bool {
     let is_path = |name: &str| snapshot.column(name).is_some_and(|column| column.kind() == ColumnKind::Path);
-    let field = [".offset", ".length"].iter().find_map(|end| column.name().strip_suffix(end));
+    let field = [".offset", ".length", ".row"].iter().find_map(|end| column.name().strip_suffix(end));
     column.kind() == ColumnKind::Int
         && (field.is_some_and(|field| field == RECORD || is_path(field)) || column.name() == SHARD_BYTES)
 }
 
 /// The number of a column of whole numbers.
-fn ints(snapshot: &Snapshot, name: &str) -> Option<usize> {
+pub(super) fn ints(snapshot: &Snapshot, name: &str) -> Option<usize> {
     let is = |column: &Column| column.name() == name && column.kind() == ColumnKind::Int;
     snapshot.columns().iter().position(is)
 }
@@ -140,7 +159,7 @@ mod tests {
         let (snapshot, place) = located(line).unwrap();
         assert_eq!(place.extent(&snapshot, 0), Some((512, 9)));
         assert_eq!(place.file_bytes(&snapshot, 0), Some(10_240));
-        assert_eq!(place.payload(&snapshot, 0, b"anything"), Ok(&b"anything"[..]));
+        assert_eq!(place.payload(&snapshot, 0, b"anything", &mut Vec::new()), Ok(&b"anything"[..]));
     }
 
     #[test]
@@ -151,9 +170,9 @@ mod tests {
         assert_eq!(place.value(&snapshot, 0), Some((16, 4)));
         let mut read = b"tag:data;".to_vec();
         read.extend(record::checksum(b"tag:data;").to_le_bytes());
-        assert_eq!(place.payload(&snapshot, 0, &read), Ok(&b"data"[..]));
+        assert_eq!(place.payload(&snapshot, 0, &read, &mut Vec::new()), Ok(&b"data"[..]));
         read[0] ^= 1;
-        assert!(place.payload(&snapshot, 0, &read).is_err());
+        assert!(place.payload(&snapshot, 0, &read, &mut Vec::new()).is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A job: a spec checked against the data it names. Everything a row is made from, immutable and shared.
 
+mod arrays;
 mod classes;
 mod digest;
 mod fields;
@@ -8,6 +9,7 @@ mod known;
 mod located;
 mod order;
 mod parts;
+mod raw_fields;
 mod rows;
 mod spec;
 mod stored;
@@ -26,6 +28,7 @@ pub use classes::CLASS_COLUMN;
 pub use fields::{FieldMaker, FieldPlan};
 pub use located::Located;
 pub use order::JobOrder;
+pub use raw_fields::SIZE_COLUMN;
 pub use rows::{BatchRows, EpochRows, PartPlan, RowPlan, RowWalker};
 pub use spec::{BadSample, Policy, check_job_id, resolve, resolve_all};
 pub use stored::{StoredBytes, stored};
@@ -203,6 +206,10 @@ pub fn tensor_to_proto(spec: &TensorSpec, utf8: bool) -> v1::TensorSpec {
 fn dtype_to_proto(dtype: DType) -> v1::DType {
     match dtype {
         DType::U8 => v1::DType::DtypeUint8,
+        DType::U16 => v1::DType::DtypeUint16,
+        DType::U32 => v1::DType::DtypeUint32,
+        DType::I8 => v1::DType::DtypeInt8,
+        DType::I16 => v1::DType::DtypeInt16,
         DType::I32 => v1::DType::DtypeInt32,
         DType::I64 => v1::DType::DtypeInt64,
         DType::F16 => v1::DType::DtypeFloat16,
@@ -210,6 +217,5 @@ fn dtype_to_proto(dtype: DType) -> v1::DType {
         DType::F32 => v1::DType::DtypeFloat32,
         DType::F64 => v1::DType::DtypeFloat64,
         DType::Bool => v1::DType::DtypeBool,
-        DType::I16 => v1::DType::DtypeUnspecified,
     }
 }

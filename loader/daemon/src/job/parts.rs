@@ -92,6 +92,14 @@ fn text(field: &v1::Field) -> String {
     if field.decode() == v1::Decode::Value {
         pieces.push("value".to_owned());
     }
+    if field.decode() == v1::Decode::Raw {
+        pieces.push("raw".to_owned());
+        pieces.extend((field.capacity > 0).then(|| format!("capacity {}", field.capacity)));
+    }
+    if let (v1::Decode::Array, Some(shape)) = (field.decode(), &field.shape) {
+        pieces.push(format!("array {:?}", shape.dims));
+        pieces.extend((!field.member.is_empty()).then(|| format!("member {}", field.member)));
+    }
     pieces.extend(about_tokens(field));
     pieces.extend(field.apply_exif_orientation.then(|| "apply_exif_orientation=True".to_owned()));
     let smaller = field.decode_scale() == v1::DecodeScale::Auto;

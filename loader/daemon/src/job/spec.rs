@@ -6,12 +6,14 @@ use forebay_plan::orders::joint_snapshot;
 use forebay_plan::{DType, Digest, MemoryOrder, TensorSpec};
 use forebay_proto::v1;
 
+use super::arrays::{no_array_settings, plan_array};
 use super::classes::{CLASS_COLUMN, Classes};
 use super::digest::content_digest;
 use super::fields::{FieldMaker, FieldPlan};
 use super::images::{image_field, no_image_settings};
 use super::located::{Located, is_of_places};
 use super::order::{JobOrder, order};
+use super::raw_fields::plan_raw;
 use super::token_fields::{is_of_tokens, no_token_settings, packed_can_do, plan_tokens};
 use super::values::ValueMaker;
 use super::{Job, JobSource, VALID, known, parts};
@@ -201,8 +203,13 @@ fn plan_of_all(
         if decode != v1::Decode::Image {
             no_image_settings(given)?;
         }
+        if decode != v1::Decode::Array {
+            no_array_settings(given)?;
+        }
         let plan = match decode {
             decode if is_of_tokens(decode) => plan_tokens(given, decode, all, source, index, order),
+            v1::Decode::Raw => plan_raw(given, source, order),
+            v1::Decode::Array => plan_array(given, source, order),
             _ => plan_field(given, source, order, classes.relabel(index)),
         };
         plans.push(plan.map_err(|fault| match sources.len() {
@@ -233,10 +240,10 @@ fn plan_of_all(
     Ok((filled, FieldPlan { spec, makers }))
 }
 
-/// Widens texts and tokens to the longest of all sources; anything else must be the same.
+/// Widens texts, tokens and bytes to the longest of all sources; anything else must be the same.
 fn merge(spec: &mut TensorSpec, other: &TensorSpec, maker: &FieldMaker) -> bool {
     let is_text = matches!(maker, FieldMaker::Value(value) if value.is_text());
-    if is_text || matches!(maker, FieldMaker::Tokens(_)) {
+    if is_text || matches!(maker, FieldMaker::Tokens(_) | FieldMaker::Raw { .. }) {
         let longest = spec.dims.iter().max().max(other.dims.iter().max()).copied();
         spec.dims = longest.into_iter().collect();
         return spec.dtype == other.dtype;
@@ -281,12 +288,7 @@ fn plan_field(
 ) -> Result<Planned, Fault> {
     let snapshot = &source.snapshot;
     let mut field = given.clone();
-    if order.packed_capacity().is_some() {
-        let message = format!("field {}: a packed row holds several samples and no one's value", field.name);
-        return Err(Fault::invalid(message).hint(
-            "leave it out: of packed rows there are tokens, length, position ids, segment ids, boundaries",
-        ));
-    }
+    not_packed(&field, order)?;
     no_token_settings(&field)?;
     field.views = views(&field)?;
     if field.decode() == v1::Decode::Source {
@@ -312,6 +314,25 @@ fn plan_field(
         }
         other => Err(Fault::unimplemented(format!("field {}: decode {}", field.name, other.as_str_name()))),
     }
+}
+
+/// Of one sample alone.
+pub(super) fn not_packed(field: &v1::Field, order: &JobOrder) -> Result<(), Fault> {
+    if order.packed_capacity().is_none() {
+        return Ok(());
+    }
+    let message = format!("field {}: a packed row holds several samples and no one's value", field.name);
+    Err(Fault::invalid(message)
+        .hint("leave it out: of packed rows there are tokens, length, position ids, segment ids, boundaries"))
+}
+
+/// What is no image is not transformed.
+pub(super) fn no_transforms(field: &v1::Field) -> Result<(), Fault> {
+    if field.transforms.is_empty() {
+        return Ok(());
+    }
+    let message = format!("field {}: transforms work on images", field.name);
+    Err(Fault::invalid(message).hint("leave the transforms out of this field"))
 }
 
 /// The number of a sample's source.
@@ -354,10 +375,7 @@ fn value_field(
     index: usize,
     relabel: Option<Arc<[i64]>>,
 ) -> Result<Planned, Fault> {
-    if !field.transforms.is_empty() {
-        let message = format!("field {}: transforms work on images", field.name);
-        return Err(Fault::invalid(message).hint("leave the transforms out of this field"));
-    }
+    no_transforms(&field)?;
     only_one_view(&field)?;
     let dtype = dtype(&field)?;
     let (value, spec) = ValueMaker::new(snapshot, index, &field.name, dtype)?;
@@ -376,6 +394,9 @@ pub(super) fn dtype(field: &v1::Field) -> Result<Option<DType>, Fault> {
         v1::DType::DtypeFloat32 => DType::F32,
         v1::DType::DtypeFloat64 => DType::F64,
         v1::DType::DtypeBool => DType::Bool,
-        other => return Err(Fault::unimplemented(format!("field {}: {}", field.name, other.as_str_name()))),
+        v1::DType::DtypeUint16 => DType::U16,
+        v1::DType::DtypeUint32 => DType::U32,
+        v1::DType::DtypeInt8 => DType::I8,
+        v1::DType::DtypeInt16 => DType::I16,
     }))
 }

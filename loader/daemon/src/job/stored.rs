@@ -1,6 +1,6 @@
-//! A job whose one output is bytes as they are stored: what measuring needs, long before there is a decoder for them.
+//! A job whose one output is bytes as they are stored, cut to one length: what measuring needs.
 //!
-//! The wire's `DECODE_RAW` stays reserved: such a job is made in the daemon's own process.
+//! The wire's `DECODE_RAW` never cuts: such a job is made in the daemon's own process.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,6 +9,7 @@ use forebay_plan::{DType, Digest, DigestBuilder, MemoryOrder, OrderSpec, Parts, 
 use super::spec::{BadSample, Policy};
 use super::{FieldMaker, FieldPlan, Job, JobOrder, JobSource, parts};
 use crate::catalog::Snapshot;
+use crate::decode::raw;
 
 /// Where the bytes of a sample lie, and how many of them are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +32,7 @@ impl StoredBytes {
 
     /// Writes a sample's bytes over its row.
     pub fn write(encoded: &[u8], target: &mut [u8]) {
-        let (bytes, rest) = target.split_at_mut(encoded.len().min(target.len()));
-        bytes.copy_from_slice(&encoded[..bytes.len()]);
-        rest.fill(0);
+        raw::write(encoded, target);
     }
 }
 
@@ -60,19 +59,5 @@ pub fn stored(snapshot: Arc<Snapshot>, order: OrderSpec, bytes: StoredBytes) -> 
         fields: vec![FieldPlan { spec, makers: vec![FieldMaker::Stored(bytes)] }],
         bad_sample: BadSample { policy: Policy::Fail, budget_count: None },
         epochs: Mutex::new(Vec::new()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sample_is_cut_or_ends_in_zeros() {
-        let mut row = [7; 4];
-        StoredBytes::write(b"abcdef", &mut row);
-        assert_eq!(&row, b"abcd");
-        StoredBytes::write(b"x", &mut row);
-        assert_eq!(&row, b"x\0\0\0");
     }
 }

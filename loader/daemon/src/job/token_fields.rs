@@ -6,7 +6,7 @@ use forebay_proto::v1;
 use super::JobSource;
 use super::fields::FieldMaker;
 use super::order::JobOrder;
-use super::spec::{Planned, Policy, column_of, decode_of, dtype, only_one_view, views};
+use super::spec::{Planned, Policy, column_of, decode_of, dtype, no_transforms, only_one_view, views};
 use super::tokens::{PackedIds, TokenFile, TokensMaker, can_hold_tokens};
 use crate::catalog::{Column, ColumnKind, Snapshot};
 use crate::decode::tokens::StoredToken;
@@ -39,25 +39,22 @@ pub fn plan_tokens(
     field.views = views(&field)?;
     only_one_view(&field)?;
     field.set_decode(decode);
-    if !field.transforms.is_empty() {
-        let message = format!("field {}: transforms work on images", field.name);
-        return Err(Fault::invalid(message).hint("leave the transforms out of this field"));
-    }
+    no_transforms(&field)?;
     if decode == v1::Decode::Tokens {
         let column = column_of(&mut field, &source.snapshot)?;
         return tokens_field(field, order, source, source_index, column);
     }
     no_token_settings(&field)?;
-    let tokens = if decode == v1::Decode::Length { tokens_of(&field, all, &source.snapshot)? } else { 0 };
-    ids_field(field, order, tokens)
+    let of = if decode == v1::Decode::Length { length_of(&field, all, &source.snapshot)? } else { 0 };
+    ids_field(field, order, of)
 }
 
-/// The number of the field of tokens that a length is of.
-fn tokens_of(length: &v1::Field, all: &[v1::Field], snapshot: &Snapshot) -> Result<usize, Fault> {
+/// The number of the field of tokens or bytes that a length is of.
+fn length_of(length: &v1::Field, all: &[v1::Field], snapshot: &Snapshot) -> Result<usize, Fault> {
     let column =
         |field: &v1::Field| if field.column.is_empty() { field.name.clone() } else { field.column.clone() };
     let is_it = |field: &v1::Field| {
-        decode_of(field, snapshot) == v1::Decode::Tokens
+        matches!(decode_of(field, snapshot), v1::Decode::Tokens | v1::Decode::Raw)
             && (length.column.is_empty() || length.column == column(field))
     };
     let mut found = (0..all.len()).filter(|&index| is_it(&all[index]));
@@ -65,7 +62,7 @@ fn tokens_of(length: &v1::Field, all: &[v1::Field], snapshot: &Snapshot) -> Resu
         (Some(index), None) => Ok(index),
         (None, _) => {
             let message = format!("field {}: a length of tokens that no field has", length.name);
-            Err(Fault::invalid(message).hint("add the field of tokens, or name its column"))
+            Err(Fault::invalid(message).hint("add the field of tokens or raw bytes, or name its column"))
         }
         _ => Err(Fault::invalid(format!("field {}: a length of which tokens?", length.name))
             .hint("name the column of the field that is meant")),
@@ -119,13 +116,13 @@ fn tokens_field(
     Ok(planned(field, dtype, vec![capacity], FieldMaker::Tokens(maker)))
 }
 
-/// A field that says something of other fields' tokens: lengths, places and spans. `tokens`: the number of the TOKENS
-/// field that a LENGTH is of.
-fn ids_field(field: v1::Field, order: &JobOrder, tokens: usize) -> Result<Planned, Fault> {
+/// A field that says something of other fields' tokens: lengths, places and spans. `of`: the number of the field that a
+/// LENGTH is of.
+fn ids_field(field: v1::Field, order: &JobOrder, of: usize) -> Result<Planned, Fault> {
     let decode = field.decode();
     if decode == v1::Decode::Length {
         int_dtype(&field, DType::I32).and_then(|dtype| only_int32(&field, dtype))?;
-        return Ok(planned(field, DType::I32, Vec::new(), FieldMaker::Length { tokens }));
+        return Ok(planned(field, DType::I32, Vec::new(), FieldMaker::Length { of }));
     }
     let Some((capacity, documents_max)) = order.packed_capacity().zip(order.documents_max()) else {
         let message = format!("field {}: {} of rows that are not packed", field.name, decode.as_str_name());

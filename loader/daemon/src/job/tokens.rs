@@ -7,7 +7,9 @@ use super::fields::FieldMaker;
 use super::rows::PartPlan;
 use super::{Job, JobSource};
 use crate::catalog::{ColumnKind, Snapshot};
+use crate::decode::raw;
 use crate::decode::tokens::{self, StoredToken, TokenError};
+use crate::transform::SampleError;
 
 /// Writes the tokens of samples, or of parts of them.
 pub struct TokensMaker {
@@ -164,19 +166,28 @@ impl TokensMaker {
 }
 
 impl Job {
-    /// How many tokens of a sample its row in the field of tokens number `field` holds. `encoded`: its file there, where
-    /// it has one.
+    /// How many tokens or bytes of a sample its row in field number `field` holds. `encoded`: its file there, where it
+    /// has one.
     ///
     /// # Errors
     /// What is wrong with the file.
-    pub fn tokens_held(&self, field: usize, pick: Pick, encoded: Option<&[u8]>) -> Result<u32, TokenError> {
+    pub fn held(&self, field: usize, pick: Pick, encoded: Option<&[u8]>) -> Result<u32, SampleError> {
         let plan = &self.fields[field];
-        let FieldMaker::Tokens(tokens) = plan.maker(pick.source) else {
-            unreachable!("a length is planned for a field of tokens")
-        };
         let row_bytes = plan.spec.sample_bytes().expect("its layout was made");
-        let encoded = encoded.filter(|_| tokens.reads());
-        tokens.held(self.snapshot(pick.source), pick.sample.0, encoded, row_bytes)
+        match plan.maker(pick.source) {
+            FieldMaker::Tokens(tokens) => {
+                let encoded = encoded.filter(|_| tokens.reads());
+                Ok(tokens.held(self.snapshot(pick.source), pick.sample.0, encoded, row_bytes)?)
+            }
+            FieldMaker::Raw { place } => {
+                let read = encoded.expect("raw bytes are read");
+                let (snapshot, sample, mut page) = (self.snapshot(pick.source), pick.sample.0, Vec::new());
+                let len_bytes = place.payload(snapshot, sample, read, &mut page)?.len() as u64;
+                raw::check(len_bytes, row_bytes)?;
+                Ok(len_bytes as u32)
+            }
+            _ => unreachable!("a length is planned for tokens and raw bytes"),
+        }
     }
 
     /// How many files are read for the fields before one.

@@ -121,9 +121,8 @@ fn natural(column: &Column, name: &str) -> Result<(Shape, DType, Vec<u32>), Faul
             return Err(fault.hint("decode the column as tokens"));
         }
         ColumnKind::Path => {
-            let fault = Fault::unimplemented("decode RAW")
-                .context(format!("field {name}: a path column holds files"));
-            return Err(fault.hint("decode it as an image"));
+            let fault = Fault::invalid(format!("field {name}: a path column holds files, and no value"));
+            return Err(fault.hint("decode it as an image, as tokens, or raw: its bytes as they are"));
         }
     })
 }
@@ -133,6 +132,9 @@ fn put(dtype: DType, value: f64, exact: Option<i64>, target: &mut [u8]) {
     let whole = exact.unwrap_or(value as i64);
     match dtype {
         DType::U8 => target.copy_from_slice(&[whole as u8]),
+        DType::U16 => target.copy_from_slice(&(whole as u16).to_ne_bytes()),
+        DType::U32 => target.copy_from_slice(&(whole as u32).to_ne_bytes()),
+        DType::I8 => target.copy_from_slice(&(whole as i8).to_ne_bytes()),
         DType::Bool => target.copy_from_slice(&[u8::from(value != 0.0)]),
         DType::I32 => target.copy_from_slice(&(whole as i32).to_ne_bytes()),
         DType::I64 => target.copy_from_slice(&whole.to_ne_bytes()),

@@ -8,7 +8,7 @@ use super::{Peer, Service};
 use crate::catalog::dataset::{Dataset, Manifest, Part, Selection};
 use crate::catalog::{CatalogError, RECORD, SHARD_BYTES, Snapshot, dataset};
 use crate::error::Fault;
-use crate::job::CLASS_COLUMN;
+use crate::job::{CLASS_COLUMN, SIZE_COLUMN};
 use crate::storage::Root;
 
 /// What a snapshot was made of, in words, and the snapshot for as long as a job has it.
@@ -154,6 +154,9 @@ pub(super) fn columns(spec: &v1::JobSpec) -> Option<Vec<String>> {
     for field in spec.fields.iter().filter(has_column) {
         let own = if field.column.is_empty() { &field.name } else { &field.column };
         names.extend([own, &field.offset_column, &field.length_column].map(String::clone));
+        if field.decode() == v1::Decode::Raw && field.capacity == 0 {
+            names.push(SIZE_COLUMN.to_owned());
+        }
     }
     if let Some(order) = &spec.order {
         let is_balanced = order.sampler() == v1::Sampler::Balanced && order.column.is_empty();

@@ -201,6 +201,7 @@ impl Service {
             v1::ShardFormat::Unspecified => None,
             v1::ShardFormat::Tar => Some(catalog::ShardFormat::Tar),
             v1::ShardFormat::Tfrecord => Some(catalog::ShardFormat::TfRecord),
+            v1::ShardFormat::Parquet => Some(catalog::ShardFormat::Parquet),
         };
         let columns = catalogued::columns(spec);
         Ok(SourceSpec::Shards(catalog::Shards { root, patterns: shards.paths.clone(), format, columns }))

@@ -1,6 +1,9 @@
 //! What can be wrong with a list of operations, and what can go wrong with one sample.
 
+use crate::container::parquet::PageError;
 use crate::decode::DecodeError;
+use crate::decode::array::ArrayError;
+use crate::decode::raw::RawError;
 use crate::decode::record::RecordError;
 use crate::decode::tokens::TokenError;
 
@@ -47,6 +50,15 @@ pub enum SampleError {
     /// Its tokens.
     #[error("take tokens")]
     Tokens(#[from] TokenError),
+    /// Its array.
+    #[error("take array")]
+    Array(#[from] ArrayError),
+    /// Its bytes.
+    #[error("take bytes")]
+    Raw(#[from] RawError),
+    /// The page that it lies in.
+    #[error("take it out of its page")]
+    Page(#[from] PageError),
     /// The record that it lies in.
     #[error("take it out of its record")]
     Record(#[from] RecordError),

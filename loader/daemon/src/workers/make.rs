@@ -11,7 +11,8 @@ use forebay_plan::{ContentRow, RowRng};
 
 use super::{Pool, PoolOptions, Task, pack};
 use crate::buffer::grown;
-use crate::decode::ImageDecoder;
+use crate::decode::array::ArrayScratch;
+use crate::decode::{ImageDecoder, raw};
 use crate::error::{Fault, Kind, with_causes};
 use crate::job::{FieldMaker, Policy, StoredBytes};
 use crate::meter::ThreadMeter;
@@ -33,6 +34,8 @@ pub(super) fn decode_loop(pool: &Weak<Pool>, completed: &flume::Receiver<Done<Ta
     let mut bench = Bench {
         decoder: ImageDecoder::with_deadline(options.image_limits, options.decode_deadline),
         scratch: Scratch::default(),
+        arrays: ArrayScratch::default(),
+        page: Vec::new(),
         meter: ThreadMeter::of_this_thread(),
         own: Vec::new(),
         decode: Duration::ZERO,
@@ -47,6 +50,9 @@ pub(super) fn decode_loop(pool: &Weak<Pool>, completed: &flume::Receiver<Done<Ta
 struct Bench {
     decoder: ImageDecoder,
     scratch: Scratch,
+    arrays: ArrayScratch,
+    /// A page of a Parquet file, inflated.
+    page: Vec<u8>,
     meter: ThreadMeter,
     /// A tensor of a row that is hashed: made here and copied to the slot, which is never read back.
     own: Vec<u8>,
@@ -165,7 +171,7 @@ impl Bench {
                 // The decoder may be in any state: it is dropped, and the session learns that the fault is ours.
                 self.decoder =
                     ImageDecoder::with_deadline(pool.options.image_limits, pool.options.decode_deadline);
-                self.scratch = Scratch::default();
+                (self.scratch, self.arrays) = (Scratch::default(), ArrayScratch::default());
                 let key = task.work.job.key(task.pick);
                 let fault = Fault::internal(format!("decoding sample {key} panicked")).object(key);
                 Self::give_up(pool, task, buf, fault);
@@ -206,21 +212,40 @@ impl Bench {
                     self.decode += started.elapsed();
                     written?;
                 }
-                FieldMaker::Length { tokens } => {
-                    let file = work.job.files_before(*tokens, source);
+                FieldMaker::Length { of } => {
+                    let file = work.job.files_before(*of, source);
                     let encoded = &task.earlier.get(file).unwrap_or(last).bytes;
-                    let count = work.job.tokens_held(*tokens, task.pick, Some(encoded))?;
+                    let count = work.job.held(*of, task.pick, Some(encoded))?;
                     target.copy_from_slice(&count.to_ne_bytes());
                 }
                 FieldMaker::Packed(_) => unreachable!("it is planned for packed rows alone"),
+                FieldMaker::Raw { place } => {
+                    let read = task.earlier.get(file).unwrap_or(last);
+                    file += 1;
+                    let bytes =
+                        place.payload(work.job.snapshot(source), sample.0, &read.bytes, &mut self.page)?;
+                    raw::check(bytes.len() as u64, len_bytes as u64)?;
+                    raw::write(bytes, target);
+                }
                 FieldMaker::Stored(_) => {
                     StoredBytes::write(&task.earlier.get(file).unwrap_or(last).bytes, target);
                     file += 1;
                 }
+                FieldMaker::Array { place, spec } => {
+                    let read = task.earlier.get(file).unwrap_or(last);
+                    file += 1;
+                    let encoded =
+                        place.payload(work.job.snapshot(source), sample.0, &read.bytes, &mut self.page)?;
+                    let started = Instant::now();
+                    let written = spec.write(encoded, &mut self.arrays, target);
+                    self.decode += started.elapsed();
+                    written?;
+                }
                 FieldMaker::Image { place, pipeline, views } => {
                     let read = task.earlier.get(file).unwrap_or(last);
                     file += 1;
-                    let encoded = place.payload(work.job.snapshot(source), sample.0, &read.bytes)?;
+                    let encoded =
+                        place.payload(work.job.snapshot(source), sample.0, &read.bytes, &mut self.page)?;
                     let (decoder, scratch, started) = (&mut self.decoder, &mut self.scratch, Instant::now());
                     let decoded = pipeline.decode(encoded, decoder, (0..*views).map(draws));
                     self.decode += started.elapsed();
@@ -384,11 +409,15 @@ fn fields_of_columns(work: &BatchWork, pick: Pick, sample: &mut SampleMut) {
             FieldMaker::Value(value) => value.write(snapshot, number, target),
             FieldMaker::Source => write_source(pick.source, target),
             FieldMaker::Tokens(tokens) => tokens.write(snapshot, number, None, target).expect(CHECKED),
-            FieldMaker::Length { tokens } => {
-                let count = work.job.tokens_held(*tokens, pick, None).expect(CHECKED);
+            FieldMaker::Length { of } => {
+                let count = work.job.held(*of, pick, None).expect(CHECKED);
                 target.copy_from_slice(&count.to_ne_bytes());
             }
-            FieldMaker::Image { .. } | FieldMaker::Stored(_) | FieldMaker::Packed(_) => {
+            FieldMaker::Image { .. }
+            | FieldMaker::Raw { .. }
+            | FieldMaker::Array { .. }
+            | FieldMaker::Stored(_)
+            | FieldMaker::Packed(_) => {
                 unreachable!("it reads a file, or is of packed rows")
             }
         }

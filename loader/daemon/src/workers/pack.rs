@@ -64,7 +64,9 @@ impl<'a> Row<'a> {
                 FieldMaker::Length { .. } => target.copy_from_slice(&count.to_ne_bytes()),
                 FieldMaker::Packed(ids) => ids.write(parts, target),
                 FieldMaker::Image { .. }
+                | FieldMaker::Raw { .. }
                 | FieldMaker::Stored(_)
+                | FieldMaker::Array { .. }
                 | FieldMaker::Value(_)
                 | FieldMaker::Source => unreachable!("packed rows are made of tokens alone"),
             }

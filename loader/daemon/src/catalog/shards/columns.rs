@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::sheet::{Indexed, LENGTH, Left, NAME, OFFSET, Unfit};
+use super::sheet::{Indexed, LENGTH, Left, NAME, OFFSET, ROW, Unfit};
 use super::walk::{NUMBERS, utf8};
 use super::{RECORD, SHARD_BYTES, ShardFormat};
 use crate::catalog::bytes::ByteStrings;
@@ -111,7 +111,7 @@ impl All {
     fn fields(&self) -> Vec<String> {
         let is_part = |name: &str| {
             self.places.iter().any(|field| {
-                name.strip_prefix(field.as_str()).is_some_and(|end| end == OFFSET || end == LENGTH)
+                name.strip_prefix(field.as_str()).is_some_and(|end| [OFFSET, LENGTH, ROW].contains(&end))
             })
         };
         let columns = self.table.columns().iter().map(|cells| cells.column().name());
@@ -154,7 +154,7 @@ impl All {
                 let known = TENSORFLOW.iter().find(|(alias, _)| *alias == name).map(|(_, field)| *field);
                 fields.into_iter().filter(|field| Some(field.as_str()) == known).collect()
             }
-            (ShardFormat::Tar, _) => Vec::new(),
+            (ShardFormat::Tar | ShardFormat::Parquet, _) => Vec::new(),
         }
     }
 
@@ -162,7 +162,7 @@ impl All {
     fn asked_for(&self, wanted: &[String]) -> Result<Vec<Chosen>, CatalogError> {
         let mut chosen: Vec<Chosen> = Vec::new();
         for name in wanted {
-            let field = [OFFSET, LENGTH].iter().find_map(|end| name.strip_suffix(end));
+            let field = [OFFSET, LENGTH, ROW].iter().find_map(|end| name.strip_suffix(end));
             let name = field.filter(|field| self.places.iter().any(|place| place == field)).unwrap_or(name);
             if [KEY_COLUMN, SHARD_BYTES].contains(&name) || chosen.iter().any(|chosen| chosen.name == name) {
                 continue;
@@ -341,16 +341,21 @@ impl All {
         }
     }
 
-    /// Offsets and lengths of the one of these fields that each sample has.
-    fn places_of(&self, name: &str, fields: &[String]) -> [Column; 2] {
-        [OFFSET, LENGTH].map(|end| {
+    /// Offsets and lengths of the one of these fields that each sample has, and their places in pages where some are in
+    /// such.
+    fn places_of(&self, name: &str, fields: &[String]) -> Vec<Column> {
+        let ends = [(OFFSET, 0), (LENGTH, 0), (ROW, -1)].into_iter();
+        let made = ends.filter_map(|(end, nothing)| {
             let cells: Vec<_> =
                 fields.iter().filter_map(|field| self.table.column(&format!("{field}{end}"))).collect();
             let of = |row: usize| {
-                cells.iter().find(|cells| cells.has(row)).map_or(0, |cells| cells.column().int(row as u64))
+                let cells = cells.iter().find(|cells| cells.has(row));
+                cells.map_or(nothing, |cells| cells.column().int(row as u64))
             };
-            ints(&format!("{name}{end}"), (0..self.table.len()).map(of).collect())
-        })
+            let column = || ints(&format!("{name}{end}"), (0..self.table.len()).map(of).collect());
+            (!cells.is_empty()).then(column)
+        });
+        made.collect()
     }
 }
 

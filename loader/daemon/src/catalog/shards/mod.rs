@@ -1,4 +1,5 @@
-//! Samples in containers: tar archives as WebDataset writes them, and TFRecord files, as they lie there.
+//! Samples in containers: tar archives as WebDataset writes them, TFRecord files, and binary columns of Parquet files, as
+//! they lie there.
 //!
 //! Each shard is walked once by its headers, and what was found is kept as long as the shard stays as it is. The snapshot
 //! has for each field either a column of values (classes, numbers, short texts) or the shard's path with the columns
@@ -6,6 +7,7 @@
 
 mod columns;
 mod kept;
+mod parquet;
 mod patterns;
 mod sheet;
 #[cfg(test)]
@@ -41,6 +43,8 @@ pub enum ShardFormat {
     Tar,
     /// TFRecord files of `tf.train.Example`. Extensions `.tfrecord`, `.tfrecords`.
     TfRecord,
+    /// Parquet files with binary columns. Extension `.parquet`.
+    Parquet,
 }
 
 impl ShardFormat {
@@ -49,6 +53,7 @@ impl ShardFormat {
         match self {
             Self::Tar => "tar",
             Self::TfRecord => "tfrecord",
+            Self::Parquet => "parquet",
         }
     }
 
@@ -58,6 +63,7 @@ impl ShardFormat {
         match () {
             () if ends(&[".tar"]) => Some(Self::Tar),
             () if ends(&[".tfrecord", ".tfrecords"]) => Some(Self::TfRecord),
+            () if ends(&[".parquet"]) => Some(Self::Parquet),
             () => None,
         }
     }

@@ -15,6 +15,8 @@ pub(super) const NAME: &str = "name in the shard";
 /// Behind a field's name: where its bytes begin, and how many they are.
 pub(super) const OFFSET: &str = ".offset";
 pub(super) const LENGTH: &str = ".length";
+/// Where these bytes are a page: which of its values is the field's, as [`Cell`](crate::container::parquet::Cell) has it.
+pub(super) const ROW: &str = ".row";
 
 /// So many samples are named where several are left out.
 const NAMED: usize = 5;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustix::fs::{Advice, FileType, OFlags};
 
 use super::ShardFormat;
+use super::parquet::parquet;
 use super::sheet::{Indexed, Sheet};
 use crate::catalog::error::CatalogError;
 use crate::catalog::limits::CatalogLimits;
@@ -71,6 +72,7 @@ pub(super) fn walk(
     let walked = match format {
         ShardFormat::Tar => tar(file, seen.bytes, &shown, limits),
         ShardFormat::TfRecord => tfrecord(file, seen.bytes, &shown, limits),
+        ShardFormat::Parquet => parquet(file, seen.bytes, &shown, limits),
     };
     let after = again.ok().and_then(|file| rustix::fs::fstat(&file).ok());
     let same = after.is_some_and(|stat| stat.st_size as u64 == seen.bytes && Stamp::of(&stat) == seen.stamp);

@@ -163,7 +163,9 @@ fn values(job: &Job, part: PartPlan) -> Vec<v1::ValueReport> {
             }
             // What stands in files is not read, and what is made of it is not known.
             FieldMaker::Image { .. }
+            | FieldMaker::Raw { .. }
             | FieldMaker::Stored(_)
+            | FieldMaker::Array { .. }
             | FieldMaker::Tokens(_)
             | FieldMaker::Length { .. }
             | FieldMaker::Packed(_) => None,

@@ -143,7 +143,10 @@ fn values(made: &Made, file: &File, row: u32) -> Result<Vec<v1::ValueReport>, Fa
             FieldMaker::Value(value) if value.is_text() => &text,
             FieldMaker::Value(_) | FieldMaker::Source | FieldMaker::Length { .. } => &numbers(NUMBERS_TOLD),
             FieldMaker::Tokens(_) | FieldMaker::Packed(_) => &numbers(TOKENS_TOLD),
-            FieldMaker::Image { .. } | FieldMaker::Stored(_) => continue,
+            FieldMaker::Image { .. }
+            | FieldMaker::Raw { .. }
+            | FieldMaker::Array { .. }
+            | FieldMaker::Stored(_) => continue,
         };
         let mut bytes = vec![0; place.stride_bytes as usize];
         file.read_exact_at(&mut bytes, place.sample_offset_bytes(row))
@@ -188,6 +191,9 @@ fn number(dtype: DType, bytes: &[u8]) -> String {
     match dtype {
         DType::Bool => (bytes[0] != 0).to_string(),
         DType::U8 => bytes[0].to_string(),
+        DType::U16 => u16::from_ne_bytes(bytes.try_into().expect(FITS)).to_string(),
+        DType::U32 => u32::from_ne_bytes(bytes.try_into().expect(FITS)).to_string(),
+        DType::I8 => (bytes[0] as i8).to_string(),
         DType::I16 => i16::from_ne_bytes(bytes.try_into().expect(FITS)).to_string(),
         DType::I32 => i32::from_ne_bytes(bytes.try_into().expect(FITS)).to_string(),
         DType::I64 => i64::from_ne_bytes(bytes.try_into().expect(FITS)).to_string(),

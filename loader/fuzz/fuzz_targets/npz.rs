@@ -1,0 +1,6 @@
+//! Archives of arrays, as numpy saves them.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    forebay_fuzz::arrays::npz(input);
+});
