@@ -11,7 +11,7 @@ import pytest
 from conftest import CROP, Fake, write_folder
 
 import forebay
-from forebay.errors import CorruptError, InvalidError, NotFoundError
+from forebay.errors import CorruptError, InvalidError, NotFoundError, UnimplementedError
 from forebay.numpy import DataLoader
 from forebay.transforms import Normalize, RandomResizedCrop, Resize
 
@@ -292,6 +292,19 @@ def test_stats_count_and_can_be_read(daemon: str, folder: Path) -> None:
         assert "8 batches, 30 rows" in str(stats)
 
 
+def test_a_loader_says_what_its_share_of_the_daemon_is(daemon: str, folder: Path) -> None:
+    arguments: dict[str, Any] = {"batch_size": 4, "transform": [Resize((8, 8))]}
+    with DataLoader(folder, **arguments) as plain, DataLoader(folder, weight=3, priority=-2, **arguments) as other:
+        assert len(list(plain)) == 8
+        if daemon == "fake":  # as one from before there were priorities
+            with pytest.raises(UnimplementedError, match="no priorities"):
+                list(other)
+            return
+        assert len(list(other)) == 8
+        shares = [(int(s["weight"]), int(s.get("priority", 0))) for s in other.stats()["daemon"]["sessions"]]
+        assert shares == [(1, 0), (3, -2)]
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"batch_size": 0}, "batch_size=0"),
     ({"batch_size": 2.5}, "batch_size=2.5"),
@@ -302,6 +315,10 @@ def test_stats_count_and_can_be_read(daemon: str, folder: Path) -> None:
     ({"seed": -1}, "seed=-1"),
     ({"rank": 1}, "go together"),
     ({"rank": 2, "world_size": 2}, "rank 2 of 2"),
+    ({"weight": 0}, "weight=0"),
+    ({"weight": 1001}, "from 1 to 1000"),
+    ({"priority": 101}, "from -100 to 100"),
+    ({"priority": None}, "priority=None"),
     ({"layout": "CHWN"}, "layout='CHWN'"),
     ({"dtype": "int64"}, "cannot be int64"),
     ({"transform": [Normalize()], "dtype": "uint8"}, "cannot be uint8"),

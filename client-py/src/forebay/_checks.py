@@ -31,6 +31,12 @@ def whole_or_least(name: str, value: Any, least: int) -> int:
     return least if value is None else whole(name, value, least)
 
 
+def share_of(weight: int | None, priority: int) -> tuple[int, int]:
+    """Give a loader's weight and priority on a daemon that it shares."""
+    weight = 1 if weight is None else whole("weight", weight, 1, 1000)
+    return weight, whole("priority", priority, -100, 100)
+
+
 def tail_of(tail: str | None, drop_last: bool) -> str:
     """Give what becomes of the rows that fill no whole batch."""
     if tail is not None and tail not in _TAILS:

@@ -74,6 +74,24 @@ class Digests:
         return {epoch: sums.public() for epoch, sums in sorted(self._epochs.items())}
 
 
+class Digested:
+    """A loader that can be asked for what it delivered."""
+
+    _digest: bool
+    _digests: Digests
+
+    def digest(self) -> dict[int, EpochDigest]:
+        """Give what this rank was delivered of each epoch: two sums that every cut of the epoch comes to.
+
+        `forebay.combine_digests` adds those of all ranks, and of the parts of a run that was resumed: runs whose sums
+        are equal saw the same rows. Of an epoch that was begun anew, or left and entered elsewhere, the newest
+        unbroken part counts. Raises `InvalidError` where the loader was made without `digest=True`.
+        """
+        if not self._digest:
+            raise InvalidError("this loader adds up no digests", hint="make it with digest=True")
+        return self._digests.by_epoch()
+
+
 def combine_digests(parts: Iterable[Mapping[int, EpochDigest]]) -> dict[int, EpochDigest]:
     """Add up what `loader.digest()` gave on several ranks, or in several parts of a resumed run, in any order.
 

@@ -13,9 +13,9 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from ._batch import Array, texts
-from ._checks import tail_of, whole, whole_or_least
+from ._checks import share_of, tail_of, whole, whole_or_least
 from ._daemon import get_daemon
-from ._digest import Digests, EpochDigest
+from ._digest import Digested, Digests
 from ._fork import forget_in_child
 from ._iterator import BatchIterator, Progress, SessionPool
 from ._job import Cursor, Job, TensorSpec, cursor_of_step, steps_left
@@ -41,7 +41,7 @@ B = TypeVar("B")
 _announced: set[str] = set()
 
 
-class Loader(Reporting, Told, Viewed, Generic[B]):
+class Loader(Digested, Reporting, Told, Viewed, Generic[B]):
     """Batches of a data set, epoch by epoch. Subclasses say what a tensor is.
 
     Args:
@@ -80,6 +80,8 @@ class Loader(Reporting, Told, Viewed, Generic[B]):
         bad_sample_budget: fail after more than so many of them in an epoch (0: no limit).
         prefetch: batches in flight (default: the daemon's).
         max_leases: batches that can be held before further ones are copied (default: the daemon's).
+        weight: this loader's share of the daemon beside others of its priority, 1 to 1000 (default 1), in bytes read.
+        priority: -100 to 100; nothing is read for it while a loader of a higher one has something to read (default 0).
         rank, world_size: this process's share; default from device_mesh, torch.distributed, torchrun.
         device_mesh: a torch DeviceMesh with the data-parallel dims.
         with_valid: add `valid` to tuple batches as the third element.
@@ -130,6 +132,8 @@ class Loader(Reporting, Told, Viewed, Generic[B]):
         bad_sample_budget: int = 0,
         prefetch: int | None = None,
         max_leases: int | None = None,
+        weight: int | None = None,
+        priority: int = 0,
         rank: int | None = None,
         world_size: int | None = None,
         device_mesh: Any = None,
@@ -175,6 +179,7 @@ class Loader(Reporting, Told, Viewed, Generic[B]):
         self._global_batch_size = whole_or_least("global_batch_size", global_batch_size, 0)
         self._depth = whole_or_least("prefetch", prefetch, 0)
         self._max_leases = whole_or_least("max_leases", max_leases, 0)
+        self._share = share_of(weight, priority)
         self._tail = tail_of(tail, drop_last or self._order.drops_last)
         self._sources = [str(spec.get("name", 0)) for _, spec in origins]
         self._spec, self._is_tuple = build(
@@ -353,17 +358,6 @@ class Loader(Reporting, Told, Viewed, Generic[B]):
         key = look.key(cursor, rows, epoch, step, rank)
         return ask(self._daemon, look, {"key": key, "original": original, "field": field, "tile_px": tile})
 
-    def digest(self) -> dict[int, EpochDigest]:
-        """Give what this rank was delivered of each epoch: two sums that every cut of the epoch comes to.
-
-        `forebay.combine_digests` adds those of all ranks, and of the parts of a run that was resumed: runs whose sums
-        are equal saw the same rows. Of an epoch that was begun anew, or left and entered elsewhere, the newest
-        unbroken part counts. Raises `InvalidError` where the loader was made without `digest=True`.
-        """
-        if not self._digest:
-            raise InvalidError("this loader adds up no digests", hint="make it with digest=True")
-        return self._digests.by_epoch()
-
     def close(self) -> None:
         """End all sessions. Batches handed out stay valid; live iterators raise."""
         if self._reporter is not None:
@@ -455,6 +449,7 @@ class Loader(Reporting, Told, Viewed, Generic[B]):
                 # Nobody has decided on the epoch that comes.
                 rolling=self._rolling and not self._resolver.by_epoch,
                 digest=self._digest,
+                share=self._share,
             )
             if str(partition) not in _announced:
                 _announced.add(str(partition))

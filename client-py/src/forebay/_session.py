@@ -50,6 +50,7 @@ class Consumer:
     max_leases: int
     rolling: bool
     digest: bool
+    share: tuple[int, int] = (1, 0)  # its weight and priority on the daemon
 
 
 class Batch(NamedTuple):
@@ -300,6 +301,11 @@ class Session:
             if "digest" not in connection.features:
                 raise UnimplementedError("this daemon cannot digest batches", hint="upgrade it, or leave digest= out")
             body["digest"] = True
+        body["weight"], priority = consumer.share
+        if priority:
+            if "priority" not in connection.features:
+                raise UnimplementedError("this daemon knows no priorities", hint="upgrade it, or leave priority= out")
+            body["priority"] = priority
         try:
             return connection.request("open", body)
         except NotFoundError:

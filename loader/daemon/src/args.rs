@@ -215,6 +215,7 @@ Configuration keys (all optional but one [[root]]):
   decoder_memory_max = \"2GiB\"            a JPEG that needs more to be decoded is a corrupt sample
   decode_deadline = \"30s\"                an image that takes longer fails its session: no verdict on the sample
   retry_deadline = \"30s\"                 how long an unreachable file is asked for again
+  hedge_after = \"auto\"                   when a slow read is asked for a second time: a time, or \"off\"; auto: on network file systems
   depth = 2                              batches in flight of a session that does not say
   max_leases = 2                         batches that a consumer may hold
   ledger_dir = \"/shared/forebay\"          keeps what loader.report() tells, by run; absent: in memory alone

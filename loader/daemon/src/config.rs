@@ -12,10 +12,13 @@ use serde::{Deserialize, Deserializer};
 use crate::decode::ImageLimits;
 use crate::error::{Fault, Kind};
 use crate::prefetch::ReadBudget;
-use crate::storage::RetryPolicy;
+use crate::storage::{HedgeAfter, RetryPolicy};
 use crate::sys;
 use crate::workers::PoolOptions;
 pub use metrics_listen::MetricsListen;
+
+/// A read without an answer is given up so long after the deadline: until then it may be slow, and not lost.
+const ANSWER_GRACE: Duration = Duration::from_secs(30);
 
 /// A node's configuration file, `node.toml`. Everything has a default but the roots.
 #[derive(Clone, Debug, Deserialize)]
@@ -53,6 +56,8 @@ pub struct Config {
     pub decode_deadline: Seconds,
     /// How long an unreachable sample is asked for again.
     pub retry_deadline: Seconds,
+    /// When a slow read is asked for a second time.
+    pub hedge_after: HedgeAfter,
     /// Batches in flight where a session does not say.
     pub depth: u32,
     /// Batches that a consumer may hold where a session does not say.
@@ -129,6 +134,7 @@ impl Default for Config {
             decoder_memory_max: Bytes(ImageLimits::default().decoder_bytes_max),
             decode_deadline: Seconds(Duration::from_secs(30)),
             retry_deadline: Seconds(Duration::from_secs(30)),
+            hedge_after: HedgeAfter::Auto,
             depth: 2,
             max_leases: 2,
             ledger_dir: None,
@@ -237,6 +243,8 @@ impl Config {
             budget: ReadBudget { bytes: self.read_budget.0, reads: self.reads_in_flight },
             sample_bytes_max: self.sample_max.0,
             retry: RetryPolicy { deadline: self.retry_deadline.0, ..RetryPolicy::default() },
+            hedge_after: self.hedge_after,
+            patience: self.retry_deadline.0 + ANSWER_GRACE,
             image_limits: ImageLimits {
                 pixels_max: self.pixels_max,
                 encoded_bytes_max: self.sample_max.0,
@@ -310,7 +318,7 @@ mod tests {
     #[test]
     fn every_key_is_read_with_its_unit() {
         let text = "socket = \"/tmp/s\"\ngrpc_socket = \"/tmp/g\"\nmetrics_listen = \"localhost:9464\"\ncpu_threads = 3\nread_threads = 4\nengine = \"threads\"\nread_budget = \"2MiB\"\n\
-                    reads_in_flight = 7\narena_budget = \"1 GiB\"\nsample_max = \"5KiB\"\npixels_max = 9\nscans_max = 10\nmarkers_max = 11\ndecoder_memory_max = \"12MiB\"\ndecode_deadline = \"13s\"\nretry_deadline = \"2min\"\ndepth = 5\nmax_leases = 6\n\
+                    reads_in_flight = 7\narena_budget = \"1 GiB\"\nsample_max = \"5KiB\"\npixels_max = 9\nscans_max = 10\nmarkers_max = 11\ndecoder_memory_max = \"12MiB\"\ndecode_deadline = \"13s\"\nretry_deadline = \"2min\"\nhedge_after = \"50ms\"\ndepth = 5\nmax_leases = 6\n\
                     ledger_dir = \"/l\"\nledger_every = \"7s\"\nledger_memory = \"8MiB\"\ncache_dir = \"/c\"\n\
                     [[root]]\npath = \"/data\"\nallow = { uids = [1000], gids = [5] }\n\
                     [[state_root]]\npath = \"s3://b/runs\"\n";
@@ -326,6 +334,8 @@ mod tests {
         };
         assert_eq!((options.sample_bytes_max, options.image_limits), (5 << 10, limits));
         assert_eq!(options.decode_deadline, Duration::from_secs(13));
+        assert_eq!(options.hedge_after, HedgeAfter::Time(Duration::from_millis(50)));
+        assert_eq!(options.patience, Duration::from_secs(120 + 30));
         assert_eq!(
             (options.retry.deadline, config.arena_budget_bytes()),
             (Duration::from_secs(120), 1 << 30)
@@ -370,6 +380,7 @@ mod tests {
     fn a_wrong_unit_says_what_units_there_are() {
         assert!(message("read_budget = \"64MB\"").contains("MiB"));
         assert!(message("retry_deadline = \"30\"").contains("as in \"30s\""));
+        assert!(message("hedge_after = \"soon\"").contains("as in \"50ms\""));
         assert!(message("engine = \"uring2\"").contains("threads"));
         assert!(message("metrics_listen = \"9464\"").contains("unix:/path"));
     }

@@ -96,6 +96,7 @@ pub struct NodeNow {
     pub arena_budget_bytes: u64,
     pub reads_in_flight: u64,
     pub read_bytes_in_flight: u64,
+    pub reads_hanging: u64,
     pub read_budget_bytes: u64,
     pub read_threads: u64,
     pub decode_threads: u64,
@@ -144,6 +145,21 @@ pub fn read_failed(kind: Kind) {
 /// A read will be asked again.
 pub fn read_retried() {
     with(|meters| meters.read_retries.increment(1));
+}
+
+/// A second read of the same bytes was started for a slow one.
+pub fn read_hedged() {
+    with(|meters| meters.reads_hedged.increment(1));
+}
+
+/// A second read came back before the first.
+pub fn hedge_won() {
+    with(|meters| meters.hedges_won.increment(1));
+}
+
+/// A read never came back and was given up.
+pub fn read_lost() {
+    with(|meters| meters.reads_lost.increment(1));
 }
 
 /// Something waited its turn.
@@ -261,6 +277,7 @@ pub fn looked_at(now: &NodeNow) {
         gauges.arena_budget_bytes.set(now.arena_budget_bytes as f64);
         gauges.reads_in_flight.set(now.reads_in_flight as f64);
         gauges.read_bytes_in_flight.set(now.read_bytes_in_flight as f64);
+        gauges.reads_hanging.set(now.reads_hanging as f64);
         gauges.read_budget_bytes.set(now.read_budget_bytes as f64);
         gauges.read_threads.set(now.read_threads as f64);
         gauges.decode_threads.set(now.decode_threads as f64);

@@ -1,10 +1,14 @@
 //! The CPU pool: takes reads that came back, makes each sample in its range of the slot, and asks again where asking
 //! again helps.
 
+mod files;
+mod flights;
 mod make;
 mod pack;
+mod tend;
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use forebay_arena::SampleMut;
@@ -12,18 +16,21 @@ use forebay_plan::orders::Pick;
 
 use crate::decode::ImageLimits;
 use crate::error::{Fault, Kind};
-use crate::job::{FieldMaker, FieldPlan, Job, PartPlan};
+use crate::job::PartPlan;
 use crate::meter::throttle::ThrottleGauge;
 use crate::meter::{PoolSums, Worked};
 use crate::metrics::{self, Queue};
-use crate::prefetch::{Admitted, BatchWork, Gate, ReadBudget, Reserved};
+use crate::prefetch::{BatchWork, Gate, ReadBudget, Reserved, Share};
 use crate::session::slowest::Slow;
-use crate::storage::{Done, Engine, Read, ReadBuf, RetryPolicy, Root, SpareBuffers};
+use crate::storage::{Done, Engine, HedgeAfter, Read, ReadBuf, RetryPolicy, Root, SpareBuffers};
+use files::{Files, Wanted, wanted};
+use flights::{Flights, Place};
 pub use make::Draws;
 use make::{decode_loop, make_without_reading};
 
-/// One sample on its way: it has its range and its read bytes, and waits for no resource any more.
-pub struct Task {
+/// One sample on its way: it has its range of a slot and, once the gate let it through, its read bytes; from then on it
+/// waits for no resource.
+struct Task {
     work: Arc<BatchWork>,
     sample: SampleMut,
     reserved: Reserved,
@@ -38,11 +45,46 @@ pub struct Task {
     /// Reads of this attempt that failed, and when the first began.
     failures: u32,
     since: Instant,
-    /// Files of earlier fields of this sample, where it has several.
-    earlier: Vec<ReadBuf>,
+    /// Since when it waits at the gate.
+    waits: Instant,
+    /// What is read for it, where that is more than one file.
+    files: Files,
 }
 
 impl Task {
+    fn new(work: &Arc<BatchWork>, sample: SampleMut) -> Self {
+        Self {
+            pick: work.part(sample.index()).pick,
+            work: Arc::clone(work),
+            sample,
+            reserved: Reserved::default(),
+            attempt: 0,
+            part: 0,
+            filled: 0,
+            own: Vec::new(),
+            failures: 0,
+            since: work.admitted,
+            waits: work.admitted,
+            files: Files::default(),
+        }
+    }
+
+    /// What its fields read, in their order.
+    fn wanted(&self) -> impl Iterator<Item = Wanted<'_>> + Clone {
+        wanted(&self.work, self.pick, self.part_in_hand())
+    }
+
+    /// The bytes that it reads, where that is known before. `limit_bytes`: of a sample.
+    fn known_bytes(&self, limit_bytes: u64) -> Option<u64> {
+        let bytes = |sum: u64, want: Wanted<'_>| Some(sum.saturating_add(want.extent?.len_bytes));
+        self.wanted().try_fold(0, bytes).map(|bytes| bytes.min(limit_bytes))
+    }
+
+    /// Of a packed row, the part in hand.
+    fn part_in_hand(&self) -> Option<PartPlan> {
+        self.work.job.order.packed_capacity().map(|_| self.planned_part())
+    }
+
     /// What of its row is in hand.
     fn planned_part(&self) -> PartPlan {
         self.work.rows.parts(self.sample.index())[self.part as usize]
@@ -67,6 +109,14 @@ impl Task {
     }
 }
 
+/// What an engine carries for the pool: whom a read is for. The task itself stays here, out of reach of a read that hangs.
+#[derive(Debug)]
+pub struct Ticket {
+    place: Place,
+    /// What a second read of the same bytes holds of the budget.
+    extra: Option<Reserved>,
+}
+
 /// How the pool is sized and bounded.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolOptions {
@@ -78,6 +128,10 @@ pub struct PoolOptions {
     pub sample_bytes_max: u64,
     /// When an unreachable sample becomes the session's error.
     pub retry: RetryPolicy,
+    /// When a slow read gets a second one of the same bytes.
+    pub hedge_after: HedgeAfter,
+    /// When a read that does not come back becomes the session's error.
+    pub patience: Duration,
     /// What an image may ask of us.
     pub image_limits: ImageLimits,
     /// When decoding one image is given up, and its session fails: no verdict on the image.
@@ -86,10 +140,15 @@ pub struct PoolOptions {
 
 /// The decode threads, the storage engine before them and the gate before that.
 pub struct Pool {
-    gate: Gate<Admitted>,
-    engine: Arc<dyn Engine<Task>>,
+    gate: Gate<Task>,
+    engine: Arc<dyn Engine<Ticket>>,
+    flights: Flights<Task>,
+    /// Second reads that are out.
+    hedges: AtomicU32,
     options: PoolOptions,
     buffers: SpareBuffers,
+    /// Of samples that read several files.
+    spare_files: Mutex<Vec<Files>>,
     timer: tokio::runtime::Handle,
     no_root: Arc<Root>,
     sums: PoolSums,
@@ -103,8 +162,8 @@ impl Pool {
     /// # Errors
     /// Unavailable: no thread could be started.
     pub fn start(
-        engine: Arc<dyn Engine<Task>>,
-        completed: &flume::Receiver<Done<Task>>,
+        engine: Arc<dyn Engine<Ticket>>,
+        completed: &flume::Receiver<Done<Ticket>>,
         options: PoolOptions,
         timer: tokio::runtime::Handle,
     ) -> Result<Arc<Self>, Fault> {
@@ -113,8 +172,11 @@ impl Pool {
         let pool = Arc::new(Self {
             gate,
             engine,
+            flights: Flights::default(),
+            hedges: AtomicU32::new(0),
             options,
             buffers: SpareBuffers::new(options.budget.reads as usize, 2 * options.budget.bytes),
+            spare_files: Mutex::default(),
             timer,
             no_root,
             sums: PoolSums::default(),
@@ -129,12 +191,18 @@ impl Pool {
                 Fault::from_error(Kind::Unavailable, &error).context("start a decode thread")
             })?;
         }
+        tend::start(&pool);
         Ok(pool)
     }
 
     /// The storage engine's name.
     pub fn engine_name(&self) -> &'static str {
         self.engine.name()
+    }
+
+    /// Threads of the engine that hang in a read.
+    pub fn hanging(&self) -> usize {
+        self.engine.hanging()
     }
 
     /// Decode threads.
@@ -167,17 +235,25 @@ impl Pool {
         self.gate.in_flight()
     }
 
+    /// The highest priority of the sessions that are open; 0 where none is.
+    pub fn priority_max(&self) -> i32 {
+        self.gate.priority_max()
+    }
+
     /// Admits a batch: its samples start as the budget allows, in order. Never waits.
-    pub fn admit(&self, session: u64, weight: u32, work: &Arc<BatchWork>, samples: Vec<SampleMut>) {
+    pub fn admit(&self, share: Share, work: &Arc<BatchWork>, samples: Vec<SampleMut>) {
         if work.job.reads_a_row() == 0 {
             samples.into_iter().for_each(|sample| make_without_reading(work, sample));
             return;
         }
-        self.gate.push(
-            session,
-            weight,
-            samples.into_iter().map(|sample| Admitted { work: Arc::clone(work), sample }),
-        );
+        let limit_bytes = self.options.sample_bytes_max;
+        let task = |sample| {
+            let task = Task::new(work, sample);
+            let known_bytes = task.known_bytes(limit_bytes);
+            (task, known_bytes)
+        };
+        let tasks: Vec<_> = samples.into_iter().map(task).collect();
+        self.gate.push(share, tasks.into_iter());
         self.pump();
     }
 
@@ -188,67 +264,116 @@ impl Pool {
 
     /// Starts reads while the budget has room.
     fn pump(&self) {
-        while let Some((Admitted { work, sample }, reserved)) = self.gate.next() {
-            if work.is_cancelled() {
+        while let Some((mut task, reserved)) = self.gate.next() {
+            if task.work.is_cancelled() {
+                drop(task);
                 self.gate.finish(reserved);
                 continue;
             }
-            let pick = work.part(sample.index()).pick;
-            let (attempt, part, filled, failures, since) = (0, 0, 0, 0, Instant::now());
-            metrics::queued(Queue::Admission, since - work.admitted);
-            let (own, earlier) = (Vec::new(), Vec::new());
-            let task =
-                Task { work, sample, reserved, pick, attempt, part, filled, own, failures, since, earlier };
-            self.read(task, self.buffers.take());
+            if let Some(fault) = task.work.lost() {
+                task.work.fail(task.sample.index(), fault);
+                task.sample.fail();
+                self.gate.finish(reserved);
+                continue;
+            }
+            let now = Instant::now();
+            metrics::queued(Queue::Admission, now - task.waits);
+            if task.failures == 0 {
+                task.since = now;
+            }
+            let buf = self.buffers.take(reserved.bytes());
+            task.reserved = reserved;
+            self.begin(task, buf);
         }
     }
 
-    /// Submits the read of the task's next file.
-    fn read(&self, task: Task, mut buf: ReadBuf) {
-        let Pick { source, sample, .. } = task.pick;
-        let snapshot = task.work.job.snapshot(source);
-        let (field, column, maker) = nth_file(&task.work.job, source, task.earlier.len());
-        buf.set_path(snapshot.columns()[column].path(sample.0));
-        buf.file_bytes = maker.file_bytes(snapshot, sample.0);
-        let extent = if task.work.job.order.packed_capacity().is_some() {
-            maker.extent_of_part(&task.work.job, &task.planned_part())
-        } else {
-            maker.extent(snapshot, sample.0, field.spec.sample_bytes().expect("its layout was made"))
-        };
-        let root = Arc::clone(snapshot.root().unwrap_or(&self.no_root));
-        let limit_bytes = self.options.sample_bytes_max;
-        self.engine.submit(Read { root, buf, extent, limit_bytes, tag: task });
+    /// Submits the first read of the sample, or part, in hand.
+    fn begin(&self, mut task: Task, buf: ReadBuf) {
+        if task.work.job.reads_a_row() > 1 {
+            let mut files = std::mem::take(&mut task.files);
+            if !files.is_used() {
+                files = self
+                    .spare_files
+                    .lock()
+                    .expect("no thread panics with the lock")
+                    .pop()
+                    .unwrap_or_default();
+            }
+            files.plan(&task.wanted(), self.options.sample_bytes_max);
+            task.files = files;
+        }
+        self.read(task, buf);
+    }
+
+    /// Submits the next read of a sample that has several.
+    fn read_next(&self, task: Task) {
+        let extent = task.files.next().and_then(|read| read.extent);
+        let buf = self.buffers.take(extent.map_or(0, |extent| extent.len_bytes));
+        self.read(task, buf);
+    }
+
+    /// Submits the next read of the sample in hand.
+    fn read(&self, task: Task, buf: ReadBuf) {
+        let read = self.request(&task, buf);
+        let place = self.flights.depart(task, Instant::now());
+        self.engine.submit(read.tagged(Ticket { place, extra: None }));
+    }
+
+    /// What a sample reads next.
+    fn request(&self, task: &Task, mut buf: ReadBuf) -> Read<()> {
+        let shared = task.files.next();
+        let nth = shared.map_or(0, |read| read.field);
+        let want = task.wanted().nth(nth).expect("a sample reads as often as its fields ask");
+        let extent = shared.map_or(want.extent, |read| read.extent);
+        buf.set_path(want.path);
+        buf.file_bytes = want.file_bytes;
+        let room_bytes = task.reserved.room_bytes().saturating_sub(task.files.bytes_held());
+        // An extent's length was known when it was admitted; a file's is known when it is opened.
+        let limit_bytes =
+            self.options.sample_bytes_max.min(if extent.is_some() { u64::MAX } else { room_bytes });
+        let root = Arc::clone(task.work.job.snapshot(task.pick.source).root().unwrap_or(&self.no_root));
+        let extent = extent.map(|extent| (extent.offset_bytes, extent.len_bytes));
+        Read { root, buf, extent, limit_bytes, tag: () }
+    }
+
+    /// Has a sample that turned out to need more than it holds wait for that, in its place; `file_bytes`: of the file in
+    /// hand. What it held is free meanwhile, so it is in nobody's way.
+    fn ask_for_more(&self, mut task: Task, buf: ReadBuf, file_bytes: u64) {
+        let bytes = task.files.bytes_held().saturating_add(file_bytes);
+        self.buffers.put(buf);
+        task.files.clear(&self.buffers);
+        task.waits = Instant::now();
+        let reserved = std::mem::take(&mut task.reserved);
+        // One that nobody wants any more comes back and goes.
+        drop(self.gate.again(task, reserved, bytes));
+        self.pump();
     }
 
     /// Everything that a task held goes back, and the next read may start.
-    fn end(&self, reserved: Reserved, buf: ReadBuf, earlier: Vec<ReadBuf>) {
+    fn end(&self, reserved: Reserved, buf: ReadBuf, mut files: Files) {
         self.buffers.put(buf);
-        earlier.into_iter().for_each(|buf| self.buffers.put(buf));
+        files.clear(&self.buffers);
+        if files.is_used() {
+            let mut spare = self.spare_files.lock().expect("no thread panics with the lock");
+            if spare.len() < self.options.budget.reads as usize {
+                spare.push(files);
+            }
+        }
         self.gate.finish(reserved);
         self.pump();
     }
 
     /// Asks again for a read that failed in a way that may pass.
-    fn read_later(self: &Arc<Self>, read: Read<Task>, wait: Duration) {
+    fn read_later(self: &Arc<Self>, task: Task, buf: ReadBuf, wait: Duration) {
         let pool = Arc::clone(self);
         self.timer.spawn(async move {
             tokio::time::sleep(wait).await;
-            if read.tag.work.is_cancelled() {
-                let Read { buf, tag: Task { reserved, earlier, .. }, .. } = read;
-                pool.end(reserved, buf, earlier);
+            if task.work.is_cancelled() {
+                let Task { reserved, files, .. } = task;
+                pool.end(reserved, buf, files);
             } else {
-                pool.engine.submit(read);
+                pool.read(task, buf);
             }
         });
     }
-}
-
-/// The field of a sample's nth file, and the column of its path.
-fn nth_file(job: &Job, source: u32, nth: usize) -> (&FieldPlan, usize, &FieldMaker) {
-    job.fields
-        .iter()
-        .map(|field| (field, field.maker(source)))
-        .filter_map(|(field, maker)| Some((field, maker.path_column()?, maker)))
-        .nth(nth)
-        .expect("a task reads as many files as fields ask for")
 }

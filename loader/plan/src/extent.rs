@@ -14,6 +14,18 @@ impl Extent {
     pub fn end_bytes(self) -> Option<u64> {
         self.offset_bytes.checked_add(self.len_bytes)
     }
+
+    /// Both and what lies between them, where one read may serve both: with at most `gap_bytes_max` unwanted bytes between
+    /// them, and at most `span_bytes_max` in all unless one of them already holds the other. In either order.
+    pub fn joined(self, other: Self, gap_bytes_max: u64, span_bytes_max: u64) -> Option<Self> {
+        let (first, second) =
+            if other.offset_bytes < self.offset_bytes { (other, self) } else { (self, other) };
+        let (first_end, second_end) = (first.end_bytes()?, second.end_bytes()?);
+        let gap_bytes = second.offset_bytes.saturating_sub(first_end);
+        let both = Self { len_bytes: first_end.max(second_end) - first.offset_bytes, ..first };
+        let fits = both.len_bytes <= span_bytes_max || both == first || both == second;
+        (gap_bytes <= gap_bytes_max && fits).then_some(both)
+    }
 }
 
 /// One of the extents that a read serves.
@@ -48,7 +60,7 @@ pub fn merge(extents: &[Extent], gap_bytes_max: u64, span_bytes_max: u64) -> Vec
     let mut spans: Vec<ReadSpan> = Vec::new();
     for extent_index in indices {
         let extent = extents[extent_index];
-        let merged = spans.last().and_then(|span| joined(span.extent, extent, gap_bytes_max, span_bytes_max));
+        let merged = spans.last().and_then(|span| span.extent.joined(extent, gap_bytes_max, span_bytes_max));
         let (grown, mut parts) = match merged {
             Some(grown) => (grown, spans.pop().expect("a span was just merged with").parts),
             None => (extent, Vec::new()),
@@ -58,15 +70,6 @@ pub fn merge(extents: &[Extent], gap_bytes_max: u64, span_bytes_max: u64) -> Vec
         spans.push(ReadSpan { extent: grown, parts });
     }
     spans
-}
-
-/// `span` grown over `extent`, which begins no earlier, if one read may serve both.
-fn joined(span: Extent, extent: Extent, gap_bytes_max: u64, span_bytes_max: u64) -> Option<Extent> {
-    let (span_end, extent_end) = (span.end_bytes()?, extent.end_bytes()?);
-    let gap_bytes = extent.offset_bytes.saturating_sub(span_end);
-    let len_bytes = span_end.max(extent_end) - span.offset_bytes;
-    let fits = gap_bytes <= gap_bytes_max && (len_bytes <= span_bytes_max || len_bytes == span.len_bytes);
-    fits.then_some(Extent { len_bytes, ..span })
 }
 
 #[cfg(test)]
@@ -96,6 +99,28 @@ mod tests {
     #[test]
     fn an_extent_over_the_span_limit_is_read_whole_and_serves_what_lies_inside() {
         assert_eq!(spans(&[extent(0, 50), extent(10, 5), extent(60, 5)], 100, 20), [(0, 50, 2), (60, 5, 1)]);
+    }
+
+    #[test]
+    fn two_extents_join_in_either_order_or_not_at_all() {
+        let pairs = [
+            ((0, 10), (12, 3), Some((0, 15))),
+            ((0, 10), (13, 3), None),
+            ((0, 30), (28, 3), None),
+            ((0, 30), (4, 5), Some((0, 30))),
+            ((0, 30), (0, 5), Some((0, 30))),
+            ((3, 0), (3, 0), Some((3, 0))),
+            ((u64::MAX, 2), (u64::MAX, 2), None),
+        ];
+        for (one, other, both) in pairs {
+            let (one, other) = (extent(one.0, one.1), extent(other.0, other.1));
+            let both = both.map(|(offset, len)| extent(offset, len));
+            assert_eq!(
+                (one.joined(other, 2, 20), other.joined(one, 2, 20)),
+                (both, both),
+                "{one:?} {other:?}"
+            );
+        }
     }
 
     #[test]
@@ -146,7 +171,7 @@ mod tests {
         ) {
             for pair in merge(&extents, gap_bytes_max, span_bytes_max).windows(2) {
                 let first_part = extents[pair[1].parts[0].extent_index];
-                prop_assert_eq!(joined(pair[0].extent, first_part, gap_bytes_max, span_bytes_max), None);
+                prop_assert_eq!(pair[0].extent.joined(first_part, gap_bytes_max, span_bytes_max), None);
             }
         }
     }

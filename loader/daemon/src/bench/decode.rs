@@ -171,6 +171,7 @@ fn session_spec(config: &Config, job: &Arc<Job>, args: &BenchArgs) -> Result<Ses
         depth: config.depth,
         max_leases: config.max_leases,
         weight: 1,
+        priority: 0,
         rolling: true,
         digest: false,
         client: "forebay-bench".to_owned(),

@@ -24,6 +24,9 @@ pub(super) struct Meters {
     pub(super) read_seconds: Histogram,
     pub(super) read_errors: [Counter; 8],
     pub(super) read_retries: Counter,
+    pub(super) reads_hedged: Counter,
+    pub(super) hedges_won: Counter,
+    pub(super) reads_lost: Counter,
     pub(super) queue_seconds: [Histogram; 4],
     pub(super) samples: Counter,
     pub(super) decode_seconds: Histogram,
@@ -58,6 +61,7 @@ pub(super) struct Gauges {
     pub(super) arena_budget_bytes: Gauge,
     pub(super) reads_in_flight: Gauge,
     pub(super) read_bytes_in_flight: Gauge,
+    pub(super) reads_hanging: Gauge,
     pub(super) read_budget_bytes: Gauge,
     pub(super) read_threads: Gauge,
     pub(super) decode_threads: Gauge,
@@ -90,6 +94,12 @@ impl Meters {
                 "forebay_read_retries_total",
                 "Reads asked again after an error that may pass.",
             ),
+            reads_hedged: count(
+                "forebay_reads_hedged_total",
+                "Slow reads that a second one of the same bytes was started for.",
+            ),
+            hedges_won: count("forebay_hedges_won_total", "Second reads that came back before the first."),
+            reads_lost: count("forebay_reads_lost_total", "Reads that never came back and were given up."),
             queue_seconds: times(
                 "forebay_queue_seconds",
                 "What waited its turn: samples for read budget (admission), reads for a thread (read), bytes for a decode thread (decode), batches for their consumer (delivery).",
@@ -196,6 +206,10 @@ impl Gauges {
             read_bytes_in_flight: level(
                 "forebay_read_bytes_in_flight",
                 "Encoded bytes that reads in flight hold or are expected to need.",
+            ),
+            reads_hanging: level(
+                "forebay_reads_hanging",
+                "Threads of the storage engine that a read has held for more than 5 seconds.",
             ),
             read_budget_bytes: level("forebay_read_budget_bytes", "Encoded bytes that may be in flight."),
             read_threads: level("forebay_read_threads", "Reads at a time of the storage engine."),

@@ -15,7 +15,7 @@ use super::{Peer, ROWS_MAX, Service, bounded, check_rows_a_batch, tensors};
 use crate::error::{Fault, Kind};
 use crate::job::{Job, RowWalker};
 use crate::meter::Worked;
-use crate::prefetch::{BatchWork, Outcome};
+use crate::prefetch::{BatchWork, Outcome, Share};
 use crate::session::Counters;
 use crate::tally::BatchTally;
 use crate::trace::Trace;
@@ -111,7 +111,9 @@ impl Service {
             trace,
             tally,
         });
-        self.pool.admit(arena.id(), 1, &work, samples);
+        // Somebody waits for this one batch: it shares with the most urgent session.
+        let share = Share { session: arena.id(), weight: 1, priority: self.pool.priority_max() };
+        self.pool.admit(share, &work, samples);
         let sealed = sealed(filling, &done, &work).await?;
         let epoch_rows = work.epoch.rows();
         Ok(Made { arena, layout, work, epoch_rows, _sealed: sealed })

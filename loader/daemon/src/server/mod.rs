@@ -41,7 +41,7 @@ use crate::workers::Pool;
 /// The wire's version that this daemon speaks.
 pub const WIRE_VERSION: u32 = 1;
 /// What this version serves beyond the calls every version has.
-pub const FEATURES: [&str; 13] = [
+pub const FEATURES: [&str; 14] = [
     "folder",
     "list",
     "records",
@@ -55,6 +55,7 @@ pub const FEATURES: [&str; 13] = [
     "pins",
     "digest",
     "shards",
+    "priority",
 ];
 const CONTROL_BYTES_MAX: u64 = 64 << 20;
 const JOBS_KEPT: usize = 16;
@@ -62,6 +63,7 @@ const JOBS_KEPT: usize = 16;
 const AT_A_TIME: usize = 4;
 const DEPTH_MAX: u32 = 1024;
 const ROWS_MAX: u32 = 1 << 20;
+const PRIORITIES: std::ops::RangeInclusive<i32> = -100..=100;
 
 /// A job that was resolved, and the paths that whoever uses it must be allowed to read.
 struct Kept {
@@ -342,6 +344,11 @@ impl Service {
         let layout = Arc::new(job.layout(job.order.samples_max(rows), has_valid)?);
         let steps_epoch = cut.steps_from(0);
         let weight = bounded("weight", request.weight.max(1), 1, 1000)?;
+        let priority = request.priority;
+        if !PRIORITIES.contains(&priority) {
+            let (least, most) = (PRIORITIES.start(), PRIORITIES.end());
+            return Err(Fault::invalid(format!("priority {priority} is not between {least} and {most}")));
+        }
         let (id, rolling) = (self.sessions.next_id(), request.rolling);
         let spec = SessionSpec {
             id,
@@ -353,6 +360,7 @@ impl Service {
             depth,
             max_leases,
             weight,
+            priority,
             rolling,
             digest: request.digest,
             client,

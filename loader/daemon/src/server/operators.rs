@@ -29,6 +29,7 @@ impl Service {
             arena_bytes: self.sessions.arena_bytes(),
             arena_budget_bytes: self.config.arena_budget_bytes(),
             draining: *self.draining.borrow(),
+            reads_hanging: self.pool.hanging() as u32,
         })
     }
 
@@ -45,6 +46,7 @@ impl Service {
             arena_budget_bytes: self.config.arena_budget_bytes(),
             reads_in_flight: u64::from(reads_in_flight),
             read_bytes_in_flight,
+            reads_hanging: self.pool.hanging() as u64,
             read_budget_bytes: self.config.read_budget.0,
             read_threads: self.config.read_threads().get() as u64,
             decode_threads: self.pool.cpu_threads() as u64,

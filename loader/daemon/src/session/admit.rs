@@ -95,6 +95,6 @@ impl Session {
             throttle: Throttle::default(),
         };
         self.in_flight.push_back(InFlight { step: Step::Batch(plan), batch: Some(batch), fault: None });
-        self.pool.admit(self.spec.id, self.spec.weight, &work, samples);
+        self.pool.admit(self.spec.share(), &work, samples);
     }
 }

@@ -55,6 +55,8 @@ pub struct History {
     pub samples: Slowest,
     /// All reads.
     pub read_times: Durations,
+    /// All reads, with what they waited for a thread: what a read that is out is judged by.
+    pub trips: Durations,
 }
 
 #[derive(Default)]
@@ -83,6 +85,7 @@ impl History {
             self.reads.turn();
             self.samples.turn();
             self.read_times.turn();
+            self.trips.turn();
         }
     }
 

@@ -32,7 +32,7 @@ use crate::delivery::local::record::{FLAG_EMPTY, FLAG_LAST, Ready, ReadyTensor, 
 use crate::error::{Fault, Kind};
 use crate::job::{Job, RowWalker};
 use crate::metrics;
-use crate::prefetch::Outcome;
+use crate::prefetch::{Outcome, Share};
 use crate::tally::BatchTally;
 use crate::workers::Pool;
 
@@ -58,8 +58,10 @@ pub struct SessionSpec {
     pub depth: u32,
     /// Batches that the consumer may hold.
     pub max_leases: u32,
-    /// Share of the pool.
+    /// Share of the pool beside others of its priority.
     pub weight: u32,
+    /// While one of a higher priority has samples to read, none of this one's starts.
+    pub priority: i32,
     /// Whether it goes on into the next epoch unasked.
     pub rolling: bool,
     /// Whether each batch says what its rows add to the digests of the epoch.
@@ -68,6 +70,12 @@ pub struct SessionSpec {
     pub client: String,
     /// For people.
     pub partition: v1::Partition,
+}
+
+impl SessionSpec {
+    fn share(&self) -> Share {
+        Share { session: self.id, weight: self.weight, priority: self.priority }
+    }
 }
 
 /// What is to be sent.

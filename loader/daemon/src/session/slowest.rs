@@ -108,6 +108,11 @@ impl Durations {
         }
     }
 
+    /// How many were counted.
+    pub fn count(&self) -> u64 {
+        self.now.iter().chain(&self.before).map(|count| u64::from(count.load(Ordering::Relaxed))).sum()
+    }
+
     /// What a share of them did not exceed, microseconds, rounded up to the bucket's end; 0 where there were none.
     pub fn quantile_us(&self, share: f64) -> u64 {
         let both = self.now.iter().zip(&self.before);

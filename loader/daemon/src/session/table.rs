@@ -143,6 +143,8 @@ impl Listed {
             epoch_rows: self.spec.job.rows,
             open_ms: self.opened.elapsed().as_millis() as u64,
             arena_bytes: self.arena_bytes,
+            weight: self.spec.weight,
+            priority: self.spec.priority,
             slots_leased: self.counters.leased.load(Ordering::Relaxed) as u32,
             ..self.counters.to_proto()
         }

@@ -5,8 +5,19 @@ use std::sync::Arc;
 use super::{Done, Engine, Read, ReadBuf, Root, StorageError, StorageErrorKind};
 
 /// What lies beneath the root of every engine under test.
-pub(super) const FILES: [(&str, &[u8]); 4] =
-    [("empty", b""), ("small", b"abc"), ("dir/middle", b"0123456789"), ("dir/large", &[7; 200_000])];
+pub(super) static FILES: [(&str, &[u8]); 4] =
+    [("empty", b""), ("small", b"abc"), ("dir/middle", b"0123456789"), ("dir/large", &LARGE)];
+
+/// No two stretches of it are alike, so that bytes in the wrong place show.
+static LARGE: [u8; 200_000] = {
+    let mut bytes = [0; 200_000];
+    let mut at = 0;
+    while at < bytes.len() {
+        bytes[at] = (at % 251 + at / 251 % 241) as u8;
+        at += 1;
+    }
+    bytes
+};
 
 const LIMIT_BYTES: u64 = 1 << 20;
 
@@ -50,6 +61,7 @@ pub(super) fn conformance(make: impl Fn(flume::Sender<Done<u64>>) -> (Arc<Root>,
         Bench { root, engine, completions }
     };
     brings_whole_files_and_extents(&bench());
+    brings_long_extents_in_their_order(&bench());
     refuses_what_cannot_be_read(&bench());
     keeps_limits(&bench());
     tells_a_file_of_another_size(&bench());
@@ -65,6 +77,18 @@ fn brings_whole_files_and_extents(bench: &Bench) {
     assert_eq!(bench.read("dir/middle", Some((3, 4))).unwrap(), b"3456");
     assert_eq!(bench.read("dir/middle", Some((7, 3))).unwrap(), b"789");
     assert_eq!(bench.read("dir/middle", Some((10, 0))).unwrap(), b"");
+}
+
+/// Around where an engine may cut them.
+fn brings_long_extents_in_their_order(bench: &Bench) {
+    for len in [99_999, 100_000, 100_001, 149_999, 150_000, 150_001, 199_999] {
+        for offset in [0, 1, 200_000 - len] {
+            let bytes = bench.read("dir/large", Some((offset, len))).unwrap();
+            assert!(bytes == LARGE[offset as usize..][..len as usize], "{len} from {offset}");
+        }
+    }
+    let error = bench.read("dir/large", Some((1, 200_000))).unwrap_err();
+    assert!(matches!(error, StorageError::PastEnd { .. }), "{error}");
 }
 
 fn refuses_what_cannot_be_read(bench: &Bench) {

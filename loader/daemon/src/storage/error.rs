@@ -122,6 +122,14 @@ pub enum StorageError {
         /// Root and path.
         path: String,
     },
+    /// The storage never answered.
+    #[error("{path} has not answered for {waited:?}")]
+    NoAnswer {
+        /// Root and path.
+        path: String,
+        /// How long.
+        waited: std::time::Duration,
+    },
     /// The engine's threads could not be started.
     #[error("start {threads} storage threads")]
     Threads {
@@ -140,12 +148,21 @@ impl StorageError {
             | Self::Io { .. }
             | Self::Memory { .. }
             | Self::Shutdown { .. }
+            | Self::NoAnswer { .. }
             | Self::Threads { .. } => StorageErrorKind::Unavailable,
             Self::Resized { .. } | Self::Rewritten { .. } | Self::PastEnd { .. } | Self::OtherSize { .. } => {
                 StorageErrorKind::Changed
             }
             Self::TooLarge { .. } => StorageErrorKind::TooLarge,
             Self::Escapes { .. } | Self::BadPath { .. } | Self::NotAFile { .. } => StorageErrorKind::Invalid,
+        }
+    }
+
+    /// The bytes that a read would have brought, where it was refused for their number.
+    pub fn refused_bytes(&self) -> Option<u64> {
+        match self {
+            Self::TooLarge { size_bytes, .. } => Some(*size_bytes),
+            _ => None,
         }
     }
 

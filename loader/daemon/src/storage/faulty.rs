@@ -145,6 +145,14 @@ impl<T: Send + 'static> Engine<T> for FaultyEngine<T> {
         let delayed = Delayed { due: submitted + delay, submitted, outcome, read };
         assert!(self.delayed.send(delayed).is_ok(), "the delay thread outlives the engine that feeds it");
     }
+
+    fn tend(&self) {
+        self.shell.inner.tend();
+    }
+
+    fn hanging(&self) -> usize {
+        self.shell.inner.hanging()
+    }
 }
 
 impl<T: Send> Shell<T> {

@@ -11,7 +11,10 @@ mod conformance;
 mod error;
 mod faulty;
 mod head;
+mod hedge;
+mod lanes;
 mod memory;
+mod pieces;
 mod retry;
 mod root;
 mod spare;
@@ -25,6 +28,7 @@ pub use buf::{ByteBuf, ReadBuf};
 pub use error::{StorageError, StorageErrorKind};
 pub use faulty::{Faults, FaultyEngine};
 pub use head::{Head, head, head_of, read_now};
+pub use hedge::HedgeAfter;
 pub use memory::MemoryEngine;
 pub use retry::RetryPolicy;
 pub use root::Root;
@@ -44,6 +48,14 @@ pub struct Read<T> {
     pub limit_bytes: u64,
     /// The caller's own; it travels with the read and comes back untouched.
     pub tag: T,
+}
+
+impl Read<()> {
+    /// The read for somebody.
+    pub fn tagged<T>(self, tag: T) -> Read<T> {
+        let Self { root, buf, extent, limit_bytes, tag: () } = self;
+        Read { root, buf, extent, limit_bytes, tag }
+    }
 }
 
 /// A read that has come back.
@@ -72,4 +84,12 @@ pub trait Engine<T: Send>: Send + Sync {
 
     /// Takes a read in without blocking. It comes back exactly once, whatever happens, shutdown included.
     fn submit(&self, read: Read<T>);
+
+    /// Looks after itself: called a few times a second, so that reads which never come back hold up no others.
+    fn tend(&self) {}
+
+    /// Threads that hang in a read.
+    fn hanging(&self) -> usize {
+        0
+    }
 }

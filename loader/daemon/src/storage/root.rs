@@ -21,7 +21,24 @@ const RACES_MAX: usize = 16;
 pub struct Root {
     path: PathBuf,
     backing: Backing,
+    /// Whether a server stands between us and the bytes.
+    is_remote: bool,
 }
+
+/// File systems whose reads cross a network, or may, by what `statfs` calls them (linux/magic.h and their own sources).
+const REMOTE: [u32; 11] = [
+    0x0000_6969, // NFS
+    0x6573_5546, // FUSE: s3fs, sshfs, gcsfuse, and what is local; nobody can tell
+    0x0BD0_0BD0, // Lustre
+    0xFF53_4D42, // CIFS
+    0xFE53_4D42, // SMB2
+    0x00C3_6400, // Ceph
+    0x4750_4653, // GPFS
+    0x1983_0326, // BeeGFS
+    0x0102_1997, // 9P
+    0x5346_414F, // AFS
+    0x2030_528D, // PanFS
+];
 
 enum Backing {
     /// The kernel keeps paths beneath the directory.
@@ -42,13 +59,19 @@ impl Root {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = retry_on_intr(|| rustix::fs::openat(CWD, path, flags, Mode::empty()))
             .map_err(|errno| StorageError::Root { path: path.display().to_string(), source: errno.into() })?;
+        let is_remote = rustix::fs::fstatfs(&dir).is_ok_and(|fs| REMOTE.contains(&(fs.f_type as u32)));
         let backing = if kernel_resolves(&dir) { Backing::Kernel(dir) } else { Backing::Walk(dir) };
-        Ok(Arc::new(Self { path: path.to_owned(), backing }))
+        Ok(Arc::new(Self { path: path.to_owned(), backing, is_remote }))
     }
 
     /// A root without a directory, for [`MemoryEngine`](super::MemoryEngine); nothing can be opened beneath it.
     pub fn unbacked(name: &str) -> Arc<Self> {
-        Arc::new(Self { path: PathBuf::from(name), backing: Backing::Nothing })
+        Arc::new(Self { path: PathBuf::from(name), backing: Backing::Nothing, is_remote: false })
+    }
+
+    /// Whether its file system is a network's, where a read that takes long may have got lost on the way.
+    pub fn is_remote(&self) -> bool {
+        self.is_remote
     }
 
     /// The directory as it was given.
@@ -83,7 +106,7 @@ impl Root {
         else {
             unreachable!("an opened root has a directory")
         };
-        Arc::new(Self { path: path.to_owned(), backing: Backing::Walk(dir) })
+        Arc::new(Self { path: path.to_owned(), backing: Backing::Walk(dir), is_remote: false })
     }
 }
 

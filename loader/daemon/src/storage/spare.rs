@@ -4,47 +4,91 @@ use std::sync::Mutex;
 
 use super::ReadBuf;
 
-/// From here up a buffer is a large one: a few of those weigh more than all the others.
-const LARGE_BYTES: usize = 16 << 20;
+/// The first class of buffers reaches up to this; each further one up to four times as far.
+const FIRST_CLASS_BYTES: u64 = 256 << 10;
+/// The last one holds all above 16 MiB: a few of those weigh more than all the others.
+const CLASSES: usize = 5;
+const LARGE: usize = CLASSES - 1;
+/// Kept whatever the bound: the small buffers of a small budget.
+const KEPT_BYTES_MIN: u64 = 16 << 20;
 
 /// Read buffers that nobody uses at the moment.
 ///
-/// As many are kept as reads may be in flight. The large ones among them together stay within a bound of their own, since
-/// a buffer is as large as the largest sample it ever held: fresh pages for each sample of 147 MB cost 3 times the
-/// processor time of reading it, and pages kept for ever cost memory.
+/// As many are kept as reads may be in flight, and so many bytes of large ones and of the others. A buffer is as large as the
+/// largest sample it ever held, so they are kept by class: under reads of small files the buffers of large ones would add
+/// up without end. One large buffer is kept whatever its size: fresh pages for each sample of 147 MB cost 3 times the
+/// processor time of reading it.
 pub struct SpareBuffers {
-    kept: Mutex<Vec<ReadBuf>>,
+    kept: Mutex<Kept>,
     count_max: usize,
-    large_bytes_max: u64,
+    bytes_max: u64,
+}
+
+#[derive(Default)]
+struct Kept {
+    by_class: [Vec<ReadBuf>; CLASSES],
+    count: usize,
+    /// Of the large ones, and of all others.
+    large_bytes: u64,
+    other_bytes: u64,
 }
 
 impl SpareBuffers {
-    /// None yet.
-    pub fn new(count_max: usize, large_bytes_max: u64) -> Self {
-        Self { kept: Mutex::default(), count_max, large_bytes_max }
+    /// None yet. `bytes_max`: of the large ones together, and of the others.
+    pub fn new(count_max: usize, bytes_max: u64) -> Self {
+        Self { kept: Mutex::default(), count_max, bytes_max }
     }
 
-    /// Takes one, or makes it.
-    pub fn take(&self) -> ReadBuf {
-        self.kept.lock().expect("no thread panics with the lock").pop().unwrap_or_default()
+    /// Takes one for a read of about `len_bytes`, or makes it.
+    pub fn take(&self, len_bytes: u64) -> ReadBuf {
+        let class = class_of(len_bytes);
+        let mut kept = self.kept.lock().expect("no thread panics with the lock");
+        // Its own class, the next one that is not large, then the smaller ones, which grow.
+        let above = (class + 1 < LARGE).then_some(class + 1);
+        let found =
+            std::iter::once(class).chain(above).chain((0..class).rev()).find_map(|class| kept.pop(class));
+        found.unwrap_or_default()
     }
 
     /// Keeps one for the next read, or frees it.
     pub fn put(&self, buf: ReadBuf) {
         let mut kept = self.kept.lock().expect("no thread panics with the lock");
-        if self.has_room(buf.bytes.capacity(), &kept) {
-            kept.push(buf);
+        let bytes = buf.bytes.capacity() as u64;
+        let class = class_of(bytes);
+        let with_it = *kept.bytes_of(class) + bytes;
+        let has_room = if class == LARGE {
+            kept.by_class[LARGE].is_empty() || with_it <= self.bytes_max
+        } else {
+            with_it <= self.bytes_max.max(KEPT_BYTES_MIN)
+        };
+        if has_room && kept.count < self.count_max {
+            kept.push(class, buf);
         }
+    }
+}
+
+impl Kept {
+    fn pop(&mut self, class: usize) -> Option<ReadBuf> {
+        let buf = self.by_class[class].pop()?;
+        self.count -= 1;
+        *self.bytes_of(class) -= buf.bytes.capacity() as u64;
+        Some(buf)
     }
 
-    fn has_room(&self, capacity_bytes: usize, kept: &[ReadBuf]) -> bool {
-        if kept.len() >= self.count_max {
-            return false;
-        }
-        let large = |bytes: &usize| *bytes > LARGE_BYTES;
-        let held = || kept.iter().map(|buf| buf.bytes.capacity()).filter(large).sum::<usize>();
-        !large(&capacity_bytes) || (held() + capacity_bytes) as u64 <= self.large_bytes_max
+    fn push(&mut self, class: usize, buf: ReadBuf) {
+        self.count += 1;
+        *self.bytes_of(class) += buf.bytes.capacity() as u64;
+        self.by_class[class].push(buf);
     }
+
+    fn bytes_of(&mut self, class: usize) -> &mut u64 {
+        if class == LARGE { &mut self.large_bytes } else { &mut self.other_bytes }
+    }
+}
+
+/// The class of buffers with this capacity.
+fn class_of(bytes: u64) -> usize {
+    (0..LARGE).find(|class| bytes <= FIRST_CLASS_BYTES << (2 * class)).unwrap_or(LARGE)
 }
 
 #[cfg(test)]
@@ -65,12 +109,17 @@ mod tests {
             spare.put(of(capacity));
         }
         let kept = spare.kept.lock().expect("nobody else");
-        kept.len()
+        let bytes =
+            |class: usize| kept.by_class[class].iter().map(|buf| buf.bytes.capacity() as u64).sum::<u64>();
+        let sums = ((0..LARGE).map(bytes).sum::<u64>(), bytes(LARGE));
+        assert_eq!(sums, (kept.other_bytes, kept.large_bytes));
+        assert_eq!(kept.count, kept.by_class.iter().map(Vec::len).sum::<usize>());
+        kept.count
     }
 
     #[test]
     fn large_buffers_are_kept_within_their_bound_and_small_ones_by_their_number() {
-        assert_eq!(kept(&[90 * MIB, 90 * MIB, MIB]), 3, "a small one never counts bytes");
+        assert_eq!(kept(&[90 * MIB, 90 * MIB, MIB]), 3, "a small one has room of its own");
         assert_eq!(kept(&[MIB, 1, 1, 1, 1]), 4, "as many as reads may be in flight");
         assert_eq!(kept(&[90 * MIB, MIB, 90 * MIB]), 3);
         assert_eq!(kept(&[90 * MIB, 90 * MIB, 90 * MIB]), 2);
@@ -80,6 +129,35 @@ mod tests {
     fn a_buffer_that_was_kept_comes_again() {
         let spare = SpareBuffers::new(1, 0);
         spare.put(of(1000));
-        assert!(spare.take().bytes.capacity() == 1000 && spare.take().bytes.capacity() == 0);
+        assert!(spare.take(5).bytes.capacity() == 1000 && spare.take(5).bytes.capacity() == 0);
+    }
+
+    #[test]
+    fn a_read_takes_a_buffer_of_about_its_size_or_a_smaller_one_that_grows() {
+        let spare = SpareBuffers::new(9, 0);
+        let capacity = |len_bytes: usize| spare.take(len_bytes as u64).bytes.capacity();
+        [MIB / 8, MIB / 2, 3 * MIB].into_iter().for_each(|bytes| spare.put(of(bytes)));
+        assert_eq!(capacity(2 * MIB), 3 * MIB);
+        assert_eq!(capacity(2 * MIB), MIB / 2);
+        spare.put(of(MIB / 2));
+        assert_eq!((capacity(1000), capacity(1000), capacity(1000)), (MIB / 8, MIB / 2, 0));
+        spare.put(of(3 * MIB));
+        assert_eq!(capacity(1000), 0, "thousands of small reads never hold thousands of large buffers");
+        (0..9).for_each(|_| spare.put(of(5 * MIB)));
+        assert_eq!(
+            (0..9).map(|_| capacity(5 * MIB)).filter(|bytes| *bytes == 5 * MIB).count(),
+            2,
+            "16 MiB, with 3"
+        );
+    }
+
+    #[test]
+    fn a_small_read_never_sits_in_a_large_buffer_and_one_large_buffer_is_always_kept() {
+        let spare = SpareBuffers::new(4, 0);
+        [of(300 * MIB), of(200 * MIB), of(10)].into_iter().for_each(|buf| spare.put(buf));
+        assert_eq!(spare.take(1000).bytes.capacity(), 10);
+        assert_eq!(spare.take(1000).bytes.capacity(), 0);
+        assert_eq!(spare.take(100 * MIB as u64).bytes.capacity(), 300 * MIB);
+        assert_eq!(spare.take(100 * MIB as u64).bytes.capacity(), 0, "the second passed the bound");
     }
 }

@@ -1,5 +1,6 @@
 //! A pool of threads that open, `pread` and close.
 
+use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use rustix::io::Errno;
 
 use super::buf::ReadBuf;
 use super::error::StorageError;
+use super::lanes::{Lane, Lanes};
+use super::pieces::Pieces;
 use super::root::Root;
 use super::whole::{self, Source, Stamp};
 use super::{Done, Engine, Read};
@@ -19,13 +22,22 @@ use super::{Done, Engine, Read};
 /// A read needs a few hundred bytes of stack, and `display` of a path a little more.
 const STACK_BYTES: usize = 256 << 10;
 
-/// Reads with blocking calls on threads of its own.
+/// Reads with blocking calls on threads of its own; large reads have as many helpers again among them.
 ///
 /// The queue grows with what is submitted, which admission bounds. Dropping the engine waits for nobody: reads in
 /// progress finish, those still queued come back as [`StorageError::Shutdown`], then the threads end.
 pub struct ThreadsEngine<T> {
     queue: flume::Sender<Queued<T>>,
-    stopping: Arc<AtomicBool>,
+    crew: Arc<Crew<T>>,
+}
+
+/// What the threads share.
+struct Crew<T> {
+    reads: flume::Receiver<Queued<T>>,
+    done: flume::Sender<Done<T>>,
+    pieces: Pieces,
+    lanes: Lanes,
+    stopping: AtomicBool,
 }
 
 struct Queued<T> {
@@ -39,64 +51,125 @@ impl<T: Send + 'static> ThreadsEngine<T> {
     /// # Errors
     /// [`StorageError::Threads`] where the system gives no more threads.
     pub fn new(threads: NonZeroUsize, done: &flume::Sender<Done<T>>) -> Result<Self, StorageError> {
-        Self::start(threads, STACK_BYTES, done)
+        Self::start(threads, STACK_BYTES, Pieces::new(threads.get()), done)
     }
 
     fn start(
         threads: NonZeroUsize,
         stack_bytes: usize,
+        pieces: Pieces,
+        done: &flume::Sender<Done<T>>,
+    ) -> Result<Self, StorageError> {
+        Self::with(Lanes::new(threads.get()), threads, stack_bytes, pieces, done)
+    }
+
+    fn with(
+        lanes: Lanes,
+        threads: NonZeroUsize,
+        stack_bytes: usize,
+        pieces: Pieces,
         done: &flume::Sender<Done<T>>,
     ) -> Result<Self, StorageError> {
         let (queue, reads) = flume::unbounded();
-        let engine = Self { queue, stopping: Arc::default() };
-        for index in 0..threads.get() {
-            let (reads, done, stopping) = (reads.clone(), done.clone(), engine.stopping.clone());
-            thread::Builder::new()
-                .name(format!("read-{index}"))
-                .stack_size(stack_bytes)
-                .spawn(move || serve(&reads, &done, &stopping))
+        let crew = Crew { reads, done: done.clone(), pieces, lanes, stopping: AtomicBool::new(false) };
+        let engine = Self { queue, crew: Arc::new(crew) };
+        for _ in 0..threads.get() {
+            engine
+                .hire(stack_bytes)
                 .map_err(|source| StorageError::Threads { threads: threads.get(), source })?;
         }
         Ok(engine)
     }
+
+    /// Starts one more thread.
+    fn hire(&self, stack_bytes: usize) -> io::Result<()> {
+        let (crew, lane) = (Arc::clone(&self.crew), self.crew.lanes.add());
+        let thread = thread::Builder::new().name("read".into()).stack_size(stack_bytes);
+        let started = thread.spawn({
+            let lane = Arc::clone(&lane);
+            move || serve(&crew, &lane)
+        });
+        started.map(drop).inspect_err(|_| self.crew.lanes.forget(&lane))
+    }
 }
 
-impl<T: Send> Engine<T> for ThreadsEngine<T> {
+impl<T: Send + 'static> Engine<T> for ThreadsEngine<T> {
     fn name(&self) -> &'static str {
         "threads"
     }
 
     fn submit(&self, read: Read<T>) {
         let queued = Queued { read, submitted: Instant::now() };
-        assert!(self.queue.send(queued).is_ok(), "the threads outlive the engine that feeds them");
+        assert!(self.queue.send(queued).is_ok(), "the engine holds the queue's other end itself");
+    }
+
+    fn tend(&self) {
+        for _ in 0..self.crew.lanes.missing(Instant::now()) {
+            if self.hire(STACK_BYTES).is_err() {
+                // The next look tries again.
+                break;
+            }
+        }
+    }
+
+    fn hanging(&self) -> usize {
+        self.crew.lanes.hanging(Instant::now())
     }
 }
 
 impl<T> Drop for ThreadsEngine<T> {
     fn drop(&mut self) {
-        self.stopping.store(true, Ordering::Release);
+        self.crew.stopping.store(true, Ordering::Release);
     }
 }
 
-/// Serves reads until the engine is gone and its queue is empty.
-fn serve<T>(reads: &flume::Receiver<Queued<T>>, done: &flume::Sender<Done<T>>, stopping: &AtomicBool) {
-    for Queued { mut read, submitted } in reads {
+/// Serves reads until the engine is gone and its queue is empty, or there is a thread too many.
+fn serve<T>(crew: &Crew<T>, lane: &Arc<Lane>) {
+    for Queued { mut read, submitted } in &crew.reads {
         let taken = Instant::now();
-        let result = if stopping.load(Ordering::Acquire) {
+        crew.lanes.took(lane, taken);
+        let result = if crew.stopping.load(Ordering::Acquire) {
             Err(StorageError::Shutdown { path: read.root.display(&read.buf.path) })
         } else {
-            read_file(&mut read)
+            read_file(&mut read, &crew.pieces)
         };
+        let leaves = crew.lanes.is_done(lane);
         let queue_wait = taken.duration_since(submitted);
         // A receiver that has gone away wants no completions; the rest of the queue is drained all the same.
         let came_back = Instant::now();
-        let _ = done.send(Done { read, result, queue_wait, read_time: came_back - taken, came_back });
+        let _ = crew.done.send(Done { read, result, queue_wait, read_time: came_back - taken, came_back });
+        if leaves {
+            break;
+        }
     }
 }
 
-fn read_file<T>(read: &mut Read<T>) -> Result<(), StorageError> {
+fn read_file<T>(read: &mut Read<T>, pieces: &Pieces) -> Result<(), StorageError> {
     let Read { root, buf, extent, limit_bytes, .. } = read;
-    read_now(root, buf, *extent, *limit_bytes)
+    buf.bytes.clear();
+    let file = InPieces { file: open(root, buf)?, pieces };
+    whole::read(&file, root, buf, *extent, *limit_bytes)
+}
+
+/// A file whose large reads are cut.
+struct InPieces<'a> {
+    file: OpenFile,
+    pieces: &'a Pieces,
+}
+
+impl Source for InPieces<'_> {
+    fn stamp(&self) -> Result<Stamp, Errno> {
+        self.file.stamp()
+    }
+
+    fn read_at(&self, target: &mut [u8], offset_bytes: u64) -> Result<usize, Errno> {
+        self.file.read_at(target, offset_bytes)
+    }
+
+    fn fill(&self, target: &mut [u8], offset_bytes: u64) -> Result<u64, Errno> {
+        let fd = &self.file.fd;
+        self.pieces.fill(target, offset_bytes, |target, at| rustix::io::pread(fd, target, at))
+    }
 }
 
 /// Fills `buf` with the beginning of its file; gives the bytes of all of it.

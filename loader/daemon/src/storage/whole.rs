@@ -17,6 +17,10 @@ pub(super) struct Stamp {
 pub(super) trait Source {
     fn stamp(&self) -> Result<Stamp, Errno>;
     fn read_at(&self, target: &mut [u8], offset_bytes: u64) -> Result<usize, Errno>;
+    /// Fills `target` as far as there are bytes; gives those before the first that is missing.
+    fn fill(&self, target: &mut [u8], offset_bytes: u64) -> Result<u64, Errno> {
+        read_fully(|target: &mut [u8], at| self.read_at(target, at), target, offset_bytes)
+    }
 }
 
 /// Fills `buf.bytes` with the extent, or the whole source.
@@ -65,7 +69,7 @@ fn fill(
         len_bytes,
         source,
     })?;
-    let got_bytes = read_fully(source, target, offset_bytes).map_err(failed("read"))?;
+    let got_bytes = source.fill(target, offset_bytes).map_err(failed("read"))?;
     if got_bytes < len_bytes {
         let now_bytes = offset_bytes + got_bytes;
         return Err(StorageError::Resized { path: name(), was_bytes: before.size_bytes, now_bytes });
@@ -85,10 +89,14 @@ fn fill(
 }
 
 /// Goes on after short reads; stops early only at the end of the source.
-fn read_fully(source: &impl Source, target: &mut [u8], offset_bytes: u64) -> Result<u64, Errno> {
+pub(super) fn read_fully(
+    read_at: impl Fn(&mut [u8], u64) -> Result<usize, Errno>,
+    target: &mut [u8],
+    offset_bytes: u64,
+) -> Result<u64, Errno> {
     let mut done = 0;
     while done < target.len() {
-        match source.read_at(&mut target[done..], offset_bytes + done as u64) {
+        match read_at(&mut target[done..], offset_bytes + done as u64) {
             Ok(0) => break,
             Ok(count) => done += count,
             Err(Errno::INTR) => {}

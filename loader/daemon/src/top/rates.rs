@@ -77,6 +77,10 @@ pub struct SessionRates {
     pub retries: u64,
     /// Corrupt samples since it was opened, replaced or masked.
     pub bad_samples: u64,
+    /// Its share of the pool beside others of its priority.
+    pub weight: u32,
+    /// Nothing of it is read while one of a higher priority has something to read.
+    pub priority: i32,
     /// Who consumes.
     pub client: String,
 }
@@ -145,6 +149,8 @@ fn of_session(before: &v1::StatsReply, after: &v1::SessionStats, seconds: f64) -
         slots: after.slots,
         retries: after.retries,
         bad_samples: after.substituted + after.masked,
+        weight: after.weight,
+        priority: after.priority,
         client: after.client.clone(),
     }
 }
@@ -184,6 +190,7 @@ pub mod tests {
             idle_us: 300_000 * seconds,
             slots: 4,
             slots_leased: 2,
+            weight: 1,
             ..Default::default()
         };
         v1::StatsReply {

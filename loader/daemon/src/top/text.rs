@@ -3,18 +3,18 @@
 use super::rates::{NodeRates, SessionRates};
 
 /// The columns' names; those of [`super::state::COLUMNS`] stand first in their order.
-pub const TITLES: [&str; 14] = [
+pub const TITLES: [&str; 15] = [
     "SESSION", "JOB", "RANK", "EPOCH", "ROWS/S", "MB/S", "WAIT", "READY", "HELD", "STORAGE", "COMPUTE",
-    "SLOT", "BAD", "CLIENT",
+    "SLOT", "BAD", "SHARE", "CLIENT",
 ];
 
 /// Columns whose text stands on the left; the others are numbers.
-pub const ON_THE_LEFT: [usize; 3] = [1, 3, 13];
+pub const ON_THE_LEFT: [usize; 3] = [1, 3, 14];
 
 const BAR_CELLS: usize = 8;
 
 /// One session, a text a column.
-pub fn cells(session: &SessionRates) -> [String; 14] {
+pub fn cells(session: &SessionRates) -> [String; 15] {
     [
         session.session.to_string(),
         shortened(&session.job),
@@ -29,8 +29,14 @@ pub fn cells(session: &SessionRates) -> [String; 14] {
         percent(session.wait_compute_share),
         percent(session.wait_slot_share),
         session.bad_samples.to_string(),
+        share(session.weight, session.priority),
         session.client.clone(),
     ]
+}
+
+/// `3`: its weight; `3 at +5`: with a priority.
+fn share(weight: u32, priority: i32) -> String {
+    if priority == 0 { weight.to_string() } else { format!("{weight} at {priority:+}") }
 }
 
 /// The daemon and its processors.
@@ -77,7 +83,7 @@ pub fn page(node: &NodeRates, socket: &str) -> String {
         let longest = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         longest.max(TITLES[column].len())
     };
-    let line = |row: &[String; 14]| {
+    let line = |row: &[String; 15]| {
         let cell = |(column, text): (usize, &String)| {
             let width = width(column);
             if ON_THE_LEFT.contains(&column) { format!("{text:<width$}") } else { format!("{text:>width$}") }

@@ -11,9 +11,9 @@ use super::state::{COLUMNS, State};
 use super::text::{ON_THE_LEFT, TITLES, about_flow, about_node, about_use, cells};
 
 /// The columns' widths, in their order.
-const WIDTHS: [u16; 14] = [8, 20, 6, 17, 7, 6, 5, 6, 5, 7, 7, 5, 4, 20];
+const WIDTHS: [u16; 15] = [8, 20, 6, 17, 7, 6, 5, 6, 5, 7, 7, 5, 4, 9, 20];
 /// The columns by how much they matter: what does not fit is left out from the end.
-const BY_WEIGHT: [usize; 14] = [1, 2, 6, 7, 4, 3, 8, 9, 10, 11, 5, 0, 12, 13];
+const BY_WEIGHT: [usize; 15] = [1, 2, 6, 7, 4, 3, 8, 9, 10, 11, 5, 0, 12, 14, 13];
 
 const QUIET: Style = Style::new().fg(Color::DarkGray);
 
@@ -105,8 +105,8 @@ fn row(session: &SessionRates, columns: &[usize]) -> Row<'static> {
 }
 
 /// The wait in the colour of its size, and of what it was for the largest part alone.
-fn styles(session: &SessionRates) -> [Style; 14] {
-    let mut styles = [Style::new(); 14];
+fn styles(session: &SessionRates) -> [Style; 15] {
+    let mut styles = [Style::new(); 15];
     let causes =
         [(9, session.wait_storage_share), (10, session.wait_compute_share), (11, session.wait_slot_share)];
     for (column, _) in causes {
@@ -237,7 +237,7 @@ mod tests {
             let lines = lines(&drawn(&state(), width, 24));
             lines[line_with(&lines, "WAIT ")].split_whitespace().map(str::to_owned).collect::<Vec<_>>()
         };
-        assert_eq!(titles(140).len(), 14);
+        assert_eq!((titles(140).len(), titles(150).len()), (14, 15));
         assert_eq!(titles(80), ["JOB", "RANK", "EPOCH", "ROWS/S", "WAIT", "READY", "HELD"]);
     }
 }

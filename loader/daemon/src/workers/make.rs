@@ -9,7 +9,8 @@ use forebay_arena::SampleMut;
 use forebay_plan::orders::Pick;
 use forebay_plan::{ContentRow, RowRng};
 
-use super::{Pool, PoolOptions, Task, pack};
+use super::flights::Arrival;
+use super::{Pool, PoolOptions, Task, Ticket, pack};
 use crate::buffer::grown;
 use crate::decode::array::ArrayScratch;
 use crate::decode::{ImageDecoder, raw};
@@ -19,7 +20,7 @@ use crate::meter::ThreadMeter;
 use crate::metrics::{self, Fate, Queue};
 use crate::prefetch::{BadRow, BatchWork};
 use crate::session::counters::add;
-use crate::storage::{Done, Read, ReadBuf, StorageError, StorageErrorKind};
+use crate::storage::{Done, Read, ReadBuf, Root, StorageError, StorageErrorKind};
 use crate::tally::place;
 use crate::trace::{TracedImage, TracedRow, Verdict};
 use crate::transform::{RowDraws, SampleError, Scratch};
@@ -30,7 +31,11 @@ const SUBSTITUTES_MAX: u32 = 8;
 const RETRIES_A_WARNING: u64 = 1000;
 
 /// One decode thread, until the pool is gone.
-pub(super) fn decode_loop(pool: &Weak<Pool>, completed: &flume::Receiver<Done<Task>>, options: PoolOptions) {
+pub(super) fn decode_loop(
+    pool: &Weak<Pool>,
+    completed: &flume::Receiver<Done<Ticket>>,
+    options: PoolOptions,
+) {
     let mut bench = Bench {
         decoder: ImageDecoder::with_deadline(options.image_limits, options.decode_deadline),
         scratch: Scratch::default(),
@@ -61,49 +66,73 @@ struct Bench {
 }
 
 impl Bench {
-    fn take(&mut self, pool: &Arc<Pool>, done: Done<Task>, options: PoolOptions) {
-        let Done { mut read, result, queue_wait, read_time, came_back } = done;
-        let work = Arc::clone(&read.tag.work);
-        let bytes = read.buf.bytes.len() as u64;
+    fn take(&mut self, pool: &Arc<Pool>, done: Done<Ticket>, options: PoolOptions) {
+        let Done { read, result, queue_wait, read_time, came_back } = done;
+        let Read { root, buf, tag: Ticket { place, extra }, .. } = read;
+        let arrival = pool.flights.arrive(place, result.is_ok());
+        let is_second = extra.is_some();
+        if let Some(extra) = extra {
+            pool.hedges.fetch_sub(1, Ordering::Relaxed);
+            pool.gate.finish(extra);
+        }
+        let Arrival::For { task, won } = arrival else {
+            pool.buffers.put(buf);
+            return pool.pump();
+        };
+        let work = Arc::clone(&task.work);
+        let bytes = buf.bytes.len() as u64;
         metrics::read_done(bytes, queue_wait, read_time);
         metrics::queued(Queue::Decode, came_back.elapsed());
         pool.sums.read(bytes, queue_wait, read_time);
         add(&work.counters.reads, 1);
         add(&work.counters.read_bytes, bytes);
         add(&work.counters.read_us, read_time.as_micros() as u64);
-        work.counters.history.read_times.note(read_time);
-        work.counters.history.reads.offer(read_time, |us| read.tag.slow(us, bytes));
+        let history = &work.counters.history;
+        history.read_times.note(read_time);
+        if !is_second {
+            history.trips.note(queue_wait + read_time);
+        }
+        history.reads.offer(read_time, |us| task.slow(us, bytes));
+        if won {
+            add(&work.counters.hedges_won, 1);
+            metrics::hedge_won();
+        }
         if work.is_cancelled() {
-            let Read { buf, tag: Task { reserved, earlier, .. }, .. } = read;
-            return pool.end(reserved, buf, earlier);
+            let Task { reserved, files, .. } = task;
+            return pool.end(reserved, buf, files);
         }
-        if let Err(error) = result {
-            return Self::failed_read(pool, read, &error, options);
+        match result {
+            Ok(()) => self.took(pool, task, buf),
+            Err(error) => Self::failed_read(pool, task, buf, &root, &error, options),
         }
-        pool.gate.settle(&mut read.tag.reserved, bytes);
-        let Read { buf, tag: mut task, .. } = read;
-        if task.earlier.len() + 1 < work.job.reads_a_row() {
-            task.earlier.push(buf);
-            let next = pool.buffers.take();
-            return pool.read(task, next);
-        }
-        self.make(pool, task, buf);
     }
 
-    fn failed_read(pool: &Arc<Pool>, mut read: Read<Task>, error: &StorageError, options: PoolOptions) {
+    /// Takes in what a read brought; with the last one the sample is made.
+    fn took(&mut self, pool: &Arc<Pool>, mut task: Task, buf: ReadBuf) {
+        let held_bytes = task.files.bytes_held() + buf.bytes.len() as u64;
+        let last = task.files.take(buf);
+        pool.gate.settle(&mut task.reserved, held_bytes, last.is_some());
+        match last {
+            Some(buf) => self.make(pool, task, buf),
+            None => pool.read_next(task),
+        }
+    }
+
+    fn failed_read(
+        pool: &Arc<Pool>,
+        mut task: Task,
+        buf: ReadBuf,
+        root: &Root,
+        error: &StorageError,
+        options: PoolOptions,
+    ) {
         let kind = match error.kind() {
-            StorageErrorKind::TooLarge => {
-                metrics::read_failed(Kind::Corrupt);
-                let reason = with_causes(error);
-                let Read { buf, tag, .. } = read;
-                return Self::bad(pool, tag, buf, &reason, Some("sample_max"));
-            }
+            StorageErrorKind::TooLarge => return Self::too_large(pool, task, buf, root, error),
             StorageErrorKind::Invalid => Kind::Invalid,
             StorageErrorKind::Changed => Kind::Changed,
             StorageErrorKind::Unavailable => Kind::Unavailable,
         };
         metrics::read_failed(kind);
-        let task = &mut read.tag;
         task.failures += 1;
         let wait = if kind == Kind::Invalid {
             None
@@ -118,7 +147,7 @@ impl Bench {
                 tracing::warn!(sample = %key, error = %with_causes(error), deadline_s, "a read failed and is asked again");
             }
             metrics::read_retried();
-            return pool.read_later(read, wait);
+            return pool.read_later(task, buf, wait);
         }
         let fault = Fault::from_error(kind, error)
             .context(format!("read sample {}", task.work.job.key(task.pick)))
@@ -128,8 +157,20 @@ impl Bench {
                 Kind::Invalid => "the path leaves the source's root: mend the list, or name another root",
                 _ => "it stayed unreachable until the deadline: look at the storage and the file's permissions, then resume",
             });
-        let Read { buf, tag, .. } = read;
-        Self::give_up(pool, tag, buf, fault);
+        give_up(pool, task, buf, fault);
+    }
+
+    /// A file of more bytes than the sample has room for, or than any sample may have: that is a verdict.
+    fn too_large(pool: &Arc<Pool>, task: Task, buf: ReadBuf, root: &Root, error: &StorageError) {
+        let limit_bytes = pool.options.sample_bytes_max;
+        let size_bytes = error.refused_bytes().unwrap_or(u64::MAX);
+        if size_bytes <= limit_bytes {
+            return pool.ask_for_more(task, buf, size_bytes);
+        }
+        metrics::read_failed(Kind::Corrupt);
+        let path = root.display(&buf.path);
+        let reason = StorageError::TooLarge { path, size_bytes, limit_bytes }.to_string();
+        Self::bad(pool, task, buf, &reason, Some("sample_max"));
     }
 
     /// Decodes and transforms one sample whose files are all there.
@@ -145,16 +186,16 @@ impl Bench {
             Ok(Ok(())) => {
                 if task.next_part() {
                     // Still inside of what it holds of the budget: one part's bytes at a time.
-                    task.earlier.drain(..).for_each(|buf| pool.buffers.put(buf));
-                    return pool.read(task, buf);
+                    task.files.clear(&pool.buffers);
+                    return pool.begin(task, buf);
                 }
                 let planned = task.work.planned(task.sample.index());
                 if task.attempt > 0 {
                     add(&task.work.counters.substituted, 1);
                 }
-                let Task { work, sample, reserved, earlier, .. } = task;
+                let Task { work, sample, reserved, files, .. } = task;
                 finish_sample(&work, sample, planned.valid);
-                pool.end(reserved, buf, earlier);
+                pool.end(reserved, buf, files);
             }
             Ok(Err(error)) if error.is_verdict() => {
                 Self::bad(pool, task, buf, &with_causes(&error), error.limit());
@@ -165,7 +206,7 @@ impl Bench {
                     .context(format!("decode sample {key}"))
                     .object(key)
                     .hint("look at the file and at how busy the machine is; where both are as they should be, raise decode_deadline in the daemon's configuration, then resume");
-                Self::give_up(pool, task, buf, fault);
+                give_up(pool, task, buf, fault);
             }
             Err(_) => {
                 // The decoder may be in any state: it is dropped, and the session learns that the fault is ours.
@@ -174,17 +215,9 @@ impl Bench {
                 (self.scratch, self.arrays) = (Scratch::default(), ArrayScratch::default());
                 let key = task.work.job.key(task.pick);
                 let fault = Fault::internal(format!("decoding sample {key} panicked")).object(key);
-                Self::give_up(pool, task, buf, fault);
+                give_up(pool, task, buf, fault);
             }
         }
-    }
-
-    /// Fails the session: what went wrong is no verdict on the sample, so that no other may stand in for it.
-    fn give_up(pool: &Pool, task: Task, buf: ReadBuf, fault: Fault) {
-        let Task { work, sample, reserved, earlier, .. } = task;
-        work.fail(sample.index(), fault);
-        sample.fail();
-        pool.end(reserved, buf, earlier);
     }
 
     fn fields(&mut self, task: &mut Task, last: &ReadBuf) -> Result<(), SampleError> {
@@ -205,7 +238,7 @@ impl Bench {
                 FieldMaker::Value(value) => value.write(work.job.snapshot(source), sample.0, target),
                 FieldMaker::Source => write_source(source, target),
                 FieldMaker::Tokens(tokens) => {
-                    let encoded = tokens.reads().then(|| &task.earlier.get(file).unwrap_or(last).bytes[..]);
+                    let encoded = tokens.reads().then(|| task.files.of_field(file, last));
                     file += usize::from(tokens.reads());
                     let started = Instant::now();
                     let written = tokens.write(work.job.snapshot(source), sample.0, encoded, target);
@@ -214,38 +247,35 @@ impl Bench {
                 }
                 FieldMaker::Length { of } => {
                     let file = work.job.files_before(*of, source);
-                    let encoded = &task.earlier.get(file).unwrap_or(last).bytes;
+                    let encoded = task.files.of_field(file, last);
                     let count = work.job.held(*of, task.pick, Some(encoded))?;
                     target.copy_from_slice(&count.to_ne_bytes());
                 }
                 FieldMaker::Packed(_) => unreachable!("it is planned for packed rows alone"),
                 FieldMaker::Raw { place } => {
-                    let read = task.earlier.get(file).unwrap_or(last);
+                    let read = task.files.of_field(file, last);
                     file += 1;
-                    let bytes =
-                        place.payload(work.job.snapshot(source), sample.0, &read.bytes, &mut self.page)?;
+                    let bytes = place.payload(work.job.snapshot(source), sample.0, read, &mut self.page)?;
                     raw::check(bytes.len() as u64, len_bytes as u64)?;
                     raw::write(bytes, target);
                 }
                 FieldMaker::Stored(_) => {
-                    StoredBytes::write(&task.earlier.get(file).unwrap_or(last).bytes, target);
+                    StoredBytes::write(task.files.of_field(file, last), target);
                     file += 1;
                 }
                 FieldMaker::Array { place, spec } => {
-                    let read = task.earlier.get(file).unwrap_or(last);
+                    let read = task.files.of_field(file, last);
                     file += 1;
-                    let encoded =
-                        place.payload(work.job.snapshot(source), sample.0, &read.bytes, &mut self.page)?;
+                    let encoded = place.payload(work.job.snapshot(source), sample.0, read, &mut self.page)?;
                     let started = Instant::now();
                     let written = spec.write(encoded, &mut self.arrays, target);
                     self.decode += started.elapsed();
                     written?;
                 }
                 FieldMaker::Image { place, pipeline, views } => {
-                    let read = task.earlier.get(file).unwrap_or(last);
+                    let read = task.files.of_field(file, last);
                     file += 1;
-                    let encoded =
-                        place.payload(work.job.snapshot(source), sample.0, &read.bytes, &mut self.page)?;
+                    let encoded = place.payload(work.job.snapshot(source), sample.0, read, &mut self.page)?;
                     let (decoder, scratch, started) = (&mut self.decoder, &mut self.scratch, Instant::now());
                     let decoded = pipeline.decode(encoded, decoder, (0..*views).map(draws));
                     self.decode += started.elapsed();
@@ -272,7 +302,7 @@ impl Bench {
     fn part(&mut self, task: &mut Task, last: &ReadBuf) -> Result<(), SampleError> {
         let (started, part, row) = (Instant::now(), task.planned_part(), task.sample.index());
         let (work, parts) = (&task.work, task.work.rows.parts(row));
-        let files = task.earlier.iter().chain([last]).map(|buf| &buf.bytes[..]);
+        let files = (0..work.job.reads_a_row()).map(|field| task.files.of_field(field, last));
         let hash = hashed(work, row, true);
         let mut packed = pack::Row::new(&work.job, &mut task.sample, &mut task.own, hash.is_some());
         let written = packed.write_part(&part, task.filled, files);
@@ -287,7 +317,7 @@ impl Bench {
 
     /// Zeros, or padding of tokens, in the place of a corrupt sample.
     fn mask(pool: &Arc<Pool>, task: Task, buf: ReadBuf, verdict: Verdict) {
-        let Task { work, mut sample, reserved, pick, attempt, earlier, .. } = task;
+        let Task { work, mut sample, reserved, pick, attempt, files, .. } = task;
         add(&work.counters.masked, 1);
         let (mut hash, mut own) = (hashed(&work, sample.index(), false), Vec::new());
         for (index, field) in work.job.fields.iter().enumerate() {
@@ -302,7 +332,7 @@ impl Bench {
         tally(&work, sample.index(), hash);
         note(&work, sample.index(), pick, attempt, verdict, Vec::new());
         finish_sample(&work, sample, false);
-        pool.end(reserved, buf, earlier);
+        pool.end(reserved, buf, files);
     }
 
     /// A corrupt sample: what the job's policy says. The verdict hangs on the sample's bytes and the spec alone.
@@ -328,8 +358,8 @@ impl Bench {
                 task.pick = work.epoch.substitute(work.part(row).position, task.attempt);
                 task.failures = 0;
                 task.since = Instant::now();
-                task.earlier.drain(..).for_each(|buf| pool.buffers.put(buf));
-                pool.read(task, buf);
+                task.files.clear(&pool.buffers);
+                pool.begin(task, buf);
             }
             Policy::Mask => {
                 metrics::sample_bad(Fate::Mask);
@@ -348,10 +378,18 @@ impl Bench {
                 };
                 let fault = Fault::new(Kind::Corrupt, reason).context(what).object(key);
                 let fault = fault.hint(cure_of_bad(limit, work.job.order.packed_capacity().is_some()));
-                Self::give_up(pool, task, buf, fault);
+                give_up(pool, task, buf, fault);
             }
         }
     }
+}
+
+/// Fails the session: what went wrong is no verdict on the sample, so that no other may stand in for it.
+pub(super) fn give_up(pool: &Pool, task: Task, buf: ReadBuf, fault: Fault) {
+    let Task { work, sample, reserved, files, .. } = task;
+    work.fail(sample.index(), fault);
+    sample.fail();
+    pool.end(reserved, buf, files);
 }
 
 /// What to do about a corrupt sample that ended its session.

@@ -10,7 +10,7 @@ use forebay::delivery::local::socket::pair;
 use forebay::run::Daemon;
 use forebay::server::{Peer, Service};
 use forebay::storage::{Done, Engine, Faults, FaultyEngine, Read, StorageError, ThreadsEngine};
-use forebay::workers::{Pool, Task};
+use forebay::workers::{Pool, Ticket};
 use forebay_proto::v1;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
@@ -22,8 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An engine for which one file at a time is gone.
 pub struct Outages {
-    inner: FaultyEngine<Task>,
-    done: flume::Sender<Done<Task>>,
+    inner: FaultyEngine<Ticket>,
+    done: flume::Sender<Done<Ticket>>,
     gone: Mutex<Vec<u8>>,
 }
 
@@ -44,12 +44,12 @@ impl Outages {
     }
 }
 
-impl Engine<Task> for Outages {
+impl Engine<Ticket> for Outages {
     fn name(&self) -> &'static str {
         "outages"
     }
 
-    fn submit(&self, mut read: Read<Task>) {
+    fn submit(&self, mut read: Read<Ticket>) {
         if *self.gone.lock().expect("no panic holds it") != read.buf.path {
             return self.inner.submit(read);
         }
@@ -90,7 +90,7 @@ impl Stage {
         let threads = ThreadsEngine::new(config.read_threads(), &done).expect("threads");
         let inner = FaultyEngine::new(Arc::new(threads), faults, done.clone()).expect("a thread");
         let outages = Arc::new(Outages { inner, done, gone: Mutex::default() });
-        let engine = Arc::clone(&outages) as Arc<dyn Engine<Task>>;
+        let engine = Arc::clone(&outages) as Arc<dyn Engine<Ticket>>;
         let pool =
             Pool::start(engine, &completed, config.pool_options(), Handle::current()).expect("threads");
         let service = Service::new(config, Arc::clone(&pool)).expect("a service");

@@ -13,8 +13,8 @@ use forebay::error::Fault;
 use forebay::job::{self, Job, Policy};
 use forebay::prefetch::ReadBudget;
 use forebay::session::{Counters, Outgoing, Session, SessionSpec};
-use forebay::storage::{Engine, Faults, FaultyEngine, MemoryEngine, RetryPolicy};
-use forebay::workers::{Pool, PoolOptions};
+use forebay::storage::{Done, Engine, Faults, FaultyEngine, HedgeAfter, MemoryEngine, RetryPolicy};
+use forebay::workers::{Pool, PoolOptions, Ticket};
 use forebay_plan::{Cursor, Cut, Digest, DigestBuilder, Partition, Tail};
 use forebay_proto::v1;
 
@@ -37,6 +37,8 @@ pub struct Node {
 
 /// What a test opens a session with.
 pub struct OpenAs {
+    /// 0: one that follows from `rows`.
+    pub id: u64,
     pub rows: u32,
     pub cursor: Cursor,
     pub partition: (u32, u32),
@@ -45,12 +47,15 @@ pub struct OpenAs {
     pub max_leases: u32,
     pub rolling: bool,
     pub digest: bool,
+    pub weight: u32,
+    pub priority: i32,
 }
 
 impl Default for OpenAs {
     fn default() -> Self {
         let cursor = Cursor { epoch: 0, position: 0 };
         Self {
+            id: 0,
             rows: 8,
             cursor,
             partition: (0, 1),
@@ -59,6 +64,8 @@ impl Default for OpenAs {
             max_leases: 2,
             rolling: false,
             digest: false,
+            weight: 1,
+            priority: 0,
         }
     }
 }
@@ -107,24 +114,23 @@ impl Node {
         decode_deadline: Duration,
     ) -> Self {
         let files = stored.len();
+        let options = PoolOptions { image_limits, decode_deadline, ..options(cpu_threads) };
+        let node = Self::around(options, |done| {
+            let memory: Arc<dyn Engine<_>> = Arc::new(MemoryEngine::new(stored, done.clone()));
+            Arc::new(FaultyEngine::new(memory, faults, done).expect("a thread"))
+        });
+        Self { files, ..node }
+    }
+
+    /// Over an engine of the test's own, which completes to the channel.
+    pub fn around(
+        options: PoolOptions,
+        engine: impl FnOnce(flume::Sender<Done<Ticket>>) -> Arc<dyn Engine<Ticket>>,
+    ) -> Self {
         let (done, completed) = flume::unbounded();
-        let memory: Arc<dyn Engine<_>> = Arc::new(MemoryEngine::new(stored, done.clone()));
-        let engine = FaultyEngine::new(memory, faults, done).expect("a thread");
-        let options = PoolOptions {
-            cpu_threads,
-            budget: ReadBudget { bytes: 1 << 16, reads: 8 },
-            sample_bytes_max: 1 << 20,
-            retry: RetryPolicy {
-                deadline: Duration::from_millis(300),
-                backoff: Duration::from_millis(1),
-                backoff_max: Duration::from_millis(4),
-            },
-            image_limits,
-            decode_deadline,
-        };
         let timer = tokio::runtime::Handle::current();
-        let pool = Pool::start(Arc::new(engine), &completed, options, timer).expect("threads");
-        Self { pool, root: tempfile::tempdir().expect("a folder"), files }
+        let pool = Pool::start(engine(done), &completed, options, timer).expect("threads");
+        Self { pool, root: tempfile::tempdir().expect("a folder"), files: 0 }
     }
 
     /// Opens a session of the job that `spec` says in the proto's JSON mapping; ROOT and LINES are filled in.
@@ -141,6 +147,11 @@ impl Node {
 
     /// Opens a session of a job.
     pub fn open_job(&self, job: &Arc<Job>, open: &OpenAs) -> Session {
+        self.open_counted(job, open, &Arc::default())
+    }
+
+    /// As `open_job`, with counters that the test can look at.
+    pub fn open_counted(&self, job: &Arc<Job>, open: &OpenAs, counters: &Arc<Counters>) -> Session {
         let job = Arc::clone(job);
         let partition = Partition::new(open.partition.0, open.partition.1).expect("a partition");
         let rows = job.epoch(open.cursor.epoch).expect("an epoch").rows();
@@ -148,7 +159,7 @@ impl Node {
         let has_valid = open.tail != Tail::Drop || job.bad_sample.policy == Policy::Mask;
         let layout = Arc::new(job.layout(job.order.samples_max(open.rows), has_valid).expect("a layout"));
         let spec = SessionSpec {
-            id: 1 + open.rows as u64,
+            id: if open.id == 0 { 1 + open.rows as u64 } else { open.id },
             job,
             cut,
             cursor: open.cursor,
@@ -156,13 +167,32 @@ impl Node {
             has_valid,
             depth: open.depth,
             max_leases: open.max_leases,
-            weight: 1,
+            weight: open.weight,
+            priority: open.priority,
             rolling: open.rolling,
             digest: open.digest,
             client: String::new(),
             partition: v1::Partition::default(),
         };
-        Session::new(spec, Arc::clone(&self.pool), Arc::new(Counters::default())).expect("an arena")
+        Session::new(spec, Arc::clone(&self.pool), Arc::clone(counters)).expect("an arena")
+    }
+}
+
+/// A pool that gives up after 300 ms, over samples of at most a mebibyte.
+pub fn options(cpu_threads: usize) -> PoolOptions {
+    PoolOptions {
+        cpu_threads,
+        budget: ReadBudget { bytes: 1 << 16, reads: 8 },
+        sample_bytes_max: 1 << 20,
+        retry: RetryPolicy {
+            deadline: Duration::from_millis(300),
+            backoff: Duration::from_millis(1),
+            backoff_max: Duration::from_millis(4),
+        },
+        hedge_after: HedgeAfter::Off,
+        patience: Duration::from_secs(3600),
+        image_limits: ImageLimits::default(),
+        decode_deadline: Duration::from_secs(3600),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::job::{Job, StoredBytes, stored};
 use crate::run::Daemon;
 use crate::server::Service;
 use crate::storage::{Engine, ThreadsEngine};
-use crate::workers::{Pool, Task};
+use crate::workers::{Pool, Ticket};
 
 /// Samples that must fit the read budget at least, so that large ones are read side by side.
 const SAMPLES_IN_FLIGHT: u64 = 8;
@@ -86,7 +86,7 @@ impl Node {
         let threads = ThreadsEngine::new(read_threads, &done).map_err(|error| {
             Fault::from_error(Kind::Unavailable, &error).context("start the storage engine")
         })?;
-        let engine: Arc<dyn Engine<Task>> =
+        let engine: Arc<dyn Engine<Ticket>> =
             if cold { Arc::new(ColdEngine(threads)) } else { Arc::new(threads) };
         let runtime = tokio::runtime::Handle::current();
         let pool = Pool::start(engine, &completed, config.pool_options(), runtime)?;

@@ -1,6 +1,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::Duration;
 
 use super::super::conformance::{FILES, conformance, read_of};
 use super::super::{Root, StorageErrorKind};
@@ -17,7 +18,7 @@ fn write_files(dir: &Path) {
 
 fn read_one(root: &Arc<Root>, path: &str) -> Result<Vec<u8>, StorageError> {
     let mut read = read_of(root, path, 0);
-    read_file(&mut read).map(|()| read.buf.bytes.to_vec())
+    read_file(&mut read, &Pieces::new(0)).map(|()| read.buf.bytes.to_vec())
 }
 
 #[test]
@@ -32,6 +33,44 @@ fn the_thread_pool_conforms_without_openat2() {
     let dir = tempfile::tempdir().unwrap();
     write_files(dir.path());
     conformance(|done| (Root::open_walking(dir.path()), Box::new(ThreadsEngine::new(TWO, &done).unwrap())));
+}
+
+#[test]
+fn the_thread_pool_conforms_with_reads_in_pieces() {
+    let dir = tempfile::tempdir().unwrap();
+    write_files(dir.path());
+    for piece_bytes in [7, 50_000] {
+        let start = |done: flume::Sender<Done<u64>>| {
+            let engine = ThreadsEngine::start(TWO, STACK_BYTES, Pieces::of(piece_bytes, 3), &done);
+            (Root::open(dir.path()).unwrap(), Box::new(engine.unwrap()) as Box<dyn Engine<u64>>)
+        };
+        conformance(start);
+    }
+}
+
+/// Takes every thread that reads for one that hangs, so that others take their places and leave again.
+struct Restless(ThreadsEngine<u64>);
+
+impl Engine<u64> for Restless {
+    fn name(&self) -> &'static str {
+        "restless"
+    }
+
+    fn submit(&self, read: Read<u64>) {
+        self.0.submit(read);
+        self.0.tend();
+    }
+}
+
+#[test]
+fn the_thread_pool_conforms_while_threads_take_the_places_of_others() {
+    let dir = tempfile::tempdir().unwrap();
+    write_files(dir.path());
+    conformance(|done| {
+        let lanes = Lanes::hanging_after(2, Duration::ZERO);
+        let engine = ThreadsEngine::with(lanes, TWO, STACK_BYTES, Pieces::new(1), &done);
+        (Root::open(dir.path()).unwrap(), Box::new(Restless(engine.unwrap())))
+    });
 }
 
 #[test]
@@ -58,7 +97,7 @@ fn a_pipe_among_the_samples_holds_nobody() {
 #[test]
 fn threads_that_cannot_start_are_an_error() {
     let (done, _completions) = flume::unbounded::<Done<u64>>();
-    let outcome = ThreadsEngine::start(TWO, 1 << 60, &done);
+    let outcome = ThreadsEngine::start(TWO, 1 << 60, Pieces::new(1), &done);
     assert!(matches!(outcome, Err(StorageError::Threads { threads: 2, .. })));
 }
 
