@@ -290,6 +290,29 @@ print([name for name in names if name in sys.modules])
     assert done.stdout == "[]\n", done.stderr
 
 
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="Python 3.9 does not list its own modules")
+def test_importing_forebay_imports_its_own_modules_and_pythons_alone() -> None:
+    code = """
+import sys
+before = set(sys.modules)
+import forebay, forebay.transforms
+names = {name.split(".")[0] for name in set(sys.modules) - before}
+print(sorted(names - sys.stdlib_module_names))
+"""
+    done = run(code)
+    assert done.stdout == "['forebay']\n", done.stderr
+
+
+def test_forebays_torch_imports_no_trainer() -> None:
+    pytest.importorskip("torch")
+    code = """
+import sys, forebay.torch
+print([name for name in ("accelerate", "lightning", "transformers", "torchvision") if name in sys.modules])
+"""
+    done = run(code)
+    assert done.stdout == "[]\n", done.stderr
+
+
 def test_the_module_runs_the_binary(tmp_path: Path) -> None:
     binary = tmp_path / "forebay"
     binary.write_text("#!/bin/sh\necho ran $*\n")

@@ -65,9 +65,23 @@ def test_torchs_batch_sampler_is_its_sampler_and_a_batch_size() -> None:
     assert (lists_of(order), order.batch_rows, order.drops_last) == ([[5, 3, 1]], 2, False)
 
 
-def test_a_distributed_sampler_is_refused_with_the_cure() -> None:
-    sampler = data.DistributedSampler(range(30), num_replicas=2, rank=0)
+def test_a_distributed_sampler_is_the_order_of_all_ranks_and_names_one() -> None:
+    sampler = data.DistributedSampler(range(30), num_replicas=2, rank=1, seed=4)
     for changes in ({"sampler": sampler}, {"batch_sampler": data.BatchSampler(sampler, 4, False)}):
+        order = asked(**changes)
+        assert order.spec == asked(shuffle=True, seed=4).spec
+        assert order.share is not None
+        assert (order.share.rank, order.share.size, order.samples) == (1, 2, 30)
+
+
+def test_one_ranks_part_in_another_wrapping_is_refused_with_the_cure() -> None:
+    class Wrapper(list[Any]):
+        def __init__(self, sampler: Any) -> None:
+            super().__init__(sampler)
+            self.sampler = sampler
+
+    sampler = data.DistributedSampler(range(30), num_replicas=2, rank=0)
+    for changes in ({"sampler": Wrapper(sampler)}, {"batch_sampler": Wrapper(sampler)}):
         with pytest.raises(InvalidError, match="cuts the order into ranks itself"):
             asked(**changes)
 

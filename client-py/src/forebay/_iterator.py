@@ -115,6 +115,16 @@ class BatchIterator(Generic[B]):
         """The newest batch that it gave, for `report(losses, batch=...)` of those who look ahead."""
         return self._progress.delivered
 
+    @property
+    def valid(self) -> Any:
+        """Which rows of the newest batch count: a mask, or where all do, how many there are."""
+        return self._progress.valid
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its epoch has no further batch."""
+        return self._session is None
+
     def __iter__(self) -> BatchIterator[B]:
         return self
 

@@ -10,20 +10,20 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-
-from ._batch import Array, texts
 from ._checks import share_of, tail_of, whole, whole_or_least
+from ._convert import Converting
+from ._copy import Copied
 from ._daemon import get_daemon
 from ._digest import Digested, Digests
+from ._distributed import Epochs
 from ._fork import forget_in_child
 from ._iterator import BatchIterator, Progress, SessionPool
-from ._job import Cursor, Job, TensorSpec, cursor_of_step, steps_left
+from ._job import Cursor, Job
 from ._mixture import Mixture, origins_of
 from ._notice import say
 from ._order import Asked, order_of
 from ._pack import Buckets, Packed, TokenBudget, grouped, grouping_of
-from ._rank import Partition, resolve
+from ._rank import resolve
 from ._report import Delivered, Reporting, Run
 from ._resolve import Resolved, Resolver, StateRoot
 from ._session import Batch, Consumer
@@ -31,7 +31,8 @@ from ._show import Look, Sheet, ask
 from ._spec import Data, Field, StrPath, build
 from ._state import State
 from ._stats import LoaderStats
-from ._tokens import trim, trims_of
+from ._steps import Stepping
+from ._tokens import trims_of
 from ._told import Told
 from ._views import Viewed
 from .errors import InvalidError
@@ -41,7 +42,7 @@ B = TypeVar("B")
 _announced: set[str] = set()
 
 
-class Loader(Digested, Reporting, Told, Viewed, Generic[B]):
+class Loader(Converting, Copied, Digested, Reporting, Stepping, Told, Viewed, Generic[B]):
     """Batches of a data set, epoch by epoch. Subclasses say what a tensor is.
 
     Args:
@@ -167,6 +168,9 @@ class Loader(Digested, Reporting, Told, Viewed, Generic[B]):
                 repeat_window,
             ),
         )
+        share = picks.share
+        if share is not None:
+            rank, world_size = share.partition(rank, world_size, device_mesh)
         self._trims = trims_of(fields)
         self._order = grouped(
             picks,
@@ -181,6 +185,9 @@ class Loader(Digested, Reporting, Told, Viewed, Generic[B]):
         self._max_leases = whole_or_least("max_leases", max_leases, 0)
         self._share = share_of(weight, priority)
         self._tail = tail_of(tail, drop_last or self._order.drops_last)
+        if share is not None:
+            share.check_tail(self._tail)
+        self._sampler_epochs = None if share is None else Epochs(share.sampler)
         self._sources = [str(spec.get("name", 0)) for _, spec in origins]
         self._spec, self._is_tuple = build(
             origins,
@@ -199,29 +206,39 @@ class Loader(Digested, Reporting, Told, Viewed, Generic[B]):
         self._ask_partition = (rank, world_size, device_mesh)
         if batch_transform is not None and not callable(batch_transform):
             raise InvalidError(f"batch_transform={batch_transform!r} is not callable")
-        self._batch_transform = batch_transform
-        self._with_valid, self._rolling = with_valid, rolling
-        self._digest, self._digests = digest, Digests()
+        self._calls = (("batch_transform", batch_transform),) if batch_transform is not None else ()
+        self._with_valid, self._rolling, self._digest = with_valid, rolling, digest
         self._job_id = job_id
-        self._consumer: Consumer | None = None
-        self._progress: Progress | None = None
         self._loaded: State | None = None
+        self._resumed = False
         self._epoch = whole("start_epoch", start_epoch, 0)
         # Batches of that epoch that the next `iter()` leaves out; rows once the partition is known.
         self._step = whole("start_step", start_step, 0)
-        self._stats = LoaderStats()
-        self._daemon = get_daemon(daemon)
-        root = StateRoot.of(state_root, follow, job_id)
-        self._resolver = self._resolver_type(self._daemon, self._spec, self._order, root)
-        self._pool = SessionPool(self._daemon, self._stats)
-        self._lock = threading.RLock()
+        self._address = daemon
+        self._root = StateRoot.of(state_root, follow, job_id)
         if rank is not None or world_size is not None:
             resolve(rank, world_size)
+        self._live()
+
+    def _live(self) -> None:
+        self._consumer: Consumer | None = None
+        self._progress: Progress | None = None
+        self._digests = Digests()
+        self._stats = LoaderStats()
+        self._daemon = get_daemon(self._address)
+        self._resolver = self._resolver_type(self._daemon, self._spec, self._order, self._root)
+        self._pool = SessionPool(self._daemon, self._stats)
+        self._lock = threading.RLock()
         forget_in_child(self)
 
     def __iter__(self) -> BatchIterator[B]:
+        return self._iterate(self._made)
+
+    def _iterate(self, convert: Callable[[Batch], tuple[Any, Any]]) -> BatchIterator[Any]:
+        """Begin the next epoch; `convert` gives a batch as the iterator's user sees it, and its `valid`."""
         with self._lock:
             self._check_open()
+            self._heed_sampler()
             consumer, start = self._begin()
             if self._steps(consumer.job.rows_of(start.epoch), consumer.partition):
                 session = self._pool.take(consumer, start)
@@ -231,9 +248,10 @@ class Loader(Digested, Reporting, Told, Viewed, Generic[B]):
                 self._say_empty(consumer)
             progress = Progress(start if session else Cursor(start.epoch + 1, 0))
             self._epoch, self._step = start.epoch + 1, 0
+            self._resumed = self._resumed or self._loaded is not None
             self._loaded = None
             self._progress = progress
-            return BatchIterator(self._pool, session, self._made, progress, self._digests)
+            return BatchIterator(self._pool, session, convert, progress, self._digests)
 
     def __len__(self) -> int:
         """Count each rank's batches of a whole epoch: of the next one, where a sampler's lists differ in length."""
@@ -286,6 +304,24 @@ class Loader(Digested, Reporting, Told, Viewed, Generic[B]):
                 self._epoch, self._step = epoch, 0
             if self._loaded is not None and self._loaded.epoch != epoch:
                 self._loaded = None
+
+    def hear_epoch(self, epoch: int) -> None:
+        """Take the epoch that a sampler was told by whoever counts them, as `set_epoch` does.
+
+        In a run that was resumed, one below what it has reached is a count that began anew with the process (Fabric's
+        does): the run goes on where it stands.
+        """
+        with self._lock:
+            reached = 0
+            if self._loaded is not None:
+                reached = self._loaded.epoch
+            elif self._resumed and self._progress is not None:
+                reached = self._progress.cursor.epoch
+            if whole("epoch", epoch, 0) >= reached:
+                self.set_epoch(epoch)
+            elif "hear_epoch" not in _announced:
+                _announced.add("hear_epoch")
+                say(f"sampler.set_epoch({epoch}) in a run that was resumed in epoch {reached}: it goes on from there")
 
     def seek(self, epoch: int, step: int = 0) -> None:
         """Have the next `iter()`, and only that one, start behind `step` batches of `epoch`, at today's batch size.
@@ -374,47 +410,10 @@ class Loader(Digested, Reporting, Told, Viewed, Generic[B]):
     def _run(self) -> Run:
         return Run(self.job, self._job_id or self.job.job_id, self._partition().rank)
 
-    def _tensor(self, array: Array, spec: TensorSpec) -> Any:
-        """Make the framework's tensor of an array as it lies in memory, without a copy."""
-        raise NotImplementedError
-
-    def _mask(self, valid: Array) -> Any:
-        """Make the framework's bool tensor of an array of our own."""
-        raise NotImplementedError
-
-    def _made(self, batch: Batch) -> tuple[Any, Any]:
-        """Give the batch as the user sees it, and its `valid`."""
-        made, valid = self._convert(batch)
-        if self._batch_transform is None:
-            return made, valid
-        try:
-            return self._batch_transform(made), valid
-        except Exception as error:
-            ready = batch.ready
-            note = f"in batch_transform of the batch at epoch {ready.epoch}, row {ready.position}"
-            if hasattr(error, "add_note"):  # Python 3.11
-                error.add_note(note)  # pyright: ignore - the types are those of 3.9
-            raise
-
-    def _convert(self, batch: Batch) -> tuple[Any, Any]:
-        """Give the batch in the framework's tensors, and its `valid`."""
-        declared = len(self._resolver.current.job.tensors) if self._resolver.current else 0
-        named: dict[str, Any] = {}
-        for spec, array in zip(batch.specs[:declared], batch.arrays):
-            named[spec.name] = texts(array) if spec.dtype == "utf8" else self._tensor(array, spec)
-        trim(named, self._trims)
-        has_valid = len(batch.arrays) > declared
-        # Where every row counts, the mask is made when somebody asks for it.
-        valid = self._mask(batch.arrays[declared].astype(np.bool_)) if has_valid else batch.ready.rows
-        if self._is_tuple:
-            return (*named.values(), self._all(valid)) if self._with_valid else tuple(named.values()), valid
-        if has_valid or self._with_valid:
-            named["valid"] = self._all(valid)
-        return named, valid
-
-    def _all(self, valid: Any) -> Any:
-        """Give a mask, made of the number of rows where all of them count."""
-        return self._mask(np.ones(valid, np.bool_)) if isinstance(valid, int) else valid
+    def _heed_sampler(self) -> None:
+        epoch = self._sampler_epochs.news() if self._sampler_epochs is not None else None
+        if epoch is not None:
+            self.hear_epoch(epoch)
 
     def _check_open(self) -> None:
         if self._pool.closed:
@@ -456,39 +455,3 @@ class Loader(Digested, Reporting, Told, Viewed, Generic[B]):
                 say(str(partition))
             self._consumer = consumer
         return self._consumer
-
-    def _start_cursor(self, consumer: Consumer) -> Cursor:
-        if self._loaded is None:
-            return self._cursor_of_step(self._epoch, self._step)
-        cursor, step = self._loaded.cursor, consumer.rows * consumer.partition.size
-        if cursor.position and not steps_left(consumer.job.rows_of(cursor.epoch), cursor.position, step, self._tail):
-            return Cursor(cursor.epoch + 1, 0)
-        return cursor
-
-    def _cursor_of_step(self, epoch: int, step: int) -> Cursor:
-        if not step:
-            return Cursor(epoch, 0)
-        partition = self._partition()
-        rows = self.job.rows_of(epoch)
-        return cursor_of_step(epoch, step, rows, self._rows(partition) * partition.size, self._tail)
-
-    def _partition(self) -> Partition:
-        return self._consumer.partition if self._consumer else resolve(*self._ask_partition)
-
-    def _rows(self, partition: Partition) -> int:
-        if not self._global_batch_size:
-            return self._batch_size
-        rows, rest = divmod(self._global_batch_size, partition.size)
-        if rest:
-            raise InvalidError(
-                f"global_batch_size={self._global_batch_size} does not divide among {partition.size} ranks",
-                hint="choose a multiple of the world size",
-            )
-        return rows
-
-    def _steps(self, rows: int, partition: Partition) -> int:
-        return steps_left(rows, 0, self._rows(partition) * partition.size, self._tail)
-
-    def _say_empty(self, consumer: Consumer) -> None:
-        step = consumer.rows * consumer.partition.size
-        say(f"an epoch has no batch: {consumer.job.rows} rows, a step takes {step}, and the tail is dropped")

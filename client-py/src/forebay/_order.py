@@ -14,6 +14,7 @@ import numpy as np
 
 from ._batch import Array
 from ._checks import whole
+from ._distributed import Share, share_of
 from ._indices import base64_of, batches_of, indices_of, to_wire, weights_of
 from ._mixture import Mixture, whole_blocks
 from ._notice import say
@@ -31,7 +32,7 @@ class Order:
 
     `batch_rows`: rows of a batch, where a batch sampler says so; `whole_batches`: its batches differ in size, so that
     a row of the job is a batch. `samples`: how many the sampler is over, where it says so. `lists`: rows of each epoch
-    in turn, where a sampler's lists differ in length.
+    in turn, where a sampler's lists differ in length. `share`: the rank that a DistributedSampler is for.
     """
 
     spec: dict[str, Any]
@@ -40,6 +41,7 @@ class Order:
     drops_last: bool = False
     samples: int | None = None
     lists: tuple[int, ...] = ()
+    share: Share | None = None
 
     def check(self, rows: int) -> None:
         """Make sure that a sampler that stands for all samples is over the `rows` that there are."""
@@ -76,11 +78,13 @@ def order_of(data: Any, asked: Asked) -> Order:
     seed = whole("seed", asked.seed, 0, (1 << 64) - 1)
     order = _chosen(data, asked)
     _check_unused(asked, order)
+    if order.share is not None:
+        seed = order.share.seed_beside(seed)
     # The seed has 64 bits, which JSON numbers do not hold.
     spec = {**order.spec, "seed": str(seed), **_repeat(asked)}
     samples = order.samples if asked.repeats == 1 else None
     lists = _epochs_repeated(order.lists, asked)
-    return Order(spec, order.batch_rows, order.whole_batches, order.drops_last, samples, lists)
+    return Order(spec, order.batch_rows, order.whole_batches, order.drops_last, samples, lists, order.share)
 
 
 def _chosen(data: Any, asked: Asked) -> Order:
@@ -171,7 +175,12 @@ def _weighted(weights: Any, rows: int | None) -> dict[str, Any]:
 
 def _sampled(name: str, sampler: Any, asked: Asked) -> Order:
     """Give the order that a sampler object means, where it is torch's own, or the lists that it gives."""
-    _check_undistributed(name, sampler)
+    share = share_of(name, sampler)
+    if share is not None:
+        if share.seed is not None:
+            say(f"{name}=DistributedSampler: forebay shuffles in its place, by seed={share.seed}, anew each epoch")
+        return Order(_all_samples(share.seed is not None), samples=share.samples, share=share)
+    _check_undistributed(name, getattr(sampler, "sampler", None))
     kind = _torch_kind(sampler)
     if kind == "SequentialSampler":
         return Order(_all_samples(False), samples=len(sampler.data_source))
@@ -189,10 +198,12 @@ def _sampled(name: str, sampler: Any, asked: Asked) -> Order:
 def _batched(asked: Asked) -> Order:
     """Give the order of a batch sampler: batches of one size are an order and a batch size, others are rows."""
     given = asked.batch_sampler
-    _check_undistributed("batch_sampler", given)
     if _torch_kind(given) == "BatchSampler":
         inner = _sampled("batch_sampler", given.sampler, asked)
-        return Order(inner.spec, int(given.batch_size), False, bool(given.drop_last), inner.samples, inner.lists)
+        of_all = (inner.samples, inner.lists, inner.share)
+        return Order(inner.spec, int(given.batch_size), False, bool(given.drop_last), *of_all)
+    for sampler in (given, getattr(given, "sampler", None)):
+        _check_undistributed("batch_sampler", sampler)
     drawn = [batches_of("batch_sampler", batches) for batches in _epochs("batch_sampler", given, asked)]
     lists = [batches.indices for batches in drawn]
     _say_drawn("batch_sampler", given, lists)
@@ -255,13 +266,12 @@ def _is_plain_shuffle(sampler: Any) -> bool:
 
 
 def _check_undistributed(name: str, sampler: Any) -> None:
-    inner = getattr(sampler, "sampler", None)
-    for each in (sampler, inner):
-        if hasattr(each, "num_replicas") and hasattr(each, "rank"):
-            raise InvalidError(
-                f"{name}={type(each).__name__} gives one rank's part, and forebay cuts the order into ranks itself",
-                hint="pass shuffle=, or the sampler of all ranks together; rank= and world_size= choose the part",
-            )
+    """Refuse an order of the user's own over one rank's part."""
+    if share_of(name, sampler) is not None:
+        raise InvalidError(
+            f"{name}= over a DistributedSampler gives one rank's part, and forebay cuts the order into ranks itself",
+            hint="pass sampler=DistributedSampler(...) and batch_size=, or what all ranks have together",
+        )
 
 
 def _say_drawn(name: str, given: Any, lists: Sequence[Array]) -> None:
