@@ -28,6 +28,8 @@ class Accelerated:
     # Rows of the epoch's last step that count, over all ranks: `gather_for_metrics` leaves out those behind. 0: all do.
     remainder = 0
     _is_prepared = False
+    # Names the newest iterator: an older one that goes later must not sign the loader off.
+    watch: object = None
 
     @property
     def _is_accelerate_prepared(self) -> bool:
@@ -62,7 +64,7 @@ class Watched:
         loader.end_of_dataloader = False
         loader.remainder = loader.last_rows(batches.cursor)
         self._state._add_dataloader(loader)
-        self._is_known = True
+        self._watch = loader.watch = object()
 
     @property
     def cursor(self) -> Cursor:
@@ -87,7 +89,7 @@ class Watched:
         return self._moved(batch)
 
     def __del__(self) -> None:
-        if getattr(self, "_is_known", False):
+        if hasattr(self, "_watch"):
             self._leave()
 
     def _moved(self, batch: Any) -> Any:
@@ -97,6 +99,6 @@ class Watched:
         return utils.send_to_device(batch, self._device)
 
     def _leave(self) -> None:
-        if self._is_known:
-            self._is_known = False
+        if self._loader.watch is self._watch:
+            self._loader.watch = None
             self._state._remove_dataloader(self._loader)
