@@ -13,6 +13,7 @@ use crate::explain::options::{EXPLAIN_HELP, ExplainArgs};
 use crate::index::options::{INDEX_HELP, IndexArgs};
 use crate::ingest::options::{INGEST_HELP, IngestArgs};
 use crate::init::options::{INIT_HELP, InitArgs};
+use crate::launch::{RUN_HELP, RunArgs};
 use crate::logs::LogFormat;
 use crate::replay::options::{REPLAY_HELP, ReplayArgs};
 use crate::shell::{COMPLETIONS_HELP, CompletionsArgs, MAN_HELP, ManArgs};
@@ -45,6 +46,11 @@ pub enum Command {
     /// Without one, each process starts a private daemon of its own, so this is for nodes that many jobs share.
     #[command(after_help = SERVE_HELP)]
     Serve(ServeArgs),
+    /// Run a job beside a daemon of its own, which all its processes share and which ends with it.
+    ///
+    /// The job finds it by FOREBAY_SOCKET, which every loader reads.
+    #[command(after_help = RUN_HELP)]
+    Run(RunArgs),
     /// Make a data set of natural-looking photographs in class folders, to try things on.
     ///
     /// Sizes and bytes per pixel are ImageNet's; the same options give the same bytes on every machine. The folder

@@ -18,6 +18,7 @@ pub mod index;
 pub mod ingest;
 pub mod init;
 pub mod job;
+pub mod launch;
 mod listen;
 pub mod logs;
 pub mod losses;

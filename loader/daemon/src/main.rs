@@ -18,6 +18,7 @@ use forebay::explain::options::ExplainArgs;
 use forebay::index::{self, options::IndexArgs};
 use forebay::ingest::{self, options::IngestArgs};
 use forebay::init::{self, InitArgs};
+use forebay::launch::{self, RunArgs};
 use forebay::logs;
 use forebay::operate;
 use forebay::progress::Bar;
@@ -40,6 +41,11 @@ fn main() -> ExitCode {
     }
     let done = match args.command {
         Command::Serve(serve) => serve_command(serve),
+        // It ends as the job does.
+        Command::Run(run) => match run_command(&run) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Synth(synth) => synth_command(synth),
         Command::Bench(bench) if bench.emulation.emulate.is_some() => {
             answered(&bench, bench::emulate::run).map(drop)
@@ -119,6 +125,25 @@ fn serve_command(args: ServeArgs) -> anyhow::Result<()> {
     // Reads that hang in a dead file system must not keep the daemon from ending.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     Ok(served?)
+}
+
+fn run_command(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let unstarted = |fault: Fault| {
+        eprintln!("error: {fault}");
+        ExitCode::from(launch::unstarted_code(&fault))
+    };
+    if let Err(fault) = launch::join(args) {
+        return Ok(unstarted(fault));
+    }
+    let mut config = args.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
+    config.cpu_threads = args.cpu_threads.unwrap_or(config.cpu_threads);
+    config.cache_dir = cache_dir(std::env::var("FOREBAY_CACHE_DIR").ok(), true, config.cache_dir);
+    config.check()?;
+    let runtime = control_runtime()?;
+    let ended = runtime.block_on(launch::run(args, config));
+    // Reads that hang in a dead file system must not keep the daemon from ending.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    Ok(ended.map_or_else(unstarted, ExitCode::from))
 }
 
 /// Where listings are kept: as it was said, nowhere where that is empty; else a process' own daemon has its user's cache.

@@ -165,7 +165,7 @@ pub async fn serve_node(config: Config) -> Result<(), Fault> {
     let mut interrupts = signals(SignalKind::interrupt())?;
     let mut terms = signals(SignalKind::terminate())?;
     tokio::select! {
-        result = accept(&daemon, &listener) => result?,
+        () = accept(&daemon, &listener, None) => {}
         _ = interrupts.recv() => tracing::info!("interrupted"),
         _ = terms.recv() => tracing::info!("terminated"),
         () = drained(&mut draining, &daemon.service) => tracing::info!("drained"),
@@ -175,13 +175,41 @@ pub async fn serve_node(config: Config) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Serves the processes of this user on the configuration's socket while `job` lasts, and gives what it gave.
+///
+/// They are trusted as the process that starts a private daemon is; others are held to the roots.
+///
+/// # Errors
+/// Invalid or Unavailable: a socket that exists, a folder that does not.
+pub async fn serve_beside<T>(config: Config, job: impl Future<Output = T>) -> Result<T, Fault> {
+    let socket = config.socket.clone();
+    let listener = listen::seqpacket(&socket)?;
+    let _unlink = Unlink(socket);
+    let metrics = match &config.metrics_listen {
+        Some(listen) => Some(Endpoint::bind(listen).await?),
+        None => None,
+    };
+    let daemon = Daemon::start(config)?;
+    let metrics = metrics.map(|endpoint| tokio::spawn(serve_metrics(endpoint, Arc::clone(&daemon.service))));
+    let own = Some(rustix::process::geteuid().as_raw());
+    let mut job = std::pin::pin!(job);
+    let done = tokio::select! {
+        done = &mut job => done,
+        () = accept(&daemon, &listener, own) => job.await,
+    };
+    metrics.into_iter().for_each(|task| task.abort());
+    daemon.service.save_ledgers();
+    Ok(done)
+}
+
 async fn serve_metrics(endpoint: Endpoint, service: Arc<Service>) {
     if let Err(fault) = endpoint.serve(service).await {
         tracing::error!(error = fault.line(), "metrics are not served");
     }
 }
 
-async fn accept(daemon: &Daemon, listener: &AsyncFd<OwnedFd>) -> Result<(), Fault> {
+/// Welcomes all who connect, for ever. A process of the user `own` counts as the one that started the daemon.
+async fn accept(daemon: &Daemon, listener: &AsyncFd<OwnedFd>, own: Option<u32>) {
     loop {
         let accepted = listener
             .async_io(Interest::READABLE, |fd| Ok(rustix::net::accept_with(fd, SocketFlags::CLOEXEC)?))
@@ -195,15 +223,17 @@ async fn accept(daemon: &Daemon, listener: &AsyncFd<OwnedFd>) -> Result<(), Faul
                 continue;
             }
         };
-        if let Err(error) = welcome(daemon, socket) {
+        if let Err(error) = welcome(daemon, socket, own) {
             tracing::warn!(%error, "a connection could not be served");
         }
     }
 }
 
-fn welcome(daemon: &Daemon, socket: OwnedFd) -> io::Result<()> {
+fn welcome(daemon: &Daemon, socket: OwnedFd, own: Option<u32>) -> io::Result<()> {
     let credentials = rustix::net::sockopt::socket_peercred(&socket)?;
-    let peer = Peer::Process { uid: credentials.uid.as_raw(), gid: credentials.gid.as_raw() };
+    let uid = credentials.uid.as_raw();
+    let peer =
+        if own == Some(uid) { Peer::Parent } else { Peer::Process { uid, gid: credentials.gid.as_raw() } };
     // Across pid namespaces the number means nothing here; then the sockets' ends alone tell.
     let pidfd = rustix::process::pidfd_open(credentials.pid, rustix::process::PidfdFlags::empty()).ok();
     let (tell, gone) = watch::channel(false);
