@@ -206,6 +206,7 @@ class Loader(Converting, Copied, Digested, Reporting, Stepping, Told, Viewed, Ge
         self._ask_partition = (rank, world_size, device_mesh)
         if batch_transform is not None and not callable(batch_transform):
             raise InvalidError(f"batch_transform={batch_transform!r} is not callable")
+        self._batch_transform = batch_transform
         self._calls = (("batch_transform", batch_transform),) if batch_transform is not None else ()
         self._with_valid, self._rolling, self._digest = with_valid, rolling, digest
         self._job_id = job_id
@@ -232,6 +233,10 @@ class Loader(Converting, Copied, Digested, Reporting, Stepping, Told, Viewed, Ge
         forget_in_child(self)
 
     def __iter__(self) -> BatchIterator[B]:
+        return self._next_epoch()
+
+    def _next_epoch(self) -> Any:
+        """Begin the next epoch: what `iter()` gives, but for what a framework wraps around it."""
         return self._iterate(self._made)
 
     def _iterate(self, convert: Callable[[Batch], tuple[Any, Any]]) -> BatchIterator[Any]:

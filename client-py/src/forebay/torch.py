@@ -32,7 +32,7 @@ __all__ = ["DataLoader"]
 # torch's stub leaves the argument of from_numpy untyped.
 _from_numpy = cast("Callable[[Array], torch.Tensor]", torch.from_numpy)  # pyright: ignore
 
-# What torch's loader keeps as attributes and ours knows: torch's constructor sets them to nothing of use.
+# What torch's loader keeps as attributes, and ours tells when it is asked.
 _SHOWN = ("batch_sampler", "batch_size", "dataset", "drop_last", "sampler")
 # What its constructor is passed on; it sets the attributes of these names.
 _TORCHS_OWN = (*UNUSED, "collate_fn", "generator", "pin_memory", "pin_memory_device")
@@ -106,12 +106,14 @@ class DataLoader(Accelerated, Loader[Any], TorchDataLoader[Any]):  # pyright: ig
 
     def __iter__(self) -> Any:
         """Begin the next epoch, on a session of its own."""
-        batches = super().__iter__()
+        batches = self._next_epoch()
         return Watched(self, batches) if self._is_prepared else batches
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "batch_size" or (name in _SHOWN and "_order" not in vars(self)):
-            return  # some trainers set the batch size; torch's constructor sets all of them
+        if name == "batch_size":
+            return  # some trainers set it
+        if "_order" not in vars(self) and _is_read_only(type(self), name):
+            return  # torch's constructor sets what is a property here
         super().__setattr__(name, value)  # pyright: ignore[reportUnknownMemberType]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -192,6 +194,11 @@ class _Nothing(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         return iter(())
+
+
+def _is_read_only(kind: type[object], name: str) -> bool:
+    known = getattr(kind, name, None)
+    return isinstance(known, property) and known.fset is None
 
 
 def _one_of(data: Any, dataset: Any) -> Any:
