@@ -63,12 +63,14 @@ def check_exact(told: list[Any]) -> None:
         assert sorted(index for part in parts for indices, _ in part for index in indices) == list(range(common.ROWS))
 
 
-# One process is the easier case, and starting torch takes seconds: it is left to the slow tests.
-ALONE = pytest.param(1, marks=pytest.mark.skipif(not FULL, reason="with two processes here, alone under FOREBAY_FULL"))
+# Starting torch takes seconds: what differs little from a test beside it is left to the slow lane.
+SLOW = pytest.mark.skipif(not FULL, reason="beside its like with another number of processes; FOREBAY_FULL runs both")
 
 
-@pytest.mark.parametrize("program", ["plain", "checkpoint"])
-@pytest.mark.parametrize("ranks", [ALONE, 2])
+@pytest.mark.parametrize(
+    ("program", "ranks"),
+    [("plain", 1), ("plain", 2), pytest.param("checkpoint", 1, marks=SLOW), ("checkpoint", 2)],
+)
 def test_a_run_that_was_stopped_in_mid_epoch_goes_on_exactly(
     program: str, ranks: int, data: Path, tmp_path: Path
 ) -> None:
@@ -91,7 +93,7 @@ def test_a_run_ended_by_sigterm_goes_on_with_fewer_ranks(data: Path, tmp_path: P
     assert seen == wanted
 
 
-@pytest.mark.parametrize("ranks", [ALONE, 2])
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=SLOW), 2])
 def test_a_metric_counts_each_row_once_beside_training_on_the_same_daemon(ranks: int, tmp_path: Path) -> None:
     rows = 51
     data = write_indexed(tmp_path / "odd", rows)
