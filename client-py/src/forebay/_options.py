@@ -36,6 +36,8 @@ if TYPE_CHECKING:
         bad_sample_budget: int
         prefetch: int | None
         max_leases: int | None
+        weight: int | None
+        priority: int
         rank: int | None
         world_size: int | None
         device_mesh: Any
