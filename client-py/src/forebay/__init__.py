@@ -15,7 +15,7 @@ from ._digest import combine_digests
 from ._mixture import Mixture
 from ._pack import Buckets, Packed, TokenBudget
 from ._shards import Shards
-from ._spec import Column, Folder, Image, List, Records, Source, Value
+from ._spec import Column, Folder, Image, List, Range, Records, Source, Value
 from ._stored import Array, Raw
 from ._tokens import Boundaries, Length, PositionIds, SegmentIds, Tokens
 from .errors import ForebayError
@@ -37,6 +37,7 @@ __all__ = [
     "Mixture",
     "Packed",
     "PositionIds",
+    "Range",
     "Raw",
     "Records",
     "SegmentIds",

@@ -114,6 +114,21 @@ class Records:
 
 
 @record
+class Range:
+    """`rows` samples that the daemon knows nothing of: a column `index` of their numbers, in a loader's order.
+
+    `identity`: what they are called; states fit ranges of equal rows and identity.
+    """
+
+    rows: int
+    identity: str = ""
+
+    def to_spec(self) -> dict[str, Any]:
+        """Give the `forebay.v1.Source`."""
+        return {"range": {"rows": str(whole("rows", self.rows, 1)), "identity": self.identity}}
+
+
+@record
 class Image:
     """A JPEG or PNG, decoded to RGB: uint8 or, behind Normalize or by `dtype`, float32, float16 or bfloat16.
 
@@ -189,7 +204,7 @@ class Source:
 
 
 Field = Union[Image, Value, Source, StoredField, TokenField]
-Origin = Union[Folder, List, Records, Dataset, Shards]
+Origin = Union[Folder, List, Records, Dataset, Shards, Range]
 Data = Union[StrPath, Sequence[StrPath], Sequence[Mapping[str, Any]], Origin]
 # What has an image and a label where no fields are named.
 _LABELLED = (Folder, Dataset, Shards)
@@ -197,7 +212,7 @@ _LABELLED = (Folder, Dataset, Shards)
 
 def as_source(data: Any) -> Origin:
     """Tell a folder from a data set from shards from a list file from records."""
-    if isinstance(data, (Folder, List, Records, Dataset, Shards)):
+    if isinstance(data, (Folder, List, Records, Dataset, Shards, Range)):
         return data
     if isinstance(data, (str, os.PathLike)):
         if is_place(os.fspath(cast("StrPath", data))):

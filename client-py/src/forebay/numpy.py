@@ -9,6 +9,7 @@ import numpy as np
 from ._batch import Array
 from ._job import TensorSpec
 from ._loader import Loader
+from ._python import is_read_here
 from .errors import InvalidError
 
 __all__ = ["DataLoader"]
@@ -22,6 +23,14 @@ class DataLoader(Loader[Any]):
     `(rows, 2, ...)`; labels `(rows,)` int64. Anything else gives a dict in declared order. The arrays are writable and
     stay valid as long as they or views of them live.
     """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make a loader of the kind that the data needs: a data set of the user's own is read by Python workers."""
+        if cls is DataLoader and is_read_here(args, kwargs, streams=False):
+            from ._python.numpy import OwnNumpyLoader
+
+            return object.__new__(OwnNumpyLoader)
+        return object.__new__(cls)
 
     def __init__(self, *args: Any, layout: str = "NHWC", **kwargs: Any) -> None:
         if layout not in ("NHWC", "NCHW"):

@@ -17,6 +17,7 @@ from ._batch import Array
 from ._job import TensorSpec
 from ._loader import Loader
 from ._mixture import Mixture
+from ._python import is_read_here
 from ._spec import Data
 from ._torch_arguments import UNUSED, ByRows, can_pin, default_collate, pin, say_unused, seed_of
 from ._torch_views import BatchSampler, Dataset, Sampler
@@ -68,6 +69,14 @@ class DataLoader(Accelerated, Loader[Any], TorchDataLoader[Any]):  # pyright: ig
     """
 
     _resolver_type = AgreeingResolver
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make a loader of the kind that the data needs: a data set of the user's own is read by Python workers."""
+        if cls is DataLoader and is_read_here(args, kwargs):
+            from ._python.torch import made
+
+            return made(args, kwargs)
+        return object.__new__(cls)
 
     def __init__(
         self,

@@ -77,6 +77,7 @@ impl<'a> Builder<'a> {
         match &mut self.column.values {
             Values::Bytes(strings) => strings.shrink(),
             Values::Ints(ints) => ints.shrink_to_fit(),
+            Values::Count(_) => {}
             Values::Floats(floats) => floats.shrink_to_fit(),
             Values::Vectors { numbers, .. } => numbers.shrink_to_fit(),
             Values::MultiHot { ends, indexes } => {

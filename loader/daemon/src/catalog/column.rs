@@ -81,6 +81,8 @@ pub struct Column {
 pub(super) enum Values {
     Bytes(ByteStrings),
     Ints(Vec<i64>),
+    /// So many whole numbers from 0, of which none is kept.
+    Count(usize),
     Floats(Vec<f32>),
     Vectors { len: usize, numbers: Vec<f32> },
     MultiHot { ends: Vec<u64>, indexes: Vec<u32> },
@@ -110,6 +112,10 @@ impl Column {
     pub fn int(&self, index: SampleIndex) -> i64 {
         match &self.values {
             Values::Ints(ints) => ints[index as usize],
+            Values::Count(rows) => {
+                assert!(index < *rows as u64, "row {index} of {rows}");
+                index as i64
+            }
             _ => self.wrong("int"),
         }
     }
@@ -176,6 +182,7 @@ impl Column {
         match &self.values {
             Values::Bytes(strings) => strings.len(),
             Values::Ints(ints) => ints.len(),
+            Values::Count(rows) => *rows,
             Values::Floats(floats) => floats.len(),
             Values::Vectors { len, numbers } => numbers.len() / len.max(&1),
             Values::MultiHot { ends, .. } | Values::Tokens { ends, .. } => ends.len(),
@@ -193,6 +200,7 @@ impl Column {
         match &self.values {
             Values::Bytes(strings) => strings.heap_bytes(),
             Values::Ints(ints) => ints.capacity() * size_of::<i64>(),
+            Values::Count(_) => 0,
             Values::Floats(floats) => floats.capacity() * size_of::<f32>(),
             Values::Vectors { numbers, .. } => numbers.capacity() * size_of::<f32>(),
             Values::MultiHot { ends, indexes } => {

@@ -189,6 +189,14 @@ pub enum CatalogError {
         /// What is allowed.
         rows_max: u64,
     },
+    /// A client calls its own data by too long a name.
+    #[error("the name of the client's data has {bytes} bytes, the limit is {bytes_max}")]
+    LongIdentity {
+        /// How many.
+        bytes: usize,
+        /// What is allowed.
+        bytes_max: usize,
+    },
     /// A line longer than the limit.
     #[error("{place} is longer than {line_bytes_max} bytes")]
     LineTooLong {
@@ -332,6 +340,7 @@ impl CatalogError {
             Self::TooManyRows { .. } | Self::LineTooLong { .. } | Self::TooManyColumns { .. } => {
                 "raise the daemon's catalogue limits if this is meant"
             }
+            Self::LongIdentity { .. } => "give it a shorter name",
             Self::MissingColumn { .. } => "name columns that it has, or write the file again",
             Self::Pattern { .. } => {
                 "shards are named by absolute paths, as /data/train-{000..127}.tar or /data/*.tar; is it mounted where the \

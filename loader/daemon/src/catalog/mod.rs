@@ -24,6 +24,7 @@ mod listings;
 mod order;
 mod parquet;
 mod paths;
+mod range;
 mod relabel;
 mod scan;
 mod shards;
@@ -85,6 +86,13 @@ pub enum SourceSpec {
     },
     /// Files that hold many samples each: tar archives, TFRecord files.
     Shards(Shards),
+    /// Samples that only the client can read: a column `index` of their numbers, which keeps none of them.
+    Range {
+        /// How many, at least 1.
+        rows: u64,
+        /// What the client calls them, part of the snapshot's name.
+        identity: String,
+    },
 }
 
 /// How a list is written.
@@ -112,5 +120,6 @@ pub fn open(spec: &SourceSpec, limits: &CatalogLimits) -> Result<Snapshot, Catal
             list::open_records(root.as_deref(), json_lines, columns, limits)
         }
         SourceSpec::Shards(shards) => shards::open(shards, limits),
+        SourceSpec::Range { rows, identity } => range::open(*rows, identity),
     }
 }

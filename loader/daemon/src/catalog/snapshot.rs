@@ -23,6 +23,8 @@ pub struct Snapshot {
     key: Option<Key>,
     class_map: Option<ClassMap>,
     root: Option<Arc<Root>>,
+    /// What a client calls samples of which only their number is known here.
+    identity: Option<Arc<str>>,
     id: [u8; 32],
     commit: Option<u64>,
 }
@@ -43,7 +45,7 @@ impl Snapshot {
             return Err(duplicate(first, second, &key.of(&columns, second)));
         }
         let id = content_id(&columns, key.map(|key| key.column), class_map.as_ref());
-        Ok(Self { columns, rows, key, class_map, root, id, commit: None })
+        Ok(Self { columns, rows, key, class_map, root, identity: None, id, commit: None })
     }
 
     /// The same, known to be what a data set has at its commit of this number.
@@ -56,6 +58,21 @@ impl Snapshot {
     /// give the same samples.
     pub fn commit(&self) -> Option<u64> {
         self.commit
+    }
+
+    /// So many samples of which nothing is known here but what a client calls them all; takes no memory a sample.
+    pub(super) fn of_range(index: Column, identity: &str) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("forebay catalog range 1");
+        words(&mut hasher, [index.len() as u64]);
+        field(&mut hasher, identity.as_bytes());
+        let (rows, identity) = (index.len(), Some(identity.into()));
+        let id = hasher.finalize().into();
+        Self { columns: vec![index], rows, key: None, class_map: None, root: None, identity, id, commit: None }
+    }
+
+    /// What a client calls samples that only it can read; of all others nothing.
+    pub fn identity(&self) -> Option<&str> {
+        self.identity.as_deref()
     }
 
     /// How many samples there are; never 0.
@@ -201,6 +218,7 @@ fn hash_values(hasher: &mut blake3::Hasher, column: &Column) {
             hasher.update(bytes);
         }
         (Values::Ints(ints), _) => words(hasher, ints.iter().map(|&int| int as u64)),
+        (Values::Count(rows), _) => words(hasher, 0..*rows as u64),
         (Values::Floats(floats), _) => floats32(hasher, floats),
         (Values::Vectors { len, numbers }, _) => {
             words(hasher, [*len as u64]);

@@ -23,6 +23,7 @@ use super::limits::CatalogLimits;
 use super::list::{Loading, Naming};
 use super::parquet::{Tables, damaged, guarded, reader};
 use super::paths::PathRule;
+use super::range;
 use super::relabel::LABEL;
 use super::snapshot::Snapshot;
 use super::table::Table;
@@ -41,6 +42,16 @@ struct About {
     id: Digest,
     columns: Vec<Described>,
     classes: Option<Vec<String>>,
+    /// Of a range, whose numbers are not stored.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    range: Option<StoredRange>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredRange {
+    rows: u64,
+    identity: String,
 }
 
 /// One column's name and kind.
@@ -68,7 +79,8 @@ impl Snapshot {
         let about = written.expect("names and numbers are JSON");
         let columns: Vec<_> =
             self.columns().iter().map(|column| Nullable { column, present: None }).collect();
-        write::to_parquet(&columns, self.len() as usize, group_rows, (ABOUT, about))
+        let rows = if self.identity().is_some() { 0 } else { self.len() as usize };
+        write::to_parquet(&columns, rows, group_rows, (ABOUT, about))
             .map_err(|source| CatalogError::Parquet { file: format!("snapshot {}", self.digest()), source })
     }
 
@@ -125,6 +137,9 @@ fn read(
 ) -> Result<(Snapshot, Digest), CatalogError> {
     let reader = reader(bytes, naming)?;
     let about = About::read(&reader, naming)?;
+    if let Some(StoredRange { rows, identity }) = &about.range {
+        return Ok((range::open(*rows, identity)?, about.id));
+    }
     let columns = about.specs().map_err(|detail| damaged(naming, &detail))?;
     // Paths were made relative when the snapshot was made, so no root is needed to check them.
     let paths = PathRule::without_root();
@@ -155,6 +170,10 @@ impl About {
             id: snapshot.digest(),
             columns: snapshot.columns().iter().map(Described::of).collect(),
             classes: snapshot.class_map().map(|map| map.names().to_vec()),
+            range: snapshot.identity().map(|identity| StoredRange {
+                rows: snapshot.len(),
+                identity: identity.to_owned(),
+            }),
         }
     }
 

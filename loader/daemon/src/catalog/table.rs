@@ -310,7 +310,7 @@ impl Column {
     pub(super) fn emptied(&self) -> Self {
         let values = match &self.values {
             Values::Bytes(_) => Values::Bytes(ByteStrings::default()),
-            Values::Ints(_) => Values::Ints(Vec::new()),
+            Values::Ints(_) | Values::Count(_) => Values::Ints(Vec::new()),
             Values::Floats(_) => Values::Floats(Vec::new()),
             Values::Vectors { len, .. } => Values::Vectors { len: *len, numbers: Vec::new() },
             Values::MultiHot { .. } => Values::MultiHot { ends: Vec::new(), indexes: Vec::new() },
@@ -341,7 +341,9 @@ impl Column {
         let (at, other_at) = (row as u64, other_row as u64);
         match (&self.values, &other.values) {
             (Values::Bytes(own), Values::Bytes(other)) => own.get(row) == other.get(other_row),
-            (Values::Ints(own), Values::Ints(other)) => own[row] == other[other_row],
+            (Values::Ints(_) | Values::Count(_), Values::Ints(_) | Values::Count(_)) => {
+                self.int(at) == other.int(other_at)
+            }
             (Values::Floats(own), Values::Floats(other)) => {
                 floats(&own[row..=row], &other[other_row..=other_row])
             }
@@ -358,7 +360,7 @@ impl Column {
     fn push_of(&mut self, other: &Self, row: usize) {
         match (&mut self.values, &other.values) {
             (Values::Bytes(own), Values::Bytes(other)) => own.push(other.get(row)),
-            (Values::Ints(own), Values::Ints(other)) => own.push(other[row]),
+            (Values::Ints(own), Values::Ints(_) | Values::Count(_)) => own.push(other.int(row as u64)),
             (Values::Floats(own), Values::Floats(other)) => own.push(other[row]),
             (Values::Vectors { numbers, .. }, Values::Vectors { .. }) => {
                 numbers.extend_from_slice(other.vector(row as u64));
@@ -380,6 +382,7 @@ impl Column {
         match &mut self.values {
             Values::Bytes(strings) => strings.push(b""),
             Values::Ints(ints) => ints.push(0),
+            Values::Count(_) => unreachable!("a table's whole numbers are kept"),
             Values::Floats(floats) => floats.push(f32::NAN),
             Values::Vectors { len, numbers } => numbers.extend(std::iter::repeat_n(f32::NAN, *len)),
             Values::MultiHot { ends, .. } | Values::Tokens { ends, .. } => {

@@ -43,7 +43,7 @@ fn source(source: &v1::Source) -> Result<(), Fault> {
         }
         Some(Origin::Records(records)) => &records.columns,
         Some(Origin::Shards(shards)) => return known::<v1::ShardFormat>("format", shards.format),
-        Some(Origin::Folder(_) | Origin::Dataset(_)) | None => return Ok(()),
+        Some(Origin::Folder(_) | Origin::Dataset(_) | Origin::Range(_)) | None => return Ok(()),
     };
     columns.iter().try_for_each(|column| known::<v1::ColumnKind>("kind", column.kind))
 }

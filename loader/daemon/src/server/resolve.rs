@@ -188,6 +188,9 @@ impl Service {
                 Ok(SourceSpec::Records { root, json_lines, columns: columns(&records.columns)? })
             }
             Some(v1::source::Origin::Shards(shards)) => self.shards(peer, spec, shards),
+            Some(v1::source::Origin::Range(range)) => {
+                Ok(SourceSpec::Range { rows: range.rows, identity: range.identity.clone() })
+            }
         }
     }
 }
@@ -241,6 +244,7 @@ fn data_root(source: &SourceSpec) -> Option<&PathBuf> {
         SourceSpec::Folder { root, .. } | SourceSpec::List { root, .. } => Some(root),
         SourceSpec::Records { root, .. } => root.as_ref(),
         SourceSpec::Shards(shards) => Some(&shards.root),
+        SourceSpec::Range { .. } => None,
     }
 }
 
@@ -252,7 +256,7 @@ fn paths(source: &v1::Source) -> Vec<String> {
         Some(v1::source::Origin::Records(records)) => vec![&records.root],
         Some(v1::source::Origin::Dataset(set)) => catalogued::paths(set),
         // The folder that they lie beneath is told by the snapshot.
-        Some(v1::source::Origin::Shards(_)) | None => Vec::new(),
+        Some(v1::source::Origin::Shards(_) | v1::source::Origin::Range(_)) | None => Vec::new(),
     };
     given.into_iter().filter(|path| !path.is_empty()).cloned().collect()
 }

@@ -80,7 +80,7 @@ impl Nullable<'_> {
                 let is_text = (0..strings.len()).all(|row| str::from_utf8(strings.get(row)).is_ok());
                 self.leaf(name, Physical::BYTE_ARRAY, is_text.then_some(LogicalType::String))
             }
-            Values::Ints(_) => self.leaf(name, Physical::INT64, None),
+            Values::Ints(_) | Values::Count(_) => self.leaf(name, Physical::INT64, None),
             Values::Floats(_) => self.leaf(name, Physical::FLOAT, None),
             Values::Vectors { .. } => self.list(name, Physical::FLOAT),
             Values::MultiHot { .. } | Values::Tokens { .. } => self.list(name, Physical::INT32),
@@ -129,7 +129,9 @@ impl Nullable<'_> {
             Values::Bytes(strings) => self.flat(writer.typed::<ByteArrayType>(), rows, |row| {
                 ByteArray::from(strings.get(row).to_vec())
             }),
-            Values::Ints(ints) => self.flat(writer.typed::<Int64Type>(), rows, |row| ints[row]),
+            Values::Ints(_) | Values::Count(_) => {
+                self.flat(writer.typed::<Int64Type>(), rows, |row| column.int(row as u64))
+            }
             Values::Floats(floats) => self.flat(writer.typed::<FloatType>(), rows, |row| floats[row]),
             Values::Vectors { len, numbers } => self
                 .lists(writer.typed::<FloatType>(), rows, |row| numbers[row * len..][..*len].iter().copied()),

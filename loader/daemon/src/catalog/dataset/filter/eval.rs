@@ -113,7 +113,7 @@ impl Cells {
             return None;
         }
         match &self.column.values {
-            Values::Ints(ints) => Some(Number::Int(ints[row])),
+            Values::Ints(_) | Values::Count(_) => Some(Number::Int(self.column.int(row as u64))),
             Values::Floats(floats) => {
                 Some(Number::Float(floats[row].into())).filter(|_| !floats[row].is_nan())
             }

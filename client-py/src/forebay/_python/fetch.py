@@ -1,0 +1,87 @@
+"""Samples of a user's data set, one after the other, each with draws of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .seeds import Draws
+from .tasks import Keys
+
+# Fewer rows are seeded one by one: looking whether anybody drew costs as much.
+_ROWS_TO_TRY = 8
+
+
+class StoppedError(BaseException):
+    """Nobody wants the samples any more. No Exception, so that no code of the user swallows it."""
+
+
+class Fetcher:
+    """Gets samples of `dataset`.
+
+    `note`: told which sample of the task is being made; may raise `StoppedError`.
+    """
+
+    def __init__(self, dataset: Any, seed: int, note: Callable[[int], None]) -> None:
+        self._dataset = dataset
+        self._by_batch = has_getitems(dataset)
+        self._note = note
+        self.draws = Draws(seed)
+
+    def each(self, keys: Keys, take: Callable[[int, Any], None]) -> None:
+        """Give each sample with its number to `take`; maybe all of them twice.
+
+        Raises what the data set or `take` raises.
+        """
+        if self._by_batch:
+            self._note(0)
+            self.draws.start(keys.place(0))
+            for number, sample in enumerate(self._dataset.__getitems__(list(keys.indices))):
+                take(number, sample)
+            return
+        if self.draws.needed or len(keys.indices) < _ROWS_TO_TRY or not self._undrawn(keys, take):
+            self._seeded(keys, take)
+
+    def one(self, keys: Keys) -> Any:
+        """Give the first sample, and see whether it draws."""
+        self._note(0)
+        self.draws.start(keys.place(0))
+        mark = self.draws.mark()
+        if self._by_batch:
+            return self._dataset.__getitems__([keys.indices[0]])[0]
+        sample = self._dataset[keys.indices[0]]
+        self.draws.needed = self.draws.needed or self.draws.moved(mark)
+        return sample
+
+    def _undrawn(self, keys: Keys, take: Callable[[int, Any], None]) -> bool:
+        """Make samples without seeds; give whether nobody drew, so that none was missed."""
+        self.draws.start(keys.place(0))
+        mark = self.draws.mark()
+        dataset, note = self._dataset, self._note
+        try:
+            for number, index in enumerate(keys.indices):
+                note(number)
+                take(number, dataset[index])
+        except Exception:
+            if not self.draws.moved(mark):
+                raise
+        else:
+            if not self.draws.moved(mark):
+                return True
+        self.draws.needed = True
+        return False
+
+    def _seeded(self, keys: Keys, take: Callable[[int, Any], None]) -> None:
+        dataset, note, start = self._dataset, self._note, self.draws.start
+        for number, index in enumerate(keys.indices):
+            note(number)
+            start(keys.place(number))
+            take(number, dataset[index])
+
+
+def has_getitems(dataset: Any) -> bool:
+    """Whether a data set gives whole batches. torch's Subset always says so and asks the one beneath it."""
+    kind = type(dataset)
+    if kind.__name__ == "Subset" and kind.__module__ == "torch.utils.data.dataset":
+        return has_getitems(dataset.dataset)
+    return callable(getattr(dataset, "__getitems__", None))

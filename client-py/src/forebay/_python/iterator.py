@@ -1,0 +1,415 @@
+"""One epoch's batches of the Python path: indices in, tasks to workers ahead of time, batches out in order."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+
+from .._batch import Array
+from .._digest import Digests
+from .._fork import forget_in_child
+from .._iterator import BatchIterator, Progress
+from .._job import Cursor
+from .._notice import say
+from .._report import Delivered
+from .._stats import LoaderStats
+from .._wire import Ready
+from .collate import Collated, Modes, is_rows
+from .crew import Crew, Part
+from .fetch import Fetcher
+from .seeds import plant, restore, seeds_of, states
+from .shape import Layout, Leaf, Node, Writer, rebuilt, shape_of
+from .slots import Slot, Slots, mapped
+from .tasks import Done, Keys, Own
+from .whole import Room, unpack
+
+# A part of a batch is worth a worker of its own from here on.
+_PART_SECONDS = 0.004
+
+
+class Rows(NamedTuple):
+    """Which samples a batch holds: the daemon's record, their indices, and which of them count (or how many)."""
+
+    ready: Ready
+    keys: Keys
+    valid: Any
+
+
+class Maker(Protocol):
+    """Makes batches of rows that it takes as it needs them."""
+
+    def head(self) -> tuple[Rows, Any]:
+        """Give the next batch and its rows, the same ones until `advance`. Raises `StopIteration` behind the last."""
+        ...
+
+    def advance(self) -> None:
+        """Go on to the batch behind."""
+        ...
+
+    def end(self) -> None:
+        """Make no more."""
+        ...
+
+
+class Frame(Protocol):
+    """The tensors of a framework."""
+
+    def leaf(self, array: Array, leaf: Leaf) -> Any:
+        """Make a tensor of a value's column of a batch, without a copy."""
+        ...
+
+    def whole(self, batch: Any) -> Any:
+        """Make tensors of the numpy arrays in a batch that was collated by a mode."""
+        ...
+
+
+class Inline:
+    """Makes batches in this process: `num_workers=0`. The training's own generators are left as they were."""
+
+    def __init__(self, rows: Iterator[Rows], own: Own, seed: int, modes: Modes | None, frame: Frame) -> None:
+        self._rows, self._own, self._seed, self._frame = rows, own, seed, frame
+        self._collate = Collated(modes) if modes is not None else None
+        self._is_rows = is_rows(modes)
+        self._place = 0
+        self._fetcher = Fetcher(own.dataset, seed, self._note)
+        self._node: Node | None = None
+        self._next: Rows | None = None
+        self._head: tuple[Rows, Any] | None = None
+
+    def head(self) -> tuple[Rows, Any]:
+        """Make the next batch; after an error the same one is made again."""
+        if self._head is None:
+            rows = self._next = self._next or next(self._rows)
+            self._head = (rows, self._named(rows.keys))
+        return self._head
+
+    def advance(self) -> None:
+        """Forget the batch."""
+        self._head = self._next = None
+
+    def end(self) -> None:
+        """Forget the rows."""
+        self._head = self._next = None
+
+    def _named(self, keys: Keys) -> Any:
+        """Make a batch; an exception says of which sample it is."""
+        before = states()
+        try:
+            return self._made(keys)
+        except Exception as error:
+            where = keys.words(min(self._place, len(keys.indices) - 1))
+            if hasattr(error, "add_note"):
+                error.add_note(where)  # pyright: ignore - the types are those of 3.9
+            if isinstance(error, StopIteration):
+                raise RuntimeError(f"StopIteration at {where}") from error
+            raise
+        finally:
+            restore(before)
+
+    def _note(self, place: int) -> None:
+        self._place = place
+
+    def _made(self, keys: Keys) -> Any:
+        if self._is_rows:
+            return self._stacked(keys)
+        samples: list[Any] = [None] * len(keys.indices)
+        self._fetcher.each(keys, samples.__setitem__)
+        if self._collate is not None:
+            return self._frame.whole(self._collate(samples, Room(None)))
+        plant(seeds_of(self._seed, keys.place(0), b"collate"))
+        return self._own.collate(samples)
+
+    def _stacked(self, keys: Keys) -> Any:
+        if self._node is None:
+            self._node = shape_of(self._fetcher.one(keys))
+        layout = Layout(self._node, len(keys.indices))
+        arrays: list[Array | None] = [
+            np.empty((layout.rows, *leaf.dims), leaf.stored) if leaf.stored else None for leaf in layout.leaves
+        ]
+        writer = Writer(layout, arrays)
+        writer.begin(0, layout.rows)
+        self._fetcher.each(keys, writer.put)
+        return stacked(self._node, arrays, writer.beside, self._frame)
+
+
+def stacked(node: Node, arrays: list[Array | None], beside: list[list[Any]], frame: Frame) -> Any:
+    """Give a batch of the samples' structure over its arrays; objects come as lists."""
+    columns, lists = iter(arrays), iter(beside)
+
+    def leaf(leaf: Leaf) -> Any:
+        array = next(columns)
+        return next(lists) if array is None else frame.leaf(array, leaf)
+
+    return rebuilt(node, leaf)
+
+
+class _Pending:
+    """A batch on its way. It holds its slot, whose memory is free when this and all that was made of it are gone."""
+
+    __slots__ = ("layout", "made", "parts", "rows", "slot")
+
+    def __init__(self, rows: Rows, slot: Slot | None, layout: Layout | None, parts: list[Part]) -> None:
+        self.rows, self.slot, self.layout, self.parts = rows, slot, layout, parts
+        self.made: tuple[Any] | None = None
+
+
+class Counts:
+    """What did not go the short way; shown by the loader."""
+
+    __slots__ = ("beside_bytes", "copies", "one_offs")
+
+    def __init__(self) -> None:
+        self.beside_bytes = 0  # of strings and other objects, which are pickled
+        self.copies = 0  # batches copied to ordinary memory, since too many were held
+        self.one_offs = 0  # batches that were larger than a slot
+
+
+class Ahead:
+    """Makes batches in worker processes, `depth` of them under way."""
+
+    def __init__(
+        self,
+        rows: Iterator[Rows],
+        crew: Crew,
+        modes: Modes | None,
+        frame: Frame,
+        *,
+        depth: int,
+        max_leases: int,
+        timeout_seconds: float,
+        counts: Counts,
+        idle: deque[Slots],
+    ) -> None:
+        """`idle`: slots of an iterator before, to use again and to give back."""
+        self._rows, self._crew, self._modes, self._frame = rows, crew, modes, frame
+        self._is_rows = is_rows(modes)
+        self._depth, self._max_leases, self._timeout = depth, max_leases, timeout_seconds
+        self._counts = counts
+        self._stream = crew.open_stream()
+        self._pending: deque[_Pending] = deque()
+        self._taken: Rows | None = None  # from `rows`, and not yet under way
+        self._is_over = False
+        self._idle = idle
+        self._slots: Slots | None = idle.pop() if idle else None
+        self._layout: Layout | None = None
+
+    def head(self) -> tuple[Rows, Any]:
+        """Wait for the next batch; after an error it is made again."""
+        self._crew.pump()
+        self._fill()
+        if not self._pending:
+            raise StopIteration
+        head = self._pending[0]
+        if head.made is None:
+            self._crew.finish(head.parts, self._timeout)
+            head.made = (self._batch(head),)
+        return head.rows, head.made[0]
+
+    def advance(self) -> None:
+        """Leave the batch to the trainer."""
+        self._pending.popleft()
+
+    def end(self) -> None:
+        """Have workers leave out what is still to do. Safe in a finalizer."""
+        self._is_over = True
+        self._pending.clear()
+        self._crew.end_stream(self._stream)
+        slots, self._slots = self._slots, None
+        if slots is not None and not self._idle and self._crew.is_alive:
+            self._idle.append(slots)
+        elif slots is not None:
+            self._crew.forget_slots(slots)
+
+    def _fill(self) -> None:
+        # One more than are under way while the trainer has the newest.
+        while len(self._pending) <= self._depth and not self._is_over:
+            if self._taken is None:
+                try:
+                    self._taken = next(self._rows)
+                except StopIteration:
+                    self._is_over = True
+                    return
+            if not self._submit(self._taken):
+                return
+            self._taken = None
+
+    def _submit(self, rows: Rows) -> bool:
+        """Give a batch to the workers; False where no memory for it is free."""
+        count = len(rows.keys.indices)
+        if self._is_rows and self._crew.node is None:
+            self._crew.probe(self._stream, rows.keys)
+        if self._is_rows and (self._layout is None or count > self._layout.rows):
+            self._layout = Layout(cast("Node", self._crew.node), count)
+            if self._slots is None or self._slots.slot_bytes < self._layout.bytes:
+                self._use_slots(self._layout.bytes)
+        slot = self._slots.take() if self._slots is not None else None
+        while slot is None and self._slots is not None:
+            if self._pending:
+                return False
+            # Only tasks of an iterator before this one have it: what the trainer holds beyond max_leases is copied.
+            self._crew.wait()
+            slot = self._slots.take()
+        layout, cuts = self._layout, self._cuts(count)
+        kind, height = ("rows", layout.rows) if layout is not None else ("whole", 0)
+        parts = [self._crew.submit(self._stream, kind, rows.keys.part(*cut), slot, height) for cut in cuts]
+        self._pending.append(_Pending(rows, slot, layout, parts))
+        return True
+
+    def _cuts(self, count: int) -> list[tuple[int, int]]:
+        """Cut a batch into parts for several workers, where that is worth a message each."""
+        wanted = int(count * self._crew.row_seconds / _PART_SECONDS)
+        if self._crew.by_batch or not self._is_rows:
+            wanted = 1
+        parts = max(1, min(self._crew.size, count, wanted))
+        bounds = [count * part // parts for part in range(parts + 1)]
+        return list(zip(bounds, bounds[1:]))
+
+    def _use_slots(self, slot_bytes: int) -> None:
+        """Make slots of this size; those before them go when their batches have."""
+        before, self._slots = self._slots, Slots(slot_bytes, self._depth + 1 + self._max_leases)
+        if before is not None:
+            self._crew.forget_slots(before)
+
+    def _batch(self, head: _Pending) -> Any:
+        """Make the framework's batch of what the workers wrote."""
+        answers = [cast("Done", part.answer) for part in head.parts]
+        if not self._is_rows:
+            return self._whole(head, answers[0])
+        beside = [pickle.loads(answer.beside) for answer in answers if answer.beside]
+        self._counts.beside_bytes += sum(len(answer.beside) for answer in answers)
+        lists: list[list[Any]] = [[value for part in parts for value in part] for parts in zip(*beside)]
+        layout = cast("Layout", head.layout)
+        arrays = layout.arrays(self._memory(head, layout.bytes), len(head.rows.keys.indices))
+        return stacked(layout.node, arrays, lists, self._frame)
+
+    def _whole(self, head: _Pending, answer: Done) -> Any:
+        packed = answer.packed
+        assert packed is not None
+        part = head.parts[0]
+        memory: Any = b""
+        if part.descriptor >= 0:
+            self._counts.one_offs += head.slot is not None
+            descriptor, part.descriptor = part.descriptor, -1
+            memory = mapped(descriptor, packed.used)
+            # Room for somewhat larger ones, so that few batches need a file of their own.
+            if self._slots is None or packed.used > self._slots.slot_bytes:
+                self._use_slots(packed.used + packed.used // 4)
+        elif packed.spans:
+            memory = self._memory(head, packed.used)
+        self._counts.beside_bytes += len(packed.stream)
+        batch = unpack(packed, memory)
+        return batch if self._modes is None else self._frame.whole(batch)
+
+    def _memory(self, head: _Pending, used: int) -> Any:
+        """Give the batch's bytes: its slot, or a copy where the trainer holds too many slots already."""
+        slot = cast("Slot", head.slot)
+        held = slot.slots.on_loan - sum(each.slot is not None and each.slot.slots is slot.slots for each in self._pending)
+        if held < self._max_leases:
+            return slot.owner
+        if not self._counts.copies:
+            say(
+                f"{self._max_leases} batches are held, so further ones are copied to ordinary memory; "
+                "drop batches earlier, or raise max_leases"
+            )
+        self._counts.copies += 1
+        copy: Array = np.empty(used, np.uint8)
+        copy[:] = np.frombuffer(cast("Any", slot.owner), np.uint8, used)
+        return copy
+
+
+class OwnIterator:
+    """One epoch of a user's data set, or what is left of it. Safe to call from several threads."""
+
+    def __init__(
+        self,
+        rows: BatchIterator[Rows],
+        maker: Maker,
+        progress: Progress,
+        digests: Digests,
+        stats: LoaderStats,
+        finished: Callable[[Any, Rows], Any],
+    ) -> None:
+        """`finished`: what is still done to a batch in this process."""
+        self._rows, self._maker, self._progress, self._digests = rows, maker, progress, digests
+        self._stats, self._finished = stats, finished
+        self._returned_at = 0.0
+        self._is_over = False
+        self._lock = threading.Lock()
+        forget_in_child(self)
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where the next batch starts."""
+        return self._progress.cursor
+
+    @property
+    def delivered(self) -> Delivered | None:
+        """The newest batch that it gave, for `report(losses, batch=...)` of those who look ahead."""
+        return self._progress.delivered
+
+    def __iter__(self) -> OwnIterator:
+        return self
+
+    def __next__(self) -> Any:
+        with self._lock:
+            if self._is_over:
+                raise StopIteration
+            started = time.perf_counter()
+            try:
+                rows, made = self._head()
+            except StopIteration:
+                self._end()
+                raise
+            arrived = time.perf_counter()
+            batch = self._finished(made, rows)
+            ready, progress = rows.ready, self._progress
+            progress.valid = rows.valid
+            if ready.tally is not None:
+                self._digests.add(ready)
+            # The batch is delivered from here on. An interrupt before this line finds it made when it is asked again.
+            progress.cursor = _behind(ready)
+            progress.ready = ready
+            self._maker.advance()
+            self._count(rows, started, arrived)
+            return batch
+
+    def _count(self, rows: Rows, started: float, arrived: float) -> None:
+        stats, now = self._stats, time.perf_counter()
+        stats.batches += 1
+        stats.rows += len(rows.keys.indices)
+        stats.wait_seconds += arrived - started
+        stats.wait_compute_seconds += arrived - started
+        stats.python_seconds += now - arrived
+        stats.trainer_seconds += started - self._returned_at if self._returned_at else 0.0
+        self._returned_at = now
+
+    def _head(self) -> tuple[Rows, Any]:
+        rows, made = self._maker.head()
+        if _behind(rows.ready) == self._progress.cursor:  # an interrupt came between delivering it and going on
+            self._maker.advance()
+            rows, made = self._maker.head()
+        return rows, made
+
+    def forget(self) -> None:
+        """Make a new lock in a forked child, where nobody would release the old one."""
+        self._lock = threading.Lock()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_maker"):
+            self._end()
+
+    def _end(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._maker.end()
+
+
+
+def _behind(ready: Ready) -> Cursor:
+    return Cursor(ready.next_epoch, ready.next_position)

@@ -1,0 +1,282 @@
+"""How worker processes come to be: forked by a zygote, or by a context of `multiprocessing` where the user names one."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any, cast
+
+from .._notice import say
+from ..errors import InvalidError
+from . import worker
+from .channel import Channel, pair
+from .errors import RemoteTraceback, WorkerError
+from .tasks import Own
+from .zygote import Ended, Fork, Prepare, Refused, Started
+
+_PATIENCE_SECONDS = 3.0
+
+
+class Starter:
+    """Starts workers, and knows how they ended."""
+
+    # Whether workers have the user's part by being forked from this process.
+    inherits = False
+
+    def start(self, token: int) -> Channel:
+        """Start a worker, called `token` from here on; give the channel to it."""
+        raise NotImplementedError
+
+    def hear(self) -> None:
+        """Take note of what has come on `fileno()`."""
+
+    def fileno(self) -> int:
+        """Give what to poll; -1: nothing."""
+        return -1
+
+    def how_ended(self, token: int) -> str:
+        """Say how a worker ended, in a few words; waits a little for it to be known."""
+        raise NotImplementedError
+
+    def pid(self, token: int) -> int | None:
+        """Give a worker's process, where it is known."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End all that were started, whose channels are closed already."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Leave the parent's processes alone, in a forked child."""
+        raise NotImplementedError
+
+
+def starter_of(context: Any, own: Own) -> Starter:
+    """Choose how to start: as `multiprocessing_context=` says, else by a zygote where that can import the user's program.
+
+    Raises `InvalidError` for a context that there is not.
+    """
+    if worker.in_worker:
+        raise InvalidError(
+            "a loader with workers in a process that is a worker itself",
+            hint='the program is imported by its workers: put what it runs under `if __name__ == "__main__":`; '
+            "a data set that has a loader inside takes num_workers=0",
+        )
+    if context is None:
+        reason = _reason_to_fork()
+        if not reason:
+            return Zygote(_modules_of(own))
+        say(f'{reason}: workers are forked from this process, as by multiprocessing_context="fork"')
+        context = "fork"
+    if isinstance(context, str):
+        if context not in multiprocessing.get_all_start_methods():
+            raise InvalidError(
+                f"multiprocessing_context={context!r} is none of {', '.join(multiprocessing.get_all_start_methods())}"
+            )
+        context = multiprocessing.get_context(context)
+    if not hasattr(context, "Process"):
+        raise InvalidError(f"multiprocessing_context={context!r} is neither a name nor a context of multiprocessing")
+    return Context(context, own)
+
+
+def _reason_to_fork() -> str:
+    """Say why the user's program cannot be imported in a clean process; nothing where it can."""
+    module = sys.modules["__main__"]
+    path = getattr(module, "__file__", None)
+    if path is None:
+        return "this is no program that a clean process could import"
+    if getattr(module, "__spec__", None) is not None:
+        return ""  # python -m: imported under its own name
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            guarded = "__name__" in file.read()
+    except OSError:
+        return f"{path} cannot be read"
+    return "" if guarded else f'{os.path.basename(path)} has no `if __name__ == "__main__":`'
+
+
+def _modules_of(own: Own) -> tuple[str, ...]:
+    """Name the modules that unpickling the user's part imports, for the zygote to import once for all workers."""
+    kinds: list[Any] = [base for part in own for base in cast("type[object]", type(part)).__mro__]
+    kinds += [part for part in own if callable(part)]
+    names = {str(getattr(kind, "__module__", "")) for kind in kinds}
+    return tuple(sorted(name for name in names if name not in ("", "builtins", "__main__", "__mp_main__")))
+
+
+def _main_of() -> dict[str, Any]:
+    """Tell `multiprocessing.spawn.prepare` of this program, without choosing a start method for the user's own use."""
+    module = sys.modules["__main__"]
+    data: dict[str, Any] = {"sys_path": list(sys.path), "sys_argv": list(sys.argv), "dir": os.getcwd()}
+    name = getattr(getattr(module, "__spec__", None), "name", None)
+    path = getattr(module, "__file__", None)
+    if name is not None:
+        data["init_main_from_name"] = name
+    elif path is not None:
+        data["init_main_from_path"] = os.path.normpath(os.path.join(os.getcwd(), path))
+    return data
+
+
+class Zygote(Starter):
+    """A clean process that imports once and forks workers."""
+
+    def __init__(self, modules: tuple[str, ...]) -> None:
+        ours, theirs = pair()
+        self._channel = Channel(ours)
+        self._pids: dict[int, int] = {}
+        self._ends: dict[int, str] = {}
+        self._refused: Refused | None = None
+        self._is_gone = False
+        program = f"from forebay._python.zygote import main; main({theirs.fileno()})"
+        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        paths = [package, *filter(None, [os.environ.get("PYTHONPATH", "")])]
+        options = [f"-X{name}={value}" if value is not True else f"-X{name}" for name, value in sys._xoptions.items()]
+        options += [f"-W{option}" for option in sys.warnoptions]
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, *options, "-c", program],
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            )
+        self._channel.send(Prepare(_main_of(), modules))
+
+    def start(self, token: int) -> Channel:
+        ours, theirs = pair()
+        with theirs, contextlib.suppress(OSError, EOFError):  # of a zygote that has gone: the channel ends at once
+            self._channel.send(Fork(token), (theirs.fileno(),))
+        return Channel(ours)
+
+    def hear(self) -> None:
+        try:
+            messages = self._channel.receive()
+        except EOFError:
+            self._is_gone = True
+            return
+        for message in messages:
+            if isinstance(message.body, Started):
+                self._pids[message.body.token] = message.body.pid
+            elif isinstance(message.body, Ended):
+                self._ends[message.body.token] = _end_words(os.waitstatus_to_exitcode(message.body.status))
+            else:
+                self._refused = cast("Refused", message.body)
+
+    def fileno(self) -> int:
+        return -1 if self._is_gone else self._channel.fileno()
+
+    def how_ended(self, token: int) -> str:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while token not in self._ends and not self._is_gone and time.monotonic() < deadline:
+            self.hear()
+            time.sleep(0.002)
+        if self._refused is not None:
+            raise WorkerError(
+                "the workers could not import the program",
+                causes=[self._refused.words],
+                hint='put what it runs under `if __name__ == "__main__":`, or num_workers=0',
+            ) from RemoteTraceback(self._refused.trace)
+        return self._ends.get(token, "went away")
+
+    def pid(self, token: int) -> int | None:
+        if token not in self._pids:
+            self.hear()
+        return self._pids.get(token)
+
+    def close(self) -> None:
+        self._channel.close()
+        try:
+            self._process.wait(_PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def forget(self) -> None:
+        self._channel.close()
+        self._process.returncode = 0  # not ours: nothing to wait for, and no ResourceWarning
+
+
+class Context(Starter):
+    """Processes of `multiprocessing`, by the context that the user chose."""
+
+    def __init__(self, context: Any, own: Own) -> None:
+        self._context = context
+        self.method = str(context.get_start_method())
+        self.inherits = self.method == "fork"
+        self._own = own
+        self._processes: dict[int, Any] = {}
+
+    def start(self, token: int) -> Channel:
+        ours, theirs = pair()
+        process = self._context.Process(
+            target=_forked if self.inherits else worker.run,
+            args=(theirs, ours, self._own) if self.inherits else (theirs,),
+            name=f"forebay-worker-{token}",
+            daemon=True,
+        )
+        with theirs, _undisturbed(self.method):
+            process.start()
+        self._processes[token] = process
+        return Channel(ours)
+
+    def how_ended(self, token: int) -> str:
+        process = self._processes.pop(token)
+        process.join(_PATIENCE_SECONDS)
+        code = process.exitcode
+        if code is not None:
+            process.close()
+        return "went away" if code is None else _end_words(code)
+
+    def pid(self, token: int) -> int | None:
+        return self._processes[token].pid
+
+    def close(self) -> None:
+        deadline = time.monotonic() + 1.0
+        for process in self._processes.values():
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.exitcode is None:
+                process.kill()
+                process.join()
+            process.close()
+        self._processes.clear()
+
+    def forget(self) -> None:
+        self._processes.clear()
+
+
+def _forked(theirs: socket.socket, ours: socket.socket, own: Own) -> None:
+    ours.close()
+    worker.run(theirs, own)
+
+
+@contextlib.contextmanager
+def _undisturbed(method: str) -> Iterator[None]:
+    """Keep Ctrl-C from a worker until it can ignore it. A fork server would keep it from the user's processes too."""
+    if method == "forkserver":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads: the user chose it
+            yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_words(code: int) -> str:
+    """Say how a process ended, by its exit code as `multiprocessing` has it."""
+    if code >= 0:
+        return f"ended with status {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was killed by {name}" + (" (out of memory? the kernel's log says)" if name == "SIGKILL" else "")

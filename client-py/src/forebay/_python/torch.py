@@ -1,0 +1,86 @@
+"""A user's own data set as batches of torch tensors, and data sets that can only be iterated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.utils.data
+
+from .. import torch as _torch
+from .._batch import Array
+from .._notice import say
+from ..errors import InvalidError
+from . import data_of, is_stream
+from .iterator import Frame
+from .loader import OwnLoader
+from .numpy import mapped_values
+from .shape import Leaf
+
+__all__ = ["OwnTorchLoader", "made"]
+
+# torch's stub leaves the argument of from_numpy untyped.
+_from_numpy = cast("Callable[[Array], torch.Tensor]", torch.from_numpy)  # pyright: ignore
+
+
+def made(arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
+    """Give what `forebay.torch.DataLoader(...)` is for data that the daemon does not read.
+
+    An object whose `__init__` is still to run, or for a data set that can only be iterated a loader of torch's own.
+    """
+    data = data_of(arguments, named)
+    if is_stream(data):
+        return _stream_loader(data, arguments, named)
+    return object.__new__(OwnTorchLoader)
+
+
+def _stream_loader(data: Any, arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
+    name = type(data).__qualname__
+    try:
+        made = cast("Any", torch.utils.data.DataLoader)(*arguments, **named)
+    except TypeError as error:
+        raise InvalidError(
+            f"{name} can only be iterated, and what torch's own DataLoader does not know needs __getitem__ and __len__",
+            causes=[str(error)],
+        ) from error
+    say(f"{name} can only be iterated: torch's own DataLoader runs it, without forebay's order and resume")
+    return made
+
+
+class TorchFrame:
+    """Torch's tensors."""
+
+    def leaf(self, array: Array, leaf: Leaf) -> torch.Tensor:
+        """Make a tensor over the array; of a type that numpy lacks the array has the bits."""
+        tensor = _from_numpy(array)
+        if leaf.kind == "tensor" and leaf.stored != leaf.dtype:
+            return tensor.view(getattr(torch, leaf.dtype))
+        return tensor
+
+    def whole(self, batch: Any) -> Any:
+        """Make tensors of the arrays in a batch, as torch's default_convert does."""
+        return mapped_values(batch, _converted)
+
+
+def _converted(value: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        return _from_numpy(cast("Array", value))
+    if isinstance(value, np.generic) and value.dtype.kind in "biufc":
+        return torch.as_tensor(value)
+    return value
+
+
+class OwnTorchLoader(OwnLoader, _torch.DataLoader):
+    """`forebay.torch.DataLoader` over a data set that is read here."""
+
+    def _frame(self) -> Frame:
+        return TorchFrame()
+
+    def _pinned(self, batch: Any) -> Any:
+        if not torch.cuda.is_available():
+            return batch
+        from torch.utils.data._utils.pin_memory import pin_memory
+
+        return cast("Any", pin_memory)(batch)
