@@ -81,7 +81,9 @@ def epoch_of(dataset: Any, **how: Any) -> list[Any]:
 def test_contents_are_the_same_by_any_number_of_workers(photos: Path, kind: str) -> None:
     dataset = datasets(photos)[kind]
     alone = epoch_of(dataset, num_workers=0)
-    assert sum(len(next(iter(batch.values())) if isinstance(batch, dict) else batch[1]) for batch in alone) == len(dataset)
+    assert sum(len(next(iter(batch.values())) if isinstance(batch, dict) else batch[1]) for batch in alone) == len(
+        dataset
+    )
     for workers in (1, 3):
         assert epoch_of(dataset, num_workers=workers) == alone
     assert epoch_of(dataset, num_workers=2, seed=1) != alone
@@ -269,7 +271,10 @@ def test_images_of_pillow_are_refused_with_the_cure(photos: Path) -> None:
 def test_what_cannot_be_pickled_is_named_with_the_cure() -> None:
     dataset = Table()
     dataset.lock = lambda: None  # type: ignore[attr-defined]
-    with DataLoader(dataset, num_workers=1) as loader, pytest.raises(InvalidError, match="the data set cannot be pickled"):
+    with (
+        DataLoader(dataset, num_workers=1) as loader,
+        pytest.raises(InvalidError, match="the data set cannot be pickled"),
+    ):
         iter(loader)
     with (
         DataLoader(Table(), num_workers=1, collate_fn=lambda samples: samples) as loader,

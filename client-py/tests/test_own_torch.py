@@ -185,5 +185,3 @@ def test_a_generator_gives_the_seed() -> None:
             return next(iter(loader))
 
     assert_same(first(generator=torch.Generator().manual_seed(7)), first(seed=7))
-
-

@@ -26,7 +26,20 @@ from .fetch import has_getitems
 from .shape import Node
 from .slots import Slot, Slots, mapped
 from .start import Starter, starter_of
-from .tasks import CONTROL_BYTES, STREAMS, WORKERS_MAX, Done, Failed, Forget, Hello, Keys, Own, Ready, Shape, Share, Task
+from .tasks import (
+    CONTROL_BYTES,
+    STREAMS,
+    Done,
+    Failed,
+    Forget,
+    Hello,
+    Keys,
+    Own,
+    Ready,
+    Shape,
+    Share,
+    Task,
+)
 from .whole import Packed, Room, outline, pack
 
 _DEATHS_MAX = 3
@@ -385,7 +398,11 @@ class Crew:
         self._poll.unregister(worker.channel)
         worker.channel.close()
         starter = cast("Starter", self._starter)
-        how = starter.how_ended(worker.token)
+        try:
+            how = starter.how_ended(worker.token)
+        except WorkerError:
+            self.close()
+            raise
         if not worker.is_ready:
             number = worker.number
             self.close()
@@ -404,7 +421,7 @@ class Crew:
         first.deaths += 1
         row = int(self._page[STREAMS:].view("u8")[worker.number])
         keys = first.task.keys
-        where = keys.words(min(row, len(keys.indices) - 1))
+        where = keys.words(row)
         if first.deaths < _DEATHS_MAX:
             say(f"worker {worker.number} {how} at {where}; a new one does its {len(keys.indices)} rows again")
             self._give(new, first)
@@ -448,4 +465,3 @@ def _is_picklable(part: Any) -> bool:
 def _close_all() -> None:
     for crew in list(_crews):
         crew.close()
-

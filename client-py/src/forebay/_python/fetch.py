@@ -34,7 +34,7 @@ class Fetcher:
         Raises what the data set or `take` raises.
         """
         if self._by_batch:
-            self._note(0)
+            self._note(len(keys.indices))
             self.draws.start(keys.place(0))
             for number, sample in enumerate(self._dataset.__getitems__(list(keys.indices))):
                 take(number, sample)

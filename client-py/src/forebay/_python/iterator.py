@@ -103,7 +103,7 @@ class Inline:
         try:
             return self._made(keys)
         except Exception as error:
-            where = keys.words(min(self._place, len(keys.indices) - 1))
+            where = keys.words(self._place)
             if hasattr(error, "add_note"):
                 error.add_note(where)  # pyright: ignore - the types are those of 3.9
             if isinstance(error, StopIteration):
@@ -120,6 +120,7 @@ class Inline:
             return self._stacked(keys)
         samples: list[Any] = [None] * len(keys.indices)
         self._fetcher.each(keys, samples.__setitem__)
+        self._note(len(samples))
         if self._collate is not None:
             return self._frame.whole(self._collate(samples, Room(None)))
         plant(seeds_of(self._seed, keys.place(0), b"collate"))
@@ -309,7 +310,9 @@ class Ahead:
     def _memory(self, head: _Pending, used: int) -> Any:
         """Give the batch's bytes: its slot, or a copy where the trainer holds too many slots already."""
         slot = cast("Slot", head.slot)
-        held = slot.slots.on_loan - sum(each.slot is not None and each.slot.slots is slot.slots for each in self._pending)
+        held = slot.slots.on_loan - sum(
+            each.slot is not None and each.slot.slots is slot.slots for each in self._pending
+        )
         if held < self._max_leases:
             return slot.owner
         if not self._counts.copies:
@@ -408,7 +411,6 @@ class OwnIterator:
         if not self._is_over:
             self._is_over = True
             self._maker.end()
-
 
 
 def _behind(ready: Ready) -> Cursor:

@@ -30,7 +30,16 @@ from .tasks import Keys, Own
 _NATIVE = frozenset(
     (
         *("weights", "epoch_rows", "sampler_epochs", "repeats", "repeat_window", "batch_transform", "seed", "tail"),
-        *("global_batch_size", "rank", "world_size", "device_mesh", "with_valid", "digest", "start_epoch", "start_step"),
+        *(
+            "global_batch_size",
+            "rank",
+            "world_size",
+            "device_mesh",
+            "with_valid",
+            "digest",
+            "start_epoch",
+            "start_step",
+        ),
         *("daemon", "job_id", "state_root", "follow", "layout"),
     )
 )
@@ -151,9 +160,7 @@ class OwnLoader(Loader[Any]):
     def __repr__(self) -> str:
         collate = self._modes if self._modes is not None else _words_of(self._own.collate)
         where = f"{self._workers} workers" if self._workers else "this process"
-        return (
-            f"{super().__repr__()[:-1]}, dataset={self._name} of {self._length} in {where}, collate={collate})"
-        )
+        return f"{super().__repr__()[:-1]}, dataset={self._name} of {self._length} in {where}, collate={collate})"
 
     @property
     def dataset(self) -> Any:

@@ -48,4 +48,3 @@ class OwnNumpyLoader(OwnLoader, _numpy.DataLoader):
 
     def _frame(self) -> Frame:
         return NumpyFrame()
-

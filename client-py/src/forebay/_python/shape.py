@@ -93,7 +93,9 @@ def _leaf_of(value: Any, path: str) -> Leaf:
         return Leaf(path, "object")
     for kind in (bool, int, float):  # in this order: a bool is an int
         if type(value) is kind:
-            return Leaf(path, kind.__name__, *2 * ({"bool": "bool", "int": "int64", "float": "float64"}[kind.__name__],))
+            return Leaf(
+                path, kind.__name__, *2 * ({"bool": "bool", "int": "int64", "float": "float64"}[kind.__name__],)
+            )
     if is_tensor(value):
         return _tensor_leaf(value, path)
     if any(base.__module__.startswith("PIL.") for base in type(value).__mro__):
@@ -113,7 +115,9 @@ def _tensor_leaf(value: Any, path: str) -> Leaf:
         stored = np.dtype(name).name
     except TypeError:
         stored = _BITS.get(value.element_size(), "")
-    return Leaf(path, "tensor" if stored else "object", name if stored else "", stored, tuple(value.shape) if stored else ())
+    return Leaf(
+        path, "tensor" if stored else "object", name if stored else "", stored, tuple(value.shape) if stored else ()
+    )
 
 
 def is_tensor(value: Any) -> bool:

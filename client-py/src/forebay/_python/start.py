@@ -134,9 +134,11 @@ class Zygote(Starter):
         self._ends: dict[int, str] = {}
         self._refused: Refused | None = None
         self._is_gone = False
-        program = f"from forebay._python.zygote import main; main({theirs.fileno()})"
-        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        paths = [package, *filter(None, [os.environ.get("PYTHONPATH", "")])]
+        # The same modules as here, whatever the current folder holds.
+        paths = [path for path in sys.path if isinstance(cast("object", path), str)]
+        program = (
+            f"import sys; sys.path[:] = {paths!r}; from forebay._python.zygote import main; main({theirs.fileno()})"
+        )
         options = [f"-X{name}={value}" if value is not True else f"-X{name}" for name, value in sys._xoptions.items()]
         options += [f"-W{option}" for option in sys.warnoptions]
         with theirs:
@@ -145,7 +147,6 @@ class Zygote(Starter):
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             )
         self._channel.send(Prepare(_main_of(), modules))
 

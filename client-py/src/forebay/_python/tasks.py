@@ -58,7 +58,10 @@ class Keys(NamedTuple):
         return Place(self.epoch, self.first, self.begin + number)
 
     def words(self, number: int) -> str:
-        """Name a sample for a person."""
+        """Name a sample for a person; or the whole, where that is what was worked on."""
+        if number >= len(self.indices):
+            place = self.place(0)
+            return f"the {len(self.indices)} samples from row {place.position} of epoch {place.epoch} on"
         place = self.place(number)
         return f"sample {self.indices[number]} (row {place.position} of epoch {place.epoch})"
 

@@ -12,7 +12,7 @@ import traceback
 from typing import Any, cast
 
 from .._batch import Array
-from .channel import Channel
+from .channel import Channel, Message
 from .collate import Collated, is_rows
 from .fetch import Fetcher, StoppedError
 from .seeds import Place, plant, seeds_of
@@ -34,19 +34,20 @@ def run(sock: socket.socket, inherited: Own | None = None) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     channel = Channel(sock)
     try:
-        worker = _begun(channel, inherited)
+        first, *messages = channel.wait()
+        worker = _begun(channel, first, inherited)
         while worker is not None:
-            for message in channel.wait():
+            for message in messages:
                 worker.hear(message.body, message.descriptors)
+            messages = channel.wait()
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the loader is gone, or wants no more
     finally:
         channel.close()
 
 
-def _begun(channel: Channel, inherited: Own | None) -> _Worker | None:
+def _begun(channel: Channel, first: Message, inherited: Own | None) -> _Worker | None:
     """Take the user's part and run his start function; where that fails, say so."""
-    first = channel.wait()[0]
     hello = cast("Hello", first.body)
     try:
         control = mapped(first.descriptors[0], CONTROL_BYTES)
@@ -169,6 +170,7 @@ class _Worker:
             share, whole = self._slots[task.slots]
             memory = whole[task.slot * share.slot_bytes :][: share.slot_bytes]
         room = Room(memory)
+        self._note(len(samples))
         if self._collate is not None:
             return pack(self._collate(samples, room), room)
         plant(seeds_of(self._hello.seed, task.keys.place(0), b"collate"))
@@ -204,4 +206,3 @@ def _pickled(error: BaseException) -> bytes:
         return made if type(pickle.loads(made)) is type(error) else b""
     except Exception:
         return b""
-
