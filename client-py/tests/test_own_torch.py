@@ -161,7 +161,7 @@ def test_samples_come_alone_as_torch_converts_them(workers: int) -> None:
 def test_ragged_and_lists_are_tensors_too() -> None:
     from own_data import Boxes
 
-    with DataLoader(Boxes(), 6, num_workers=1, collate_fn=("stack", {"boxes": "ragged"})) as loader:
+    with DataLoader(Boxes(), 6, num_workers=1, collate_fn=("stack", {"boxes": "ragged", "labels": "list"})) as loader:
         images, targets = next(iter(loader))
         assert isinstance(images, torch.Tensor)
         assert isinstance(targets["boxes"].values, torch.Tensor)

@@ -86,7 +86,7 @@ class Collated:
         if self._modes == "list":
             return listed(samples)
         if self._modes == "one":
-            return samples[0]
+            return _untupled(samples[0])
         first = shape_of(samples[0])
         columns: list[list[Any]] = [[] for _ in leaves_of(first)]
         for place, sample in enumerate(samples):
@@ -105,6 +105,16 @@ def listed(samples: list[Any]) -> Any:
     if isinstance(samples[0], tuple):
         return tuple(list(column) for column in zip(*samples))
     return samples
+
+
+def _untupled(value: Any) -> Any:
+    """Give a sample alone as torch's default_convert does: tuples as lists."""
+    if isinstance(value, Mapping):
+        return {key: _untupled(item) for key, item in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, (tuple, list)):
+        items = [_untupled(item) for item in cast("list[Any]", value)]
+        return type(value)(*items) if hasattr(cast("object", value), "_fields") else items
+    return value
 
 
 def _mode_of_each(node: Node, modes: Modes) -> list[str]:

@@ -1,26 +1,30 @@
-"""How worker processes come to be: forked by a zygote, or by a context of `multiprocessing` where the user names one."""
+"""How worker processes come to be: forked by a clean process, or by a context of `multiprocessing` that the user names."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
+from .._fork import forget_in_child
 from .._notice import say
 from ..errors import InvalidError
 from . import worker
 from .channel import Channel, pair
 from .errors import RemoteTraceback, WorkerError
 from .tasks import Own
-from .zygote import Ended, Fork, Prepare, Refused, Started
+from .zygote import End, Ended, Fork, Prepare, Refused, Started
 
 _PATIENCE_SECONDS = 3.0
 
@@ -60,7 +64,7 @@ class Starter:
 
 
 def starter_of(context: Any, own: Own) -> Starter:
-    """Choose how to start: as `multiprocessing_context=` says, else by a zygote where that can import the user's program.
+    """Choose how to start: as `multiprocessing_context=` says, else by a zygote where that can import the program.
 
     Raises `InvalidError` for a context that there is not.
     """
@@ -124,75 +128,60 @@ def _main_of() -> dict[str, Any]:
     return data
 
 
-class Zygote(Starter):
-    """A clean process that imports once and forks workers."""
+class _Process:
+    """The clean process that imports once and forks the workers of all loaders. Safe to use from several threads."""
 
-    def __init__(self, modules: tuple[str, ...]) -> None:
+    def __init__(self) -> None:
         ours, theirs = pair()
-        self._channel = Channel(ours)
-        self._pids: dict[int, int] = {}
-        self._ends: dict[int, str] = {}
-        self._refused: Refused | None = None
-        self._is_gone = False
-        # The same modules as here, whatever the current folder holds.
-        paths = [path for path in sys.path if isinstance(cast("object", path), str)]
-        program = (
-            f"import sys; sys.path[:] = {paths!r}; from forebay._python.zygote import main; main({theirs.fileno()})"
-        )
-        options = [f"-X{name}={value}" if value is not True else f"-X{name}" for name, value in sys._xoptions.items()]
-        options += [f"-W{option}" for option in sys.warnoptions]
+        self.channel = Channel(ours)
+        self.pids: dict[int, int] = {}
+        self.ends: dict[int, str] = {}
+        self.refused: Refused | None = None
+        self.is_gone = False
+        self._lock = threading.Lock()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, *options, "-c", program],
+                _command(theirs.fileno()),
                 pass_fds=(theirs.fileno(),),
-                start_new_session=True,
+                start_new_session=True,  # Ctrl-C is for the training
                 stdin=subprocess.DEVNULL,
             )
-        self._channel.send(Prepare(_main_of(), modules))
+        self.send(Prepare(_main_of()))
 
-    def start(self, token: int) -> Channel:
-        ours, theirs = pair()
-        with theirs, contextlib.suppress(OSError, EOFError):  # of a zygote that has gone: the channel ends at once
-            self._channel.send(Fork(token), (theirs.fileno(),))
-        return Channel(ours)
+    def send(self, message: object, descriptors: Sequence[int] = ()) -> None:
+        """Tell it something; one that has gone does not hear it."""
+        with self._lock, contextlib.suppress(OSError, EOFError):
+            self.channel.send(message, descriptors)
 
     def hear(self) -> None:
-        try:
-            messages = self._channel.receive()
-        except EOFError:
-            self._is_gone = True
-            return
+        """Take note of what it says."""
+        with self._lock:
+            try:
+                messages = self.channel.receive()
+            except EOFError:
+                self.is_gone = True
+                return
         for message in messages:
             if isinstance(message.body, Started):
-                self._pids[message.body.token] = message.body.pid
+                self.pids[message.body.token] = message.body.pid
             elif isinstance(message.body, Ended):
-                self._ends[message.body.token] = _end_words(os.waitstatus_to_exitcode(message.body.status))
+                self.ends[message.body.token] = _end_words(os.waitstatus_to_exitcode(message.body.status))
             else:
-                self._refused = cast("Refused", message.body)
+                self.refused = cast("Refused", message.body)
 
-    def fileno(self) -> int:
-        return -1 if self._is_gone else self._channel.fileno()
-
-    def how_ended(self, token: int) -> str:
+    def await_end(self, token: int) -> str:
+        """Wait a little for a worker's end to be known, and say how it was."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while token not in self._ends and not self._is_gone and time.monotonic() < deadline:
+        while token not in self.ends and not self.is_gone and time.monotonic() < deadline:
             self.hear()
             time.sleep(0.002)
-        if self._refused is not None:
-            raise WorkerError(
-                "the workers could not import the program",
-                causes=[self._refused.words],
-                hint='put what it runs under `if __name__ == "__main__":`, or num_workers=0',
-            ) from RemoteTraceback(self._refused.trace)
-        return self._ends.get(token, "went away")
-
-    def pid(self, token: int) -> int | None:
-        if token not in self._pids:
-            self.hear()
-        return self._pids.get(token)
+        self.pids.pop(token, None)
+        return self.ends.pop(token, "went away")
 
     def close(self) -> None:
-        self._channel.close()
+        """End it and all workers."""
+        self.is_gone = True
+        self.channel.close()
         try:
             self._process.wait(_PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -200,8 +189,95 @@ class Zygote(Starter):
             self._process.wait()
 
     def forget(self) -> None:
-        self._channel.close()
+        """Leave it to the parent, in a forked child."""
+        self._lock = threading.Lock()
+        self.is_gone = True
+        self.channel.close()
         self._process.returncode = 0  # not ours: nothing to wait for, and no ResourceWarning
+
+
+_tokens = itertools.count()
+_process: _Process | None = None
+_process_lock = threading.Lock()
+
+
+def _living_process() -> _Process:
+    global _process
+    with _process_lock:
+        if _process is None or _process.is_gone:
+            _process = _Process()
+            forget_in_child(_process)
+        return _process
+
+
+def _unlock_in_child() -> None:
+    global _process, _process_lock
+    _process, _process_lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock_in_child)
+
+
+@atexit.register
+def _end_process() -> None:
+    if _process is not None:
+        _process.close()
+
+
+def _command(descriptor: int) -> list[str]:
+    # The same modules as here, whatever the current folder holds.
+    paths = [path for path in sys.path if isinstance(cast("object", path), str)]
+    options = [f"-X{name}={value}" if value is not True else f"-X{name}" for name, value in sys._xoptions.items()]
+    options += [f"-W{option}" for option in sys.warnoptions]
+    program = f"import sys; sys.path[:] = {paths!r}; from forebay._python.zygote import main; main({descriptor})"
+    return [sys.executable, *options, "-c", program]
+
+
+class Zygote(Starter):
+    """A loader's share of the process that forks workers."""
+
+    def __init__(self, modules: tuple[str, ...]) -> None:
+        self._modules = modules
+        self._process = _living_process()
+        self._tokens: dict[int, int] = {}  # by the crew's own
+
+    def start(self, token: int) -> Channel:
+        ours, theirs = pair()
+        self._tokens[token] = next(_tokens)
+        with theirs:
+            self._process.send(Fork(self._tokens[token], self._modules), (theirs.fileno(),))
+        return Channel(ours)
+
+    def hear(self) -> None:
+        self._process.hear()
+
+    def fileno(self) -> int:
+        return -1 if self._process.is_gone else self._process.channel.fileno()
+
+    def how_ended(self, token: int) -> str:
+        how = self._process.await_end(self._tokens.pop(token))
+        refused = self._process.refused
+        if refused is not None:
+            raise WorkerError(
+                "the workers could not import the program",
+                causes=[refused.words],
+                hint='put what it runs under `if __name__ == "__main__":`, or num_workers=0',
+            ) from RemoteTraceback(refused.trace)
+        return how
+
+    def pid(self, token: int) -> int | None:
+        self._process.hear()
+        return self._process.pids.get(self._tokens[token])
+
+    def close(self) -> None:
+        tokens = tuple(self._tokens.values())
+        self._process.send(End(tokens))
+        for token in tokens:
+            self._process.await_end(token)
+        self._tokens.clear()
+
+    def forget(self) -> None:
+        self._tokens.clear()
 
 
 class Context(Starter):

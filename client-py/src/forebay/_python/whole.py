@@ -1,4 +1,4 @@
-"""Objects of any kind in shared memory: what they consist of is pickled, the memory of arrays and tensors is placed beside.
+"""Objects of any kind in shared memory: their structure is pickled, the memory of arrays and tensors is placed beside.
 
 Pickle's protocol 5 hands out large buffers instead of copying them into its stream. They are put into a slot, or where
 they do not fit into a file in memory of their own, and whoever reads the object gets arrays over that memory.

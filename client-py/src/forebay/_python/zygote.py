@@ -27,16 +27,22 @@ _GRACE_SECONDS = 0.3
 
 
 class Prepare(NamedTuple):
-    """What to import: as `multiprocessing.spawn` is told, and modules by name, as far as they are there."""
+    """What program to import, as `multiprocessing.spawn` is told."""
 
     main: dict[str, Any]
-    modules: tuple[str, ...]
 
 
 class Fork(NamedTuple):
-    """Start a worker; its end of a socket comes beside."""
+    """Start a worker; its end of a socket comes beside. `modules`: to import before, as far as they are there."""
 
     token: int
+    modules: tuple[str, ...]
+
+
+class End(NamedTuple):
+    """End these workers, whose sockets have ended: at once, or where they are busy in a moment."""
+
+    tokens: tuple[int, ...]
 
 
 class Started(NamedTuple):
@@ -70,14 +76,12 @@ def main(descriptor: int) -> None:
             if _prepared(channel, cast("Prepare", first.body)):
                 _Zygote(channel).serve(rest)
     finally:
+        channel.close()
         sys.stdout.flush()
         sys.stderr.flush()
 
 
 def _prepared(channel: Channel, prepare: Prepare) -> bool:
-    for name in prepare.modules:
-        with contextlib.suppress(Exception):  # whoever needs it says so better
-            importlib.import_module(name)
     try:
         multiprocessing.spawn.prepare(prepare.main)
     except (Exception, SystemExit) as error:
@@ -91,6 +95,7 @@ class _Zygote:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._tokens: dict[int, int] = {}
+        self._doomed: list[tuple[float, int]] = []
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._waker, False)
@@ -105,25 +110,46 @@ class _Zygote:
         try:
             while True:
                 while messages:
-                    body, (descriptor,) = messages.pop(0)
-                    self._fork(cast("Fork", body).token, descriptor, messages)
-                poll.poll()
+                    message = messages.pop(0)
+                    if isinstance(message.body, End):
+                        tokens, deadline = message.body.tokens, time.monotonic() + _GRACE_SECONDS
+                        self._doomed += [(deadline, pid) for pid, token in self._tokens.items() if token in tokens]
+                    else:
+                        self._fork(cast("Fork", message.body), message.descriptors[0], messages)
+                poll.poll(self._patience_ms())
                 self._reap()
+                self._kill_doomed()
                 messages = self._channel.receive()
         finally:
             self._end()
 
-    def _fork(self, token: int, descriptor: int, others: list[Message]) -> None:
+    def _patience_ms(self) -> float | None:
+        """Give how long to wait before somebody is to be killed."""
+        return max(1.0, (self._doomed[0][0] - time.monotonic()) * 1000) if self._doomed else None
+
+    def _kill_doomed(self) -> None:
+        now = time.monotonic()
+        for deadline, pid in self._doomed:
+            if deadline <= now and pid in self._tokens:
+                os.kill(pid, signal.SIGKILL)
+        self._doomed = [(deadline, pid) for deadline, pid in self._doomed if deadline > now and pid in self._tokens]
+
+    def _fork(self, fork: Fork, descriptor: int, others: list[Message]) -> None:
+        for name in fork.modules:
+            if name not in sys.modules:
+                with contextlib.suppress(Exception):  # whoever needs it says so better
+                    importlib.import_module(name)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # a module that was imported may have threads
             pid = os.fork()
         if pid == 0:
             for other in others:  # a socket ends when nobody holds its other end
-                os.close(other.descriptors[0])
+                for each in other.descriptors:
+                    os.close(each)
             self._become_worker(descriptor)
         os.close(descriptor)
-        self._tokens[pid] = token
-        self._channel.send(Started(token, pid))
+        self._tokens[pid] = fork.token
+        self._channel.send(Started(fork.token, pid))
 
     def _become_worker(self, descriptor: int) -> None:
         status = 1
