@@ -3,9 +3,9 @@
     python benches/python_path.py [--workers 2] [--turns 5] [--seconds 4] [--json]
 
 Three data sets as people write them: photographs in a zip file with torchvision's transforms, a table in memory, and a
-dict of sound and text. Both loaders run in one process, epoch by epoch in turns, with workers that live on; an epoch that
-is shorter than --seconds is repeated. The ratio is forebay's rows a second over torch's, turn by turn; its median counts.
-Needs torch, torchvision and Pillow, and the client package with its binary (FOREBAY_BINARY).
+dict of sound and text. Both loaders run in one process, epoch by epoch in turns, with workers that live on; an epoch
+that is shorter than --seconds is repeated. The ratio is forebay's rows a second over torch's, turn by turn; its median
+counts. Needs torch, torchvision and Pillow, and the client package with its binary (FOREBAY_BINARY).
 """
 
 from __future__ import annotations

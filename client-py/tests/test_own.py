@@ -445,7 +445,7 @@ def test_what_only_the_daemon_does_is_refused_by_name() -> None:
 def test_a_batch_that_does_not_come_is_an_error_after_the_timeout() -> None:
     with (
         DataLoader(Slow(), 200, num_workers=1, timeout=0.2) as loader,
-        pytest.raises(RuntimeError, match="no batch within timeout=0.2 seconds"),
+        pytest.raises(RuntimeError, match=r"no batch within timeout=0\.2 seconds"),
     ):
         next(iter(loader))
 

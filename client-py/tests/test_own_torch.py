@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from conftest import REAL  # noqa: E402
+from torch.utils.data import DataLoader as TorchLoader  # noqa: E402
 from torch.utils.data import (  # noqa: E402
     Dataset,
     IterableDataset,
@@ -19,7 +20,6 @@ from torch.utils.data import (  # noqa: E402
     default_collate,
     get_worker_info,
 )
-from torch.utils.data import DataLoader as TorchLoader  # noqa: E402
 
 from forebay.errors import InvalidError  # noqa: E402
 from forebay.torch import DataLoader  # noqa: E402

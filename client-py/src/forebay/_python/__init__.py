@@ -1,8 +1,8 @@
 """The Python path: a user's own data set, transform and collate, in processes that the client starts.
 
-Which sample stands in which row, resume, epochs, ranks and tails come from the daemon, as a job over a range of indices.
-The rest is here: `loader` takes the arguments, `iterator` keeps batches in order, `crew` has the worker processes, `zygote`
-and `start` make them, `worker` is what runs in them, and `slots` is the memory that they write batches into.
+Which sample stands in which row, resume, epochs, ranks and tails come from the daemon, as a job over a range of
+indices. The rest is here: `loader` takes the arguments, `iterator` keeps batches in order, `crew` has the worker
+processes, `zygote` and `start` make them, `worker` runs in them, and `slots` is the memory that they write to.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Message(NamedTuple):
 class Channel:
     """Sends without waiting and keeps what does not go; both sides may send at once and never block each other.
 
-    An exception in the middle of a transfer (Ctrl-C) would leave half a message behind: the channel then counts as ended.
+    An exception in the middle of a transfer (Ctrl-C) would leave half a message behind: the channel then has ended.
     """
 
     __slots__ = ("_coming", "_descriptors", "_ended", "_going", "_midway", "sock")

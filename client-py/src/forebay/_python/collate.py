@@ -113,7 +113,8 @@ def _untupled(value: Any) -> Any:
         return {key: _untupled(item) for key, item in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, (tuple, list)):
         items = [_untupled(item) for item in cast("list[Any]", value)]
-        return type(value)(*items) if hasattr(cast("object", value), "_fields") else items
+        kind = cast("Any", type(cast("object", value)))
+        return kind(*items) if hasattr(kind, "_fields") else items
     return value
 
 
@@ -201,7 +202,7 @@ def _padded(leaf: Leaf, arrays: list[Array], room: Room) -> Padded:
     values.fill(0)
     for row, array in zip(values, arrays):
         row[tuple(map(slice, array.shape))] = array
-    return Padded(values, lengths[:, 0].copy() if lengths.shape[1] == 1 else lengths)
+    return Padded(values, np.ascontiguousarray(lengths[:, 0]) if lengths.shape[1] == 1 else lengths)
 
 
 def _check_same(leaf: Leaf, arrays: list[Array], fits: Callable[[Array], bool]) -> None:

@@ -12,8 +12,10 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, cast
+
+import numpy as np
 
 from .._batch import Array
 from .._fork import forget_in_child
@@ -106,6 +108,7 @@ class Crew:
         self._control = os.memfd_create("forebay-control", os.MFD_CLOEXEC)
         os.ftruncate(self._control, CONTROL_BYTES)
         self._page: Array = mapped(os.dup(self._control), CONTROL_BYTES)
+        self._places: Array = np.frombuffer(cast("Any", self._page), np.uint64, offset=STREAMS)
         self._lock = threading.RLock()
         # Whether an interrupt now leaves nothing half done.
         self._is_idle = False
@@ -249,8 +252,8 @@ class Crew:
             self.close()
 
     @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Be the only one. An interrupt that leaves a task half handed over ends the workers: none is waited for in vain."""
+    def _turn(self) -> Generator[None]:
+        """Be the only one. An interrupt in mid-work ends the workers: nobody is to wait for what was never sent."""
         with self._lock:
             self._check_alive()
             try:
@@ -301,10 +304,8 @@ class Crew:
         self._send(worker, part.task)
 
     def _send(self, worker: _Worker, message: object, descriptors: list[int] | None = None) -> None:
-        try:
+        with contextlib.suppress(OSError, EOFError):  # it has died, which `_pump` sees
             worker.channel.send(message, descriptors or ())
-        except (OSError, EOFError):
-            pass  # it has died, which `_pump` sees
         if worker.channel.is_full:
             self._poll.modify(worker.channel, select.POLLIN | select.POLLOUT)
 
@@ -419,7 +420,7 @@ class Crew:
             return
         first, *rest = left
         first.deaths += 1
-        row = int(self._page[STREAMS:].view("u8")[worker.number])
+        row = int(self._places[worker.number])
         keys = first.task.keys
         where = keys.words(row)
         if first.deaths < _DEATHS_MAX:
@@ -447,7 +448,7 @@ def packed_own(own: Own) -> tuple[Packed, int]:
         raise InvalidError(
             f"{wrong} cannot be pickled for the workers",
             causes=[f"{type(error).__name__}: {error}"],
-            hint="open files and locks in the worker, when they are first used; a lambda becomes a function of a module; "
+            hint="open files and locks in the worker, at their first use; make a lambda a function of a module; "
             'or num_workers=0, or multiprocessing_context="fork"',
         ) from error
     return packed, descriptor

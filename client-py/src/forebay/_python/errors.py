@@ -35,7 +35,7 @@ def raised(failed: Failed, where: str) -> BaseException:
             error = None
     if not isinstance(error, Exception):
         error = WorkerError(where, causes=[failed.words])
-    if hasattr(error, "add_note"):
-        error.add_note(where)
+    if hasattr(error, "add_note"):  # Python 3.11
+        error.add_note(where)  # pyright: ignore - the types are those of 3.9
     error.__cause__ = RemoteTraceback(f"{where}\n{failed.trace}")
     return error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from .seeds import Draws
 from .tasks import Keys
@@ -81,7 +81,7 @@ class Fetcher:
 
 def has_getitems(dataset: Any) -> bool:
     """Whether a data set gives whole batches. torch's Subset always says so and asks the one beneath it."""
-    kind = type(dataset)
+    kind = cast("type[object]", type(dataset))
     if kind.__name__ == "Subset" and kind.__module__ == "torch.utils.data.dataset":
         return has_getitems(dataset.dataset)
     return callable(getattr(dataset, "__getitems__", None))

@@ -50,30 +50,30 @@ _PREFETCH_FACTOR = 2
 class OwnLoader(Loader[Any]):
     """Batches of any object with `__getitem__` and `__len__`. Subclasses say what a tensor is.
 
-    The order, epochs, ranks, tails and states are those of every loader; samples are made by Python processes, which write
-    them straight into the memory that the batch is. Before each `__getitem__` the generators of `random`, numpy and torch
-    are seeded from (seed, epoch, row), so that contents are the same with any number of workers, and after a resume; of a
-    data set with `__getitems__`, before each batch. Exceptions of the data set come out of `next()` in their own type.
+    The order, epochs, ranks, tails and states are those of every loader; samples are made by Python processes, which
+    write them straight into the memory that the batch is. Before each `__getitem__` the generators of `random`, numpy
+    and torch are seeded from (seed, epoch, row), so that contents are the same with any number of workers, and after a
+    resume; of a data set with `__getitems__`, before each batch. Its exceptions come out of `next()` in their own type.
 
     Args:
-        dataset: the data set. It is pickled once for all workers, which share the memory of its arrays; at each `iter()`
-            it is pickled again, without its large arrays, and new workers are started where it has changed.
+        dataset: the data set. It is pickled once for all workers, which share the memory of its arrays; at each
+            `iter()` it is pickled again, without them, and new workers are started where it has changed.
         batch_size: rows of one rank's batch; None: samples as they are, one by one.
         shuffle, sampler, batch_sampler, drop_last: as of every loader.
         num_workers: processes (default: processors / LOCAL_WORLD_SIZE); 0: this process makes the samples.
         collate_fn: `"stack"` (the default: structures as of torch's default collate, over shared memory), `"list"`,
-            `"ragged"`, `"pad"`, one of these a field (`{"image": "stack", "boxes": "ragged"}`, nested as samples are), or
-            a function of a list of samples, which then runs in a worker.
+            `"ragged"`, `"pad"`, one of these a field (`{"image": "stack", "boxes": "ragged"}`, nested as samples are),
+            or a function of a list of samples, which then runs in a worker.
         pin_memory: copy batches to pinned memory, as torch does.
         timeout: seconds to wait for a batch (default 0: no limit).
         worker_init_fn: called in each worker with its number.
-        multiprocessing_context: `"spawn"`, `"forkserver"`, `"fork"` or a context, to start workers by; by default one clean
-            process imports the program and forks them.
+        multiprocessing_context: `"spawn"`, `"forkserver"`, `"fork"` or a context, to start workers by; by default one
+            clean process imports the program and forks them.
         generator: where no `seed=` is given, its seed is.
         prefetch_factor: batches under way for each worker (default 2); `prefetch`: for all of them.
         persistent_workers: do not look at each `iter()` whether the data set has changed.
         in_order: batches always are.
-        data_name: what the data set is called in states; by default its class. States fit data of equal name and length.
+        data_name: what the data set is called in states, which fit data of equal name and length (default: its class).
         max_leases: batches that can be held before further ones are copied (default 4).
         native: further arguments of every loader that do not ask the daemon for contents.
 
@@ -187,7 +187,7 @@ class OwnLoader(Loader[Any]):
         return self._crew.pids() if self._crew is not None else []
 
     def digest(self) -> dict[int, EpochDigest]:
-        """Give what this rank was delivered of each epoch, as of every loader: indices and their order, not contents."""
+        """Give what this rank was delivered of each epoch, as of every loader: of indices, not of contents."""
         super().digest()
         return self._counted.by_epoch()
 

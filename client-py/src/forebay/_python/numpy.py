@@ -37,9 +37,10 @@ def mapped_values(value: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(value, (list, tuple)):
         items = cast("list[Any]", value)
         made = [mapped_values(item, change) for item in items]
-        if isinstance(value, tuple):
-            return type(value)(*made) if hasattr(cast("object", value), "_fields") else tuple(made)
-        return made
+        kind = cast("Any", type(cast("object", value)))
+        if hasattr(kind, "_fields"):
+            return kind(*made)
+        return tuple(made) if isinstance(value, tuple) else made
     return change(value)
 
 

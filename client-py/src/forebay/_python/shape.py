@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import prod
 from typing import Any, NamedTuple, Union, cast
 
 import numpy as np
@@ -12,13 +13,14 @@ from .._batch import Array
 from ..errors import InvalidError
 
 _NUMBERS = "biufc"
+_NUMBER_DTYPES = {"bool": "bool", "int": "int64", "float": "float64"}
 _ALIGN = 64
 # What the bits of a dtype without a counterpart in numpy are kept as.
 _BITS = {1: "uint8", 2: "int16"}
 
 
 class Leaf(NamedTuple):
-    """One value of a sample: an `array` of numpy, a `tensor` of torch, an `int`, `float`, `bool`, or any other `object`.
+    """One value of a sample: an `array` of numpy, a `tensor` of torch, an `int`, `float`, `bool`, or another `object`.
 
     `dtype`: its name, torch's for a tensor; `stored`: numpy's name of what is kept; both empty for an object.
     """
@@ -32,7 +34,7 @@ class Leaf(NamedTuple):
     @property
     def row_bytes(self) -> int:
         """Bytes of one row."""
-        return int(np.dtype(self.stored).itemsize * np.prod(self.dims, dtype=np.int64)) if self.stored else 0
+        return np.dtype(self.stored).itemsize * prod(self.dims) if self.stored else 0
 
     def __str__(self) -> str:
         if self.kind in ("array", "tensor"):
@@ -88,14 +90,13 @@ def _leaf_of(value: Any, path: str) -> Leaf:
     if isinstance(value, (np.ndarray, np.generic)):
         array = cast("Array", value)
         if array.dtype.kind in _NUMBERS:
-            name = array.dtype.newbyteorder("=").name
+            name = str(cast("Any", _native(array.dtype)).name)
             return Leaf(path, "array", name, name, array.shape)
         return Leaf(path, "object")
     for kind in (bool, int, float):  # in this order: a bool is an int
         if type(value) is kind:
-            return Leaf(
-                path, kind.__name__, *2 * ({"bool": "bool", "int": "int64", "float": "float64"}[kind.__name__],)
-            )
+            name = _NUMBER_DTYPES[kind.__name__]
+            return Leaf(path, kind.__name__, name, name)
     if is_tensor(value):
         return _tensor_leaf(value, path)
     if any(base.__module__.startswith("PIL.") for base in type(value).__mro__):
@@ -107,17 +108,19 @@ def _leaf_of(value: Any, path: str) -> Leaf:
     return Leaf(path, "object")
 
 
+def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return cast("Any", dtype).newbyteorder("=")
+
+
 def _tensor_leaf(value: Any, path: str) -> Leaf:
     if value.layout is not sys.modules["torch"].strided:
         return Leaf(path, "object")
     name = str(value.dtype).replace("torch.", "")
     try:
-        stored = np.dtype(name).name
+        stored = str(cast("Any", np.dtype(name)).name)
     except TypeError:
         stored = _BITS.get(value.element_size(), "")
-    return Leaf(
-        path, "tensor" if stored else "object", name if stored else "", stored, tuple(value.shape) if stored else ()
-    )
+    return Leaf(path, "tensor", name, stored, tuple(value.shape)) if stored else Leaf(path, "object")
 
 
 def is_tensor(value: Any) -> bool:
@@ -241,7 +244,7 @@ def _put_array(leaf: Leaf, array: Array) -> Put:
         if not isinstance(value, (np.ndarray, np.generic)):
             raise _mismatch(leaf, value)
         given = cast("Array", value)
-        if given.shape != dims or (given.dtype != dtype and given.dtype.newbyteorder("=") != dtype):
+        if given.shape != dims or (given.dtype != dtype and _native(given.dtype) != dtype):
             raise _mismatch(leaf, given)
         array[row] = given
 

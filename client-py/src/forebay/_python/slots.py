@@ -73,7 +73,7 @@ def _give_back(owners: dict[int, Any], free: deque[int], index: int, _: object) 
 
 
 def mapped(descriptor: int, length: int, *, private: bool = False) -> Array:
-    """Map a file in memory and close its descriptor: u8, shared and writable, or a copy made page by page on writing."""
+    """Map a file in memory and close its descriptor: u8, shared and writable, or with copies of what is written to."""
     try:
         access = mmap.ACCESS_COPY if private else mmap.ACCESS_WRITE
         mapping = mmap.mmap(descriptor, max(length, 1), access=access, **_NO_DESCRIPTOR)

@@ -1,4 +1,4 @@
-"""How worker processes come to be: forked by a clean process, or by a context of `multiprocessing` that the user names."""
+"""How workers come to be: forked by a clean process, or by a context of `multiprocessing` that the user names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, cast
 
 from .._fork import forget_in_child
@@ -227,7 +227,8 @@ def _end_process() -> None:
 def _command(descriptor: int) -> list[str]:
     # The same modules as here, whatever the current folder holds.
     paths = [path for path in sys.path if isinstance(cast("object", path), str)]
-    options = [f"-X{name}={value}" if value is not True else f"-X{name}" for name, value in sys._xoptions.items()]
+    given = sys._xoptions  # pyright: ignore - documented, for all its underscore
+    options = [f"-X{name}={value}" if value is not True else f"-X{name}" for name, value in given.items()]
     options += [f"-W{option}" for option in sys.warnoptions]
     program = f"import sys; sys.path[:] = {paths!r}; from forebay._python.zygote import main; main({descriptor})"
     return [sys.executable, *options, "-c", program]
@@ -334,7 +335,7 @@ def _forked(theirs: socket.socket, ours: socket.socket, own: Own) -> None:
 
 
 @contextlib.contextmanager
-def _undisturbed(method: str) -> Iterator[None]:
+def _undisturbed(method: str) -> Generator[None]:
     """Keep Ctrl-C from a worker until it can ignore it. A fork server would keep it from the user's processes too."""
     if method == "forkserver":
         yield

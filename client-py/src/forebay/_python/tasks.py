@@ -37,8 +37,8 @@ class Own(NamedTuple):
 class Keys(NamedTuple):
     """Samples of one batch: their numbers, and which rows of which epoch they stand in.
 
-    `wraps`: rows of the epoch, after which the first come again; 0 where all samples are of the one row `first`, which is
-    a batch.
+    `wraps`: rows of the epoch, after which the first come again; 0 where all samples are of the one row `first`, which
+    is a batch.
     """
 
     epoch: int
@@ -71,7 +71,7 @@ class Share(NamedTuple):
 
     slots: int
     slot_bytes: int
-    count: int
+    slots_count: int
 
 
 class Forget(NamedTuple):
@@ -87,7 +87,7 @@ class Shape(NamedTuple):
 
 
 class Task(NamedTuple):
-    """Make samples. `kind`: `probe` (one, to see its shape), `rows` (into their places), `whole` (a batch by itself)."""
+    """Make samples. `kind`: `probe` (one, to see its shape), `rows` (into their places), `whole` (a whole batch)."""
 
     number: int
     kind: str

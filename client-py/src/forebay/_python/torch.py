@@ -65,11 +65,10 @@ class TorchFrame:
 
 
 def _converted(value: Any) -> Any:
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
-        return _from_numpy(cast("Array", value))
-    if isinstance(value, np.generic) and value.dtype.kind in "biufc":
-        return torch.as_tensor(value)
-    return value
+    if not isinstance(value, (np.ndarray, np.generic)) or cast("Array", value).dtype.kind not in "biufc":
+        return cast("Any", value)
+    given = cast("Array", value)
+    return _from_numpy(given) if isinstance(value, np.ndarray) else torch.as_tensor(given)
 
 
 class OwnTorchLoader(OwnLoader, _torch.DataLoader):
@@ -81,6 +80,6 @@ class OwnTorchLoader(OwnLoader, _torch.DataLoader):
     def _pinned(self, batch: Any) -> Any:
         if not torch.cuda.is_available():
             return batch
-        from torch.utils.data._utils.pin_memory import pin_memory
+        from torch.utils.data._utils import pin_memory
 
-        return cast("Any", pin_memory)(batch)
+        return cast("Any", pin_memory).pin_memory(batch)

@@ -97,7 +97,7 @@ class _Worker:
         if isinstance(message, Task):
             self._answer(message)
         elif isinstance(message, Share):
-            self._slots[message.slots] = (message, mapped(descriptors[0], message.slot_bytes * message.count))
+            self._slots[message.slots] = (message, mapped(descriptors[0], message.slot_bytes * message.slots_count))
         elif isinstance(message, Shape):
             self._node, self._layout = message.node, None
             self._writers.clear()
@@ -179,7 +179,7 @@ class _Worker:
     def _tell_torch(self) -> None:
         """Have torch know that this is a worker, once somebody has loaded it."""
         torch = sys.modules.get("torch")
-        inner = sys.modules.get("torch.utils.data._utils.worker")
+        inner: Any = sys.modules.get("torch.utils.data._utils.worker")
         if torch is None or inner is None or not hasattr(inner, "WorkerInfo"):
             return
         self._knows_torch = True

@@ -91,6 +91,10 @@ def _prepared(channel: Channel, prepare: Prepare) -> bool:
     return True
 
 
+def _woken(_number: int, _frame: object) -> None:
+    """Do nothing: the wakeup descriptor has the news."""
+
+
 class _Zygote:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -99,7 +103,7 @@ class _Zygote:
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._waker, False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGCHLD, _woken)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
 
     def serve(self, messages: list[Message]) -> None:
