@@ -121,7 +121,7 @@ class Crew:
         self._process = os.getpid()
         self.node: Node | None = None
         self.by_batch = has_getitems(plan.own.dataset)
-        self.draws = False
+        self.draws = 0
         self.row_seconds = 0.0
         self.restarts = 0
         self._starter_is_polled = -1
@@ -186,7 +186,7 @@ class Crew:
         part = self.submit(stream, "probe", keys.part(0, 1))
         self.finish([part], 0.0)
         answer = cast("Done", part.answer)
-        self.node, self.draws, self.row_seconds = answer.node, answer.draws, answer.seconds
+        self.node, self.row_seconds = answer.node, answer.seconds
 
     def submit(self, stream: int, kind: str, keys: Keys, slot: Slot | None = None, rows: int = 0) -> Part:
         """Give a task to the worker that has the least to do."""
@@ -378,7 +378,7 @@ class Crew:
         elif isinstance(answer, Done):
             part.answer = answer
             part.descriptor = message.descriptors[0] if message.descriptors else -1
-            self.draws = self.draws or answer.draws
+            self.draws |= answer.draws
             if part.task.kind == "rows":
                 seconds = answer.seconds / max(1, len(part.task.keys.indices))
                 self.row_seconds += (seconds - self.row_seconds) * 0.2

@@ -8,9 +8,6 @@ from typing import Any, cast
 from .seeds import Draws
 from .tasks import Keys
 
-# Fewer rows are seeded one by one: looking whether anybody drew costs as much.
-_ROWS_TO_TRY = 8
-
 
 class StoppedError(BaseException):
     """Nobody wants the samples any more. No Exception, so that no code of the user swallows it."""
@@ -35,44 +32,35 @@ class Fetcher:
         """
         if self._by_batch:
             self._note(len(keys.indices))
-            self.draws.start(keys.place(0))
+            self.draws.start_all(keys.place(0))
             for number, sample in enumerate(self._dataset.__getitems__(list(keys.indices))):
                 take(number, sample)
             return
-        if self.draws.needed or len(keys.indices) < _ROWS_TO_TRY or not self._undrawn(keys, take):
-            self._seeded(keys, take)
+        draws = self.draws
+        while True:
+            draws.watch()
+            try:
+                self._all(keys, take)
+            except Exception:
+                if not draws.moved():
+                    raise
+            else:
+                if not draws.moved():
+                    return
 
     def one(self, keys: Keys) -> Any:
-        """Give the first sample, and see whether it draws."""
-        self._note(0)
-        self.draws.start(keys.place(0))
-        mark = self.draws.mark()
-        if self._by_batch:
-            return self._dataset.__getitems__([keys.indices[0]])[0]
-        sample = self._dataset[keys.indices[0]]
-        self.draws.needed = self.draws.needed or self.draws.moved(mark)
-        return sample
+        """Give the first sample, and see what it draws from."""
+        found: list[Any] = []
+        self.each(keys.part(0, 1), lambda _, sample: found.append(sample))
+        return found[-1]
 
-    def _undrawn(self, keys: Keys, take: Callable[[int, Any], None]) -> bool:
-        """Make samples without seeds; give whether nobody drew, so that none was missed."""
-        self.draws.start(keys.place(0))
-        mark = self.draws.mark()
-        dataset, note = self._dataset, self._note
-        try:
+    def _all(self, keys: Keys, take: Callable[[int, Any], None]) -> None:
+        dataset, note, start = self._dataset, self._note, self.draws.start
+        if not self.draws.needed:
             for number, index in enumerate(keys.indices):
                 note(number)
                 take(number, dataset[index])
-        except Exception:
-            if not self.draws.moved(mark):
-                raise
-        else:
-            if not self.draws.moved(mark):
-                return True
-        self.draws.needed = True
-        return False
-
-    def _seeded(self, keys: Keys, take: Callable[[int, Any], None]) -> None:
-        dataset, note, start = self._dataset, self._note, self.draws.start
+            return
         for number, index in enumerate(keys.indices):
             note(number)
             start(keys.place(number))

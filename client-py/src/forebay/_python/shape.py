@@ -215,9 +215,10 @@ class Writer:
 
 def _put_dict(node: Branch, puts: list[Put]) -> Put:
     pairs = list(zip(node.keys, puts))
+    cls, count = node.cls, len(puts)
 
     def put(row: int, value: Any) -> None:
-        if not isinstance(value, Mapping) or len(cast("Mapping[Any, Any]", value)) != len(pairs):
+        if (type(value) is not cls and not isinstance(value, Mapping)) or len(value) != count:
             raise _mismatch(node, value)
         for key, into in pairs:
             if key not in value:
@@ -228,8 +229,10 @@ def _put_dict(node: Branch, puts: list[Put]) -> Put:
 
 
 def _put_sequence(node: Branch, puts: list[Put]) -> Put:
+    cls, count = node.cls, len(puts)
+
     def put(row: int, value: Any) -> None:
-        if branch_kind(value) != node.kind or len(value) != len(puts):
+        if (type(value) is not cls and branch_kind(value) != node.kind) or len(value) != count:
             raise _mismatch(node, value)
         for into, item in zip(puts, value):
             into(row, item)
@@ -276,9 +279,10 @@ def numpy_of(tensor: Any, bits: Any = None) -> Array:
 
 def _put_number(leaf: Leaf, array: Array) -> Put:
     kinds = {"bool": (bool,), "int": (int, bool), "float": (float, int, bool)}[leaf.kind]
+    first = kinds[0]
 
     def put(row: int, value: Any) -> None:
-        if type(value) not in kinds:
+        if type(value) is not first and type(value) not in kinds:
             raise _mismatch(leaf, value)
         try:
             array[row] = value

@@ -97,8 +97,8 @@ class Task(NamedTuple):
     slot: int = 0
     # Rows that the slot's layout has.
     rows: int = 0
-    # Whether samples are known to draw at random.
-    draws: bool = False
+    # The generators that samples are known to draw from, as `Draws.needed`.
+    draws: int = 0
 
 
 class Ready(NamedTuple):
@@ -110,7 +110,7 @@ class Done(NamedTuple):
 
     number: int
     seconds: float
-    draws: bool
+    draws: int
     beside: bytes = b""
     node: Node | None = None
     packed: Packed | None = None

@@ -112,7 +112,7 @@ class _Worker:
 
     def _answer(self, task: Task) -> None:
         self._stream = task.stream
-        self._fetcher.draws.needed = self._fetcher.draws.needed or task.draws
+        self._fetcher.draws.needed |= task.draws
         started = time.perf_counter()
         try:
             done, descriptor = self._done(task)
@@ -132,11 +132,11 @@ class _Worker:
     def _done(self, task: Task) -> tuple[Done, int]:
         if task.kind == "probe":
             sample = self._fetcher.one(task.keys)
-            return Done(task.number, 0.0, False, node=shape_of(sample) if self._is_rows else None), -1
+            return Done(task.number, 0.0, 0, node=shape_of(sample) if self._is_rows else None), -1
         if task.kind == "rows":
-            return Done(task.number, 0.0, False, beside=self._write_rows(task)), -1
+            return Done(task.number, 0.0, 0, beside=self._write_rows(task)), -1
         packed, descriptor = self._packed(task)
-        return Done(task.number, 0.0, False, packed=packed), descriptor
+        return Done(task.number, 0.0, 0, packed=packed), descriptor
 
     def _write_rows(self, task: Task) -> bytes:
         writer = self._writer(task)
@@ -147,7 +147,7 @@ class _Worker:
         def take(number: int, sample: Any) -> None:
             put(first + number, sample)
 
-        self._fetcher.each(task.keys, take)
+        self._fetcher.each(task.keys, take if first else put)
         return pickle.dumps(writer.beside, 5) if writer.beside else b""
 
     def _writer(self, task: Task) -> Writer:
