@@ -262,7 +262,10 @@ def _put_tensor(leaf: Leaf, array: Array) -> Put:
     def put(row: int, value: Any) -> None:
         if not isinstance(value, torch.Tensor) or value.dtype is not dtype or value.shape != dims:
             raise _mismatch(leaf, value)
-        array[row] = numpy_of(value, bits)
+        try:
+            array[row] = value.numpy() if bits is None else numpy_of(value, bits)
+        except (RuntimeError, TypeError):  # it needs gradients, is conjugated, or lies on a device
+            array[row] = numpy_of(value, bits)
 
     return put
 
