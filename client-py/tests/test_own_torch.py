@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from typing import Any
 
@@ -14,6 +15,7 @@ from conftest import REAL  # noqa: E402
 from torch.utils.data import DataLoader as TorchLoader  # noqa: E402
 from torch.utils.data import (  # noqa: E402
     Dataset,
+    DistributedSampler,
     IterableDataset,
     Subset,
     TensorDataset,
@@ -185,3 +187,24 @@ def test_a_generator_gives_the_seed() -> None:
             return next(iter(loader))
 
     assert_same(first(generator=torch.Generator().manual_seed(7)), first(seed=7))
+
+
+def test_a_loader_is_one_of_torchs_and_can_be_copied() -> None:
+    with DataLoader(Drawn(), 10, shuffle=True, num_workers=1, collate_fn="stack") as loader:
+        assert isinstance(loader, TorchLoader)
+        assert isinstance(loader.dataset, Drawn)
+        assert (loader.num_workers, loader.batch_size, len(loader)) == (1, 10, 4)
+        first = list(loader)
+        copied = copy.copy(loader)
+        copied.set_epoch(0)
+        assert_same(list(copied), first)
+        copied.close()
+
+
+def test_a_distributed_sampler_gives_the_rank() -> None:
+    seen: list[int] = []
+    for rank in range(2):
+        sampler = DistributedSampler(Mixed(), num_replicas=2, rank=rank, shuffle=True, seed=4)
+        with DataLoader(Mixed(), 5, sampler=sampler, num_workers=1) as loader:
+            seen += [number for batch in loader for number in batch["number"].tolist()]
+    assert sorted(seen) == list(range(40))

@@ -11,6 +11,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from .._views import DatasetView
+
 __all__ = ["data_of", "is_read_here", "is_stream"]
 
 
@@ -25,7 +27,7 @@ def is_read_here(arguments: Sequence[Any], named: Mapping[str, Any], *, streams:
     `streams`: or a data set that can only be iterated.
     """
     data = data_of(arguments, named)
-    if data is None or isinstance(data, (str, bytes, os.PathLike, Mapping)):
+    if data is None or isinstance(data, (str, bytes, os.PathLike, Mapping, DatasetView)):
         return False
     if isinstance(data, (list, tuple)):  # of dicts: records, which go to the daemon
         rows = cast("list[object]", data)

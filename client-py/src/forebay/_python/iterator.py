@@ -341,6 +341,7 @@ class OwnIterator:
         """`finished`: what is still done to a batch in this process."""
         self._rows, self._maker, self._progress, self._digests = rows, maker, progress, digests
         self._stats, self._finished = stats, finished
+        self._epoch = progress.cursor.epoch
         self._returned_at = 0.0
         self._is_over = False
         self._lock = threading.Lock()
@@ -350,6 +351,16 @@ class OwnIterator:
     def cursor(self) -> Cursor:
         """Where the next batch starts."""
         return self._progress.cursor
+
+    @property
+    def valid(self) -> Any:
+        """Which rows of the newest batch count: a mask, or where all do, how many there are."""
+        return self._progress.valid
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its epoch has no further batch."""
+        return self._is_over or self._progress.cursor.epoch != self._epoch
 
     @property
     def delivered(self) -> Delivered | None:

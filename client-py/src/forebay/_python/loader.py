@@ -43,6 +43,8 @@ _NATIVE = frozenset(
         *("daemon", "job_id", "state_root", "follow", "layout"),
     )
 )
+# What lives in one process and one loader.
+_LIVE = frozenset(("_crew", "_idle", "_counted", "_counts"))
 _MAX_LEASES = 4
 _PREFETCH_FACTOR = 2
 
@@ -124,7 +126,6 @@ class OwnLoader(Loader[Any]):
             _PREFETCH_FACTOR if prefetch_factor is None else whole("prefetch_factor", prefetch_factor, 1)
         )
         self._own_leases = whole_or_least("max_leases", max_leases, 0) or _MAX_LEASES
-        self._pin = pin_memory
         if generator is not None and "seed" not in native:
             native["seed"] = int(generator.initial_seed())
         super().__init__(
@@ -137,25 +138,43 @@ class OwnLoader(Loader[Any]):
             **native,
         )
         self._seed = int(self._order.spec["seed"])
+        self._is_told = False
+        # As attributes that others read and a wrapper may take over.
+        vars(self).update(
+            num_workers=self._workers,
+            collate_fn=collate_fn if callable(collate_fn) else vars(self).get("collate_fn"),
+            worker_init_fn=worker_init_fn,
+            timeout=timeout,
+            prefetch_factor=prefetch_factor,
+            persistent_workers=persistent_workers,
+            pin_memory=pin_memory,
+        )
+        self._pin(pin_memory)
+
+    def _live(self) -> None:
+        super()._live()
         self._crew: Crew | None = None
         self._idle: deque[Slots] = deque()
         self._counted = Digests()
         self._counts = Counts()
         # What is delivered is counted here; the pool has the sums of what is fetched ahead.
         self._stats = LoaderStats()
-        self._is_told = False
 
-    def __iter__(self) -> Any:
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name not in _LIVE}
+
+    def _iterate(self, convert: Callable[[Batch], tuple[Any, Any]]) -> Any:
         with self._lock:
             self._check_length()
             # The daemon's sums are of what was fetched ahead; those of what was delivered are added up by the iterator.
             self._digests = Digests()
-            rows = cast("Any", super().__iter__())
+            rows = super()._iterate(self._rows_of)
             self._say_once()
             progress = Progress(rows.cursor)
             self._progress = progress
-            digests = self._counted if self._digest else Digests()
-            return OwnIterator(rows, self._maker(rows), progress, digests, self._stats, self._finished)
+            # Without what is called on a batch, where rows are asked for one at a time.
+            finished = self._finished if convert == self._made else _as_it_is
+            return OwnIterator(rows, self._maker(rows), progress, self._counted, self._stats, finished)
 
     def __repr__(self) -> str:
         collate = self._modes if self._modes is not None else _words_of(self._own.collate)
@@ -176,11 +195,6 @@ class OwnLoader(Loader[Any]):
     def class_to_idx(self) -> dict[str, int]:
         """The data set's own, where it has one."""
         return dict(getattr(self._dataset, "class_to_idx", {}))
-
-    @property
-    def num_workers(self) -> int:
-        """Processes that make samples; 0: this one does."""
-        return self._workers
 
     def worker_pids(self) -> list[int]:
         """Give the worker processes that there are now."""
@@ -204,13 +218,12 @@ class OwnLoader(Loader[Any]):
         if self._crew is not None:
             self._crew.close()
 
+    def _pin(self, pin_memory: bool) -> None:
+        """Have batches copied to pinned memory, where the framework can."""
+
     def _frame(self) -> Frame:
         """Give the tensors of the framework."""
         raise NotImplementedError
-
-    def _pinned(self, batch: Any) -> Any:
-        """Give a batch in pinned memory."""
-        return batch
 
     def _maker(self, rows: Iterator[Rows]) -> Maker:
         if not self._workers:
@@ -237,7 +250,8 @@ class OwnLoader(Loader[Any]):
         self._crew = crew = Crew(Plan(self._own, self._workers, self._context, self._seed, self._modes))
         return crew
 
-    def _made(self, batch: Batch) -> tuple[Any, Any]:
+    def _rows_of(self, batch: Batch) -> tuple[Any, Any]:
+        """Read which samples a batch of indices asks for."""
         ready, arrays = batch.ready, batch.arrays
         job = self.job
         valid: Any = self._mask(arrays[1].astype(np.bool_)) if len(arrays) > len(job.tensors) else ready.rows
@@ -251,15 +265,15 @@ class OwnLoader(Loader[Any]):
         """Do to a batch what is done in this process."""
         if self._with_valid:
             made = _with_valid(made, self._all(rows.valid))
-        if self._batch_transform is not None:
+        for name, call in self._calls:
             try:
-                made = self._batch_transform(made)
+                made = call(made)
             except Exception as error:
-                note = f"in batch_transform of the batch at epoch {rows.ready.epoch}, row {rows.ready.position}"
+                note = f"in {name} of the batch at epoch {rows.ready.epoch}, row {rows.ready.position}"
                 if hasattr(error, "add_note"):  # Python 3.11
                     error.add_note(note)  # pyright: ignore - the types are those of 3.9
                 raise
-        return self._pinned(made) if self._pin else made
+        return made
 
     def _check_length(self) -> None:
         now = len(self._dataset)
@@ -274,6 +288,10 @@ class OwnLoader(Loader[Any]):
             self._is_told = True
             where = f"{self._workers} Python worker{'s' * (self._workers > 1)}" if self._workers else "this process"
             say(f"{self._name}: order, resume and hand-over are native; samples and collate run in {where}")
+
+
+def _as_it_is(made: Any, _: Rows) -> Any:
+    return made
 
 
 class _Alone:

@@ -91,7 +91,7 @@ class Draws:
                     seed(value)
 
     def moved(self) -> bool:
-        """Whether any of the others was drawn from since `watch`, or had no seed, since torch was loaded; it is needed."""
+        """Whether any of the others was drawn from since `watch`, or is new (torch was loaded); it is needed then."""
         found = 0
         for bit, _, draw in self._generators:
             if not self.needed & bit and draw() != self._first[bit]:

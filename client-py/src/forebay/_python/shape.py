@@ -218,7 +218,7 @@ def _put_dict(node: Branch, puts: list[Put]) -> Put:
     cls, count = node.cls, len(puts)
 
     def put(row: int, value: Any) -> None:
-        if (type(value) is not cls and not isinstance(value, Mapping)) or len(value) != count:
+        if (type(value) is not cls and branch_kind(value) != "dict") or len(value) != count:
             raise _mismatch(node, value)
         for key, into in pairs:
             if key not in value:

@@ -77,9 +77,5 @@ class OwnTorchLoader(OwnLoader, _torch.DataLoader):
     def _frame(self) -> Frame:
         return TorchFrame()
 
-    def _pinned(self, batch: Any) -> Any:
-        if not torch.cuda.is_available():
-            return batch
-        from torch.utils.data._utils import pin_memory
-
-        return cast("Any", pin_memory).pin_memory(batch)
+    def _pin(self, pin_memory: bool) -> None:
+        self._call(None, pin_memory)
