@@ -5,12 +5,14 @@
 Three data sets as people write them: photographs in a zip file with torchvision's transforms, a table in memory, and a
 dict of sound and text. Both loaders run in one process, epoch by epoch in turns, with workers that live on; an epoch
 that is shorter than --seconds is repeated. The ratio is forebay's rows a second over torch's, turn by turn; its median
-counts. Needs torch, torchvision and Pillow, and the client package with its binary (FOREBAY_BINARY).
+counts. Beside it the same by processor time of all processes, which other work on the machine disturbs less. Needs
+torch, torchvision and Pillow, and the client package with its binary (FOREBAY_BINARY).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -105,9 +107,23 @@ def write_photos(path: str, count: int = 512) -> str:
     return path
 
 
-def epoch(loader: Iterable[Any], seconds: float) -> float:
-    """Go through a loader for at least so long; give rows a second."""
-    started = time.perf_counter()
+def cpu_seconds() -> float:
+    """Give what this process and all below it have used of the processors."""
+    parents: dict[int, int] = {}
+    ticks: dict[int, int] = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{name}/stat") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+            parents[int(name)], ticks[int(name)] = int(fields[1]), int(fields[11]) + int(fields[12])
+    mine = {os.getpid()}
+    while below := {pid for pid, parent in parents.items() if parent in mine and pid not in mine}:
+        mine |= below
+    return sum(ticks[pid] for pid in mine) / os.sysconf("SC_CLK_TCK")
+
+
+def epoch(loader: Iterable[Any], seconds: float) -> tuple[float, float]:
+    """Go through a loader for at least so long; give rows a second, and rows a second of a processor."""
+    cpu, started = cpu_seconds(), time.perf_counter()
     rows = 0
     while True:
         for batch in loader:
@@ -116,7 +132,7 @@ def epoch(loader: Iterable[Any], seconds: float) -> float:
             first.view(-1)[:: 1 << 16].sum()  # looked at, a number in each 256 KB
         spent = time.perf_counter() - started
         if spent >= seconds:
-            return rows / spent
+            return rows / spent, rows / max(cpu_seconds() - cpu, 0.01)
 
 
 def compare(made: Callable[[], Dataset], batch: int, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -125,19 +141,20 @@ def compare(made: Callable[[], Dataset], batch: int, arguments: argparse.Namespa
     ours, theirs = DataLoader(made(), **how), TorchLoader(made(), **how)
     for loader in (ours, theirs):
         epoch(loader, 0)
-    turns: list[tuple[float, float]] = []
+    turns: list[tuple[tuple[float, float], tuple[float, float]]] = []
     for turn in range(arguments.turns):
         pair = (ours, theirs) if turn % 2 == 0 else (theirs, ours)
         speeds = {id(loader): epoch(loader, arguments.seconds) for loader in pair}
         turns.append((speeds[id(ours)], speeds[id(theirs)]))
     ours.close()
-    ratios = [mine / other for mine, other in turns]
+    ratios = [mine[0] / other[0] for mine, other in turns]
     return {
-        "rows_per_second": statistics.median(mine for mine, _ in turns),
-        "torch_rows_per_second": statistics.median(other for _, other in turns),
+        "rows_per_second": statistics.median(mine[0] for mine, _ in turns),
+        "torch_rows_per_second": statistics.median(other[0] for _, other in turns),
         "ratio": statistics.median(ratios),
         "ratio_min": min(ratios),
         "ratio_max": max(ratios),
+        "cpu_ratio": statistics.median(mine[1] / other[1] for mine, other in turns),
     }
 
 
@@ -163,11 +180,11 @@ def main() -> None:
         print(json.dumps({"torch": torch.__version__, "python": platform.python_version(), **found}, indent=2))
         return
     print(f"{arguments.workers} workers, {arguments.turns} turns; rows a second, medians\n")
-    print(f"{'':8} {'forebay':>10} {'torch':>10} {'ratio':>7}   least to most")
+    print(f"{'':8} {'forebay':>10} {'torch':>10} {'ratio':>7}   {'least to most':15} by processor time")
     for name, row in found.items():
         print(
             f"{name:8} {row['rows_per_second']:10.0f} {row['torch_rows_per_second']:10.0f} {row['ratio']:7.2f}   "
-            f"{row['ratio_min']:.2f} to {row['ratio_max']:.2f}"
+            f"{row['ratio_min']:.2f} to {row['ratio_max']:<7.2f} {row['cpu_ratio']:.2f}"
         )
 
 

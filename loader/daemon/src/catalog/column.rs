@@ -84,9 +84,18 @@ pub(super) enum Values {
     /// So many whole numbers from 0, of which none is kept.
     Count(usize),
     Floats(Vec<f32>),
-    Vectors { len: usize, numbers: Vec<f32> },
-    MultiHot { ends: Vec<u64>, indexes: Vec<u32> },
-    Tokens { ends: Vec<u64>, tokens: Vec<i32> },
+    Vectors {
+        len: usize,
+        numbers: Vec<f32>,
+    },
+    MultiHot {
+        ends: Vec<u64>,
+        indexes: Vec<u32>,
+    },
+    Tokens {
+        ends: Vec<u64>,
+        tokens: Vec<i32>,
+    },
 }
 
 impl Column {

@@ -44,7 +44,10 @@ mod tests {
     fn a_range_has_the_numbers_of_its_samples_and_keeps_none() {
         let range = open(1 << 40, "Photos").unwrap();
         let index = range.column("index").unwrap();
-        assert_eq!((index.kind(), index.int(0), index.int((1 << 40) - 1)), (ColumnKind::Int, 0, (1 << 40) - 1));
+        assert_eq!(
+            (index.kind(), index.int(0), index.int((1 << 40) - 1)),
+            (ColumnKind::Int, 0, (1 << 40) - 1)
+        );
         assert_eq!((range.len(), &*range.key(7), range.heap_bytes()), (1 << 40, &b"7"[..], 0));
     }
 

@@ -170,10 +170,9 @@ impl About {
             id: snapshot.digest(),
             columns: snapshot.columns().iter().map(Described::of).collect(),
             classes: snapshot.class_map().map(|map| map.names().to_vec()),
-            range: snapshot.identity().map(|identity| StoredRange {
-                rows: snapshot.len(),
-                identity: identity.to_owned(),
-            }),
+            range: snapshot
+                .identity()
+                .map(|identity| StoredRange { rows: snapshot.len(), identity: identity.to_owned() }),
         }
     }
 
