@@ -29,9 +29,9 @@ def is_read_here(arguments: Sequence[Any], named: Mapping[str, Any], *, streams:
     data = data_of(arguments, named)
     if data is None or isinstance(data, (str, bytes, os.PathLike, Mapping, DatasetView)):
         return False
-    if isinstance(data, (list, tuple)):  # of dicts: records, which go to the daemon
+    if isinstance(data, (list, tuple)):  # of dicts, or of names of files: those go to the daemon
         rows = cast("list[object]", data)
-        return not all(isinstance(row, Mapping) for row in rows)
+        return not all(isinstance(row, (Mapping, str, os.PathLike)) for row in rows)
     if is_stream(data):
         return streams
     kind = cast("type[object]", type(data))
