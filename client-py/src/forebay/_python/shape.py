@@ -222,7 +222,7 @@ def _put_dict(node: Branch, puts: list[Put]) -> Put:
             raise _mismatch(node, value)
         for key, into in pairs:
             if key not in value:
-                raise _mismatch(node, cast("Any", value))
+                raise _mismatch(node, value)
             into(row, value[key])
 
     return put

@@ -67,7 +67,16 @@ impl Snapshot {
         field(&mut hasher, identity.as_bytes());
         let (rows, identity) = (index.len(), Some(identity.into()));
         let id = hasher.finalize().into();
-        Self { columns: vec![index], rows, key: None, class_map: None, root: None, identity, id, commit: None }
+        Self {
+            columns: vec![index],
+            rows,
+            key: None,
+            class_map: None,
+            root: None,
+            identity,
+            id,
+            commit: None,
+        }
     }
 
     /// What a client calls samples that only it can read; of all others nothing.
