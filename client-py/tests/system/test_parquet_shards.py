@@ -75,6 +75,15 @@ def test_cells_come_as_they_are_whatever_wrote_them() -> None:
         assert sorted(batch["y"].tolist()) == sorted(row % 3 for row in range(40))
 
 
+def test_images_of_large_pages_come_out_of_their_blocks_alone() -> None:
+    due = {bytes([row]) * 9000 + bytes([row]) * (row * 7 % 40) + str(row).encode() for row in range(40)}
+    fields = {"x": forebay.Raw("image", capacity=10_000), "n": forebay.Length()}
+    for name in ("arrow-snappy-large", "arrow-snappy-large-dictionary", "duckdb-snappy-large"):
+        with DataLoader(forebay.Shards(FIXTURES / f"{name}.parquet"), 40, shuffle=True, fields=fields) as loader:
+            batch = next(iter(loader))
+        assert {row[:count].tobytes() for row, count in zip(batch["x"], batch["n"])} == due, name
+
+
 def test_what_cannot_be_read_is_named_with_the_cure() -> None:
     for name, says in (("arrow-delta", "encoding 7"), ("arrow-gzip", "GZIP")):
         fields = {"x": forebay.Raw("image", capacity=64)}

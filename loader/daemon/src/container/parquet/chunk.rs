@@ -2,6 +2,7 @@
 
 use parquet::basic::Compression;
 use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::statistics::Statistics;
 
 use super::Codec;
 use crate::container::ContainerError;
@@ -46,7 +47,7 @@ impl Chunk {
                 detail: "the footer gives its column a negative place",
             });
         };
-        let has_no_nulls = column.statistics().and_then(|found| found.null_count_opt()) == Some(0);
+        let has_no_nulls = column.statistics().and_then(Statistics::null_count_opt) == Some(0);
         let level_max = column.column_descr().max_def_level().max(0) as u32;
         Ok(Self { offset, len, rows, codec, level_max, has_no_nulls })
     }

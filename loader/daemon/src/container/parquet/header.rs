@@ -92,9 +92,8 @@ pub fn page_header(bytes: &[u8]) -> Result<PageHeader, HeaderError> {
         Ok(true)
     })?;
     let kind = match (kind, data, dictionary, data2) {
-        (Some(0), Some(data), _, _) => data,
+        (Some(0), Some(data), _, _) | (Some(3), _, _, Some(data)) => data,
         (Some(2), _, Some(dictionary), _) => dictionary,
-        (Some(3), _, _, Some(data)) => data,
         (Some(1 | 4..), ..) => PageKind::Other,
         _ => return Err(HeaderError::Damaged),
     };

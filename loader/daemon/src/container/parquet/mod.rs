@@ -1,14 +1,15 @@
 //! Binary columns of Parquet files: where the bytes of each row's value lie.
 //!
 //! Of a column that is not compressed each value has an extent of its own, and finding it costs a look at the four bytes
-//! before it. Of a compressed one the extent is the value's page, and which value it is says a [`Cell`]. A dictionary page
-//! serves all rows that name its entries.
+//! before it. Of a compressed one the extent is the value's page, or of a large page the blocks that Snappy made of it, and
+//! which value of these it is says a [`Cell`]. A dictionary page serves all rows that name its entries.
 
 mod chunk;
 mod codec;
 mod header;
 mod levels;
 mod page;
+mod snappy;
 
 use super::{ContainerError, ReadAt, Window};
 pub use chunk::Chunk;
@@ -17,9 +18,12 @@ use header::{HeaderError, PageHeader, PageKind, page_header};
 use levels::Hybrid;
 pub use page::{Cell, PageError, value};
 use page::{PAGE_BYTES_MAX, PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY, behind_levels, inflated};
+use snappy::BLOCK_BYTES;
 
 /// A header carries the smallest and largest value of its page, maybe.
 const HEADER_BYTES: [usize; 4] = [256, 4 << 10, 64 << 10, 1 << 20];
+/// A page is taken apart into its blocks where it is larger than this: else reading it costs little more.
+const WHOLE_PAGE_BYTES: u32 = 2 * BLOCK_BYTES as u32;
 /// Entries of a dictionary: writers give it up at a megabyte.
 const ENTRIES_MAX: u32 = 1 << 22;
 
@@ -64,7 +68,7 @@ pub fn places<R: ReadAt>(
 enum Dictionary {
     None,
     /// The places of its entries.
-    Entries(Vec<(u64, u32)>),
+    Entries(Vec<Place>),
     /// Its page, and how many entries that has.
     Page {
         offset: u64,
@@ -88,6 +92,34 @@ struct Opened {
     numbers: Option<Vec<u8>>,
     /// Where the values begin, where the page is not compressed.
     values_at: Option<u64>,
+}
+
+/// A page that Snappy compressed, block by block.
+struct Blocks {
+    /// Where each block begins in the file, and where the last ends.
+    starts: Vec<u64>,
+    /// The page, and how far its values were gone through.
+    page: Vec<u8>,
+    at: usize,
+}
+
+impl Blocks {
+    /// The next value's place: the blocks that it lies in.
+    fn next(&mut self) -> Option<Place> {
+        let len = u32::from_le_bytes(*self.page.get(self.at..)?.first_chunk::<4>()?);
+        let (first, end) = (self.at + 4, self.at + 4 + len as usize);
+        if end > self.page.len() {
+            return None;
+        }
+        self.at = end;
+        let (block, skip) = (first / BLOCK_BYTES, first % BLOCK_BYTES);
+        // What is empty lies in no block.
+        let block = block.min(self.starts.len() - 2);
+        let offset = self.starts[block];
+        let behind = end.div_ceil(BLOCK_BYTES).max(block + 1);
+        let cell = Some(Cell::InBlocks { skip: skip as u16, len });
+        Some(Place { offset, len: self.starts[behind] - offset, cell })
+    }
 }
 
 impl<R: ReadAt> Pages<'_, R> {
@@ -131,6 +163,8 @@ impl<R: ReadAt> Pages<'_, R> {
         let mut levels = opened.levels.as_deref().and_then(|levels| Hybrid::new(levels, self.width()));
         let mut numbers = opened.numbers.as_deref().map(numbers_of);
         let (mut index, mut value_at) = (0, opened.values_at);
+        let mut blocks =
+            if is_numbered || value_at.is_some() { None } else { self.blocks(at, header, end, rows)? };
         for _ in 0..rows {
             if let Some(levels) = &mut levels {
                 let level = levels.next().ok_or(damaged(at, "it ends inside of its levels"))?;
@@ -145,9 +179,13 @@ impl<R: ReadAt> Pages<'_, R> {
                     self.entry(at, number.ok_or(damaged(at, "it ends before the last of its rows"))?)?
                 }
                 (None, Some(value_at)) => self.next_plain(at, value_at, end)?,
+                (None, None) if blocks.is_some() => {
+                    let place = blocks.as_mut().and_then(Blocks::next);
+                    place.ok_or(damaged(at, "it ends before the last of its rows"))?
+                }
                 (None, None) => {
                     let has_levels = matches!(header.kind, PageKind::Data { .. }) && self.chunk.level_max > 0;
-                    let cell = Cell { index, codec: self.chunk.codec, has_levels };
+                    let cell = Cell::InPage { index, codec: self.chunk.codec, has_levels };
                     Place { offset: at, len: end - at, cell: Some(cell) }
                 }
             };
@@ -178,12 +216,9 @@ impl<R: ReadAt> Pages<'_, R> {
         let outside = || damaged(page, "it names an entry that its dictionary has not");
         match &self.dictionary {
             Dictionary::None => Err(damaged(page, "it needs a dictionary, and there is none")),
-            Dictionary::Entries(entries) => {
-                let &(offset, len) = entries.get(number as usize).ok_or_else(outside)?;
-                Ok(Place { offset, len: len.into(), cell: None })
-            }
+            Dictionary::Entries(entries) => entries.get(number as usize).copied().ok_or_else(outside),
             Dictionary::Page { offset, len, entries } if number < *entries => {
-                let cell = Cell { index: number, codec: self.chunk.codec, has_levels: false };
+                let cell = Cell::InPage { index: number, codec: self.chunk.codec, has_levels: false };
                 Ok(Place { offset: *offset, len: *len, cell: Some(cell) })
             }
             Dictionary::Page { .. } => Err(outside()),
@@ -205,17 +240,55 @@ impl<R: ReadAt> Pages<'_, R> {
             let (found, max) = (entries.into(), ENTRIES_MAX.into());
             return Err(ContainerError::TooMuch { what: "the dictionary", at, found, max });
         }
+        if let Some(mut blocks) = self.blocks(at, header, end, entries)? {
+            let found: Option<Vec<_>> = (0..entries).map(|_| blocks.next()).collect();
+            let found = found.ok_or(damaged(at, "it ends before the last of its entries"))?;
+            self.dictionary = Dictionary::Entries(found);
+            return Ok(());
+        }
         if self.chunk.codec != Codec::Plain {
             self.dictionary = Dictionary::Page { offset: at, len: end - at, entries };
             return Ok(());
         }
         let (mut value_at, mut found) = (at + header.header_bytes as u64, Vec::new());
         for _ in 0..entries {
-            let Place { offset, len, .. } = self.next_plain(at, &mut value_at, end)?;
-            found.push((offset, len as u32));
+            found.push(self.next_plain(at, &mut value_at, end)?);
         }
         self.dictionary = Dictionary::Entries(found);
         Ok(())
+    }
+
+    /// Reads a large page that Snappy compressed, and takes it apart; none where it is another, or not to be taken apart.
+    fn blocks(
+        &mut self,
+        at: u64,
+        header: &PageHeader,
+        end: u64,
+        values: u32,
+    ) -> Result<Option<Blocks>, ContainerError> {
+        if self.chunk.codec != Codec::Snappy || header.page_bytes <= WHOLE_PAGE_BYTES || values < 2 {
+            return Ok(None);
+        }
+        let (before, has_levels) = match header.kind {
+            PageKind::Data2 { is_compressed: false, .. } => return Ok(None),
+            PageKind::Data2 { level_bytes, repetition_bytes, .. } => {
+                (u64::from(level_bytes) + u64::from(repetition_bytes), false)
+            }
+            PageKind::Data { .. } => (0, self.chunk.level_max > 0),
+            _ => (0, false),
+        };
+        let start = at + header.header_bytes as u64;
+        let stored = self.bytes(at, start, end - start)?;
+        let broken = |_| damaged(at, "it is not compressed as the file says");
+        let mut page = Vec::new();
+        let len = inflated(header, &stored, Codec::Snappy, &mut page).map_err(broken)?.len();
+        let Some(starts) = stored.get(before as usize..).and_then(|stream| snappy::blocks(stream, len))
+        else {
+            return Ok(None);
+        };
+        let starts = starts.into_iter().map(|inside| start + before + inside as u64).collect();
+        let levels = if has_levels { 4 + behind_levels(&page).map_err(broken)?.0.len() } else { 0 };
+        Ok(Some(Blocks { starts, page, at: levels }))
     }
 
     /// Reads what of a data page is needed to tell its places: nothing, mostly.
@@ -262,11 +335,10 @@ impl<R: ReadAt> Pages<'_, R> {
             let mut scratch = Vec::new();
             let broken = |_| damaged(at, "it is not compressed as the file says");
             let page = inflated(header, &stored, self.chunk.codec, &mut scratch).map_err(broken)?;
-            let (own, values) = match is_second || self.chunk.level_max == 0 {
-                true => (None, page),
-                false => {
-                    behind_levels(page).map(|(levels, values)| (Some(levels), values)).map_err(broken)?
-                }
+            let (own, values) = if is_second || self.chunk.level_max == 0 {
+                (None, page)
+            } else {
+                behind_levels(page).map(|(levels, values)| (Some(levels), values)).map_err(broken)?
             };
             levels = levels.or_else(|| own.filter(|_| has_nulls).map(<[u8]>::to_vec));
             numbers = is_numbered.then(|| values.to_vec());

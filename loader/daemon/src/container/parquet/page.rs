@@ -1,10 +1,12 @@
 //! One value of a page that is read whole: what a sample's bytes are where a column is compressed.
 //!
 //! Values of a compressed page have no place of their own in the file. A sample then names its page, header included, and
-//! its number among the page's values; each sample costs the reading and inflating of a page.
+//! its number among the page's values, and costs the reading and inflating of that page; or, of a large page that Snappy
+//! compressed, the blocks of 64 KiB that it lies in.
 
 use super::codec::Codec;
 use super::header::{PageHeader, PageKind, page_header};
+use super::snappy::{self, BLOCK_BYTES};
 
 /// A page is inflated into memory whole; writers make pages of a megabyte, or of one larger value.
 pub const PAGE_BYTES_MAX: u32 = 256 << 20;
@@ -25,39 +27,65 @@ pub struct PageError {
     detail: &'static str,
 }
 
-/// Which value of a page; what the column `NAME.row` holds.
+/// What of the bytes at a place a value is; what the column `NAME.row` holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cell {
-    /// Among those that are not missing.
-    pub index: u32,
-    /// How the page is compressed.
-    pub codec: Codec,
-    /// Whether definition levels stand before the values in it.
-    pub has_levels: bool,
+pub enum Cell {
+    /// They are a page with its header.
+    InPage {
+        /// Which value of the page, among those that are not missing.
+        index: u32,
+        /// How the page is compressed.
+        codec: Codec,
+        /// Whether definition levels stand before the values in it.
+        has_levels: bool,
+    },
+    /// They are blocks of a page that Snappy compressed.
+    InBlocks {
+        /// Bytes before the value in the first of them.
+        skip: u16,
+        /// Of the value.
+        len: u32,
+    },
 }
+
+/// In the byte of the codec: [`Cell::InBlocks`].
+const BLOCKS: u8 = 0x80;
 
 impl Cell {
     /// For the column: never negative, since -1 says that the bytes themselves are named.
     pub fn to_int(self) -> i64 {
-        i64::from(self.index) | i64::from(self.codec.number()) << 32 | i64::from(self.has_levels) << 40
+        let (low, kind, high) = match self {
+            Self::InPage { index, codec, has_levels } => (index, codec.number(), u16::from(has_levels)),
+            Self::InBlocks { skip, len } => (len, BLOCKS, skip),
+        };
+        i64::from(low) | i64::from(kind) << 32 | i64::from(high) << 40
     }
 
     /// From the column; `None` where the bytes themselves are named, or for what was never written.
     pub fn of_int(value: i64) -> Option<Self> {
-        let codec = Codec::of_number((value >> 32 & 0xFF) as u8)?;
-        (value >= 0 && value >> 41 == 0).then_some(Self {
-            index: value as u32,
-            codec,
-            has_levels: value >> 40 & 1 == 1,
-        })
+        if !(0..1 << 56).contains(&value) {
+            return None;
+        }
+        let (low, kind, high) = (value as u32, (value >> 32) as u8, (value >> 40) as u16);
+        match (Codec::of_number(kind), high) {
+            (Some(codec), 0 | 1) => Some(Self::InPage { index: low, codec, has_levels: high == 1 }),
+            (None, skip) if kind == BLOCKS && low <= PAGE_BYTES_MAX => {
+                Some(Self::InBlocks { skip, len: low })
+            }
+            _ => None,
+        }
     }
 }
 
-/// The value that `cell` names. `page`: its header and all behind it; `scratch`: for what is inflated.
+/// The value that `cell` names. `page`: its header and all behind it, or blocks of it; `scratch`: for what is inflated.
 ///
 /// # Errors
 /// The page is not what it was when it was indexed, or damaged.
 pub fn value<'a>(page: &'a [u8], cell: Cell, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], PageError> {
+    let (index, codec, has_levels) = match cell {
+        Cell::InPage { index, codec, has_levels } => (index, codec, has_levels),
+        Cell::InBlocks { skip, len } => return in_blocks(page, skip.into(), len as usize, scratch),
+    };
     let header = page_header(page).map_err(|_| damaged("it has no header"))?;
     let stored = &page[header.header_bytes..];
     if stored.len() as u64 != u64::from(header.stored_bytes) {
@@ -66,12 +94,24 @@ pub fn value<'a>(page: &'a [u8], cell: Cell, scratch: &'a mut Vec<u8>) -> Result
     if header.checksum.is_some_and(|checksum| checksum != crc32fast::hash(stored)) {
         return Err(damaged("it has not the checksum that was written with it"));
     }
-    let values = inflated(&header, stored, cell.codec, scratch)?;
+    let values = inflated(&header, stored, codec, scratch)?;
     let values = match header.kind {
-        PageKind::Data { .. } if cell.has_levels => behind_levels(values)?.1,
+        PageKind::Data { .. } if has_levels => behind_levels(values)?.1,
         _ => values,
     };
-    nth(values, cell.index).ok_or(damaged("it ends before the value"))
+    nth(values, index).ok_or(damaged("it ends before the value"))
+}
+
+fn in_blocks<'a>(
+    blocks: &[u8],
+    skip: usize,
+    len: usize,
+    scratch: &'a mut Vec<u8>,
+) -> Result<&'a [u8], PageError> {
+    let end = skip + len;
+    let out = crate::buffer::grown(scratch, end.next_multiple_of(BLOCK_BYTES));
+    let made = snappy::inflate(blocks, out).ok_or(damaged("it is not compressed as the file says"))?;
+    out[..made].get(skip..end).ok_or(damaged("it ends before the value"))
 }
 
 /// The levels and values of a page of the first version, together; of any other the values alone.
@@ -163,7 +203,7 @@ mod tests {
     }
 
     fn cell(index: u32, codec: Codec, has_levels: bool) -> Cell {
-        Cell { index, codec, has_levels }
+        Cell::InPage { index, codec, has_levels }
     }
 
     #[test]
@@ -218,7 +258,9 @@ mod tests {
                 assert_eq!(Cell::of_int(cell.to_int()), Some(cell));
             }
         }
-        for wrong in [-1, i64::MIN, 1 << 41, 200 << 32] {
+        let blocks = Cell::InBlocks { skip: 65_535, len: PAGE_BYTES_MAX };
+        assert_eq!(Cell::of_int(blocks.to_int()), Some(blocks));
+        for wrong in [-1, i64::MIN, 1 << 41, 200 << 32, 1 << 56, blocks.to_int() + 1] {
             assert_eq!(Cell::of_int(wrong), None, "{wrong}");
         }
     }

@@ -28,8 +28,10 @@ fn chunks(file: &[u8]) -> Vec<Result<Chunk, ContainerError>> {
     metadata.row_groups().iter().map(|group| Chunk::of(group.column(leaf), group.num_rows() as u64)).collect()
 }
 
+type Rows = Vec<Option<Vec<u8>>>;
+
 /// Each row's bytes, and how many of them come out of a page.
-fn read(file: &[u8]) -> Result<(Vec<Option<Vec<u8>>>, usize), ContainerError> {
+fn read(file: &[u8]) -> Result<(Rows, usize), ContainerError> {
     let mut window = Window::new(file, file.len() as u64);
     let mut found = Vec::new();
     for chunk in chunks(file) {
@@ -62,6 +64,27 @@ fn every_value_is_found_in_files_of_pyarrow_and_duckdb() {
         let due: Vec<_> = (0..ROWS).map(|row| expected(row, has_nulls)).collect();
         assert_eq!(found, due, "{name}");
         assert_eq!(pages > 0, in_pages, "{name}: {pages}");
+    }
+}
+
+#[test]
+fn a_value_of_a_large_page_costs_the_blocks_that_it_lies_in() {
+    for name in [
+        "arrow-snappy-large",
+        "arrow-snappy-large-v2",
+        "arrow-snappy-large-dictionary",
+        "duckdb-snappy-large",
+    ] {
+        let file = fixture(&format!("{name}.parquet"));
+        let (found, _) = read(&file).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let large = |row| [vec![row as u8; 9000], expected(row, false).expect("none is missing")].concat();
+        assert!(found.into_iter().eq((0..ROWS).map(|row| Some(large(row)))), "{name}");
+        let (mut window, mut places_found) = (Window::new(&file[..], file.len() as u64), Vec::new());
+        let chunk = chunks(&file).remove(0).expect("a chunk");
+        places(&mut window, &chunk, &mut |place| places_found.extend(place)).expect("sound pages");
+        let longest = places_found.iter().map(|place| place.len).max().expect("rows");
+        assert!(longest * 2 < chunk.len, "{name}: {longest} of {} bytes", chunk.len);
+        assert!(places_found.iter().all(|place| matches!(place.cell, Some(Cell::InBlocks { .. }))), "{name}");
     }
 }
 
