@@ -1,5 +1,5 @@
 //! Ten thousand damaged images through what fuzzing holds every image to: one verdict for every part, the pixels of the
-//! whole in each, and the same from a used decoder as from a new one.
+//! whole in each, and the same from a used decoder as from a new one. And damaged shards: what is found lies in them.
 
 #[allow(
     clippy::pedantic,
@@ -18,6 +18,7 @@ use common::{Jpeg, SplitMix, mutate};
 use jpeg_encoder::SamplingFactor;
 
 const FILES: usize = 10_000;
+const SHARDS: usize = 2_000;
 
 /// The seeds of fuzzing that are sound, and larger files: more than one row of MCUs, and restart markers.
 fn sound() -> Vec<(String, Vec<u8>)> {
@@ -53,4 +54,29 @@ fn ten_thousand_mutated_files_never_panic_never_hang_and_never_answer_twice() {
         (FILES / 20..FILES * 9 / 10).contains(&accepted),
         "{accepted} accepted: do the mutations still bite?"
     );
+}
+
+/// Seeds of a target, sound ones and others: what is cut or joined leads further with another byte.
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
+    let listed = fs::read_dir(folder).expect("seeds").map(|entry| entry.expect("a file").path());
+    let mut paths: Vec<PathBuf> = listed.collect();
+    paths.sort();
+    paths.iter().map(|path| fs::read(path).expect("a seed")).collect()
+}
+
+#[test]
+fn four_thousand_mutated_shards_never_panic_and_never_point_outside_of_themselves() {
+    for (target, check) in [("tar", fuzz::shards::tar as fuzz::Check), ("tfrecord", fuzz::shards::tfrecord)] {
+        let (seeds, mut accepted, mut rng) = (seeds(target), 0, SplitMix(6));
+        for n in 0..SHARDS {
+            let shard = mutate(&seeds[n % seeds.len()], &mut rng);
+            let checked = std::panic::catch_unwind(|| check(&shard));
+            accepted += usize::from(checked.unwrap_or_else(|_| panic!("mutation {n} of {target}")));
+        }
+        assert!(
+            (1..SHARDS * 9 / 10).contains(&accepted),
+            "{accepted} of {target}: do the mutations still bite?"
+        );
+    }
 }

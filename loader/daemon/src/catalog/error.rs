@@ -335,7 +335,7 @@ impl CatalogError {
             Self::Cell { source, .. } => return source.hint(),
             Self::DuplicateKey { .. } => {
                 "keep one of the two, or add a column named `key` with a different value in each row; samples of one \
-                 file have an `offset`"
+                 file have an `offset`; in tar shards the members of a sample stand side by side (tar --sort=name)"
             }
             Self::TooManyRows { .. } | Self::LineTooLong { .. } | Self::TooManyColumns { .. } => {
                 "raise the daemon's catalogue limits if this is meant"

@@ -1,7 +1,7 @@
 //! The samples of all shards -> the columns of one snapshot: which fields there are, under which names, and which samples
 //! lack one of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::sheet::{Indexed, LENGTH, Left, NAME, OFFSET, ROW, Unfit};
@@ -187,7 +187,8 @@ impl All {
         Ok(chosen)
     }
 
-    /// The fields that at least half of the samples have: images as one column, whatever their formats.
+    /// The fields that at least half of the samples have and a column can hold: images as one column, whatever their
+    /// formats.
     fn usual(&self) -> Vec<Chosen> {
         let mut chosen = Vec::new();
         let mut taken = Vec::new();
@@ -203,8 +204,13 @@ impl All {
             }
         }
         let rest = self.fields().into_iter().filter(|field| !taken.contains(field));
-        let common = rest.filter(|field| self.count(field) * 2 >= self.table.len());
+        let fits = |field: &String| self.unfit.iter().all(|(_, unfit)| unfit.field != *field);
+        let common = rest.filter(|field| fits(field) && self.count(field) * 2 >= self.table.len());
         chosen.extend(common.map(|field| Chosen { name: field.clone(), fields: vec![field] }));
+        let left: BTreeSet<_> = self.unfit.iter().map(|(_, unfit)| unfit.field.as_str()).collect();
+        if !left.is_empty() {
+            tracing::warn!(source = %self.named, fields = ?left, "fields that no column can hold are left out");
+        }
         chosen
     }
 

@@ -129,8 +129,11 @@ impl Known {
         let _alone = folder.as_ref().and_then(|folder| folder.hold(&name));
         let started = std::time::Instant::now();
         let before = self.walked();
-        let indexed =
-            in_parallel(&paths, limits, |path| self.index(&root, path, format, folder.as_ref(), limits))?;
+        let indexed = in_parallel(&paths, limits, |path| {
+            let (seen, mut indexed) = self.index(&root, path, format, folder.as_ref(), limits)?;
+            indexed.keep_texts(shards.columns.as_deref());
+            Ok((seen, indexed))
+        })?;
         if let Some(folder) = folder.filter(|_| self.walked() > before) {
             folder.forget_oldest();
         }

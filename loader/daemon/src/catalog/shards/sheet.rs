@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::walk::NUMBERS;
 use crate::catalog::bytes::ByteStrings;
 use crate::catalog::column::{Column, ColumnKind, Values};
 use crate::catalog::error::CatalogError;
@@ -62,6 +63,20 @@ pub(super) struct Indexed {
     pub(super) left: Left,
     /// The first value of each field that does not fit.
     pub(super) unfit: Vec<Unfit>,
+}
+
+impl Indexed {
+    /// Forgets the texts that nobody is after, before all shards are in memory; their places stay.
+    pub(super) fn keep_texts(&mut self, wanted: Option<&[String]>) {
+        let Some(wanted) = wanted else { return };
+        let texts =
+            self.table.columns().iter().map(Cells::column).filter(|column| column.kind() == ColumnKind::Text);
+        let is_idle = |name: &str| {
+            name != NAME && !NUMBERS.contains(&name) && !wanted.iter().any(|wanted| wanted == name)
+        };
+        let idle: Vec<_> = texts.map(Column::name).filter(|name| is_idle(name)).map(str::to_owned).collect();
+        self.table.retain_only(|name| !idle.iter().any(|idle| idle == name));
+    }
 }
 
 /// A shard that is being walked.

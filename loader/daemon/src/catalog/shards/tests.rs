@@ -213,6 +213,11 @@ fn a_text_that_cannot_be_kept_is_an_error_only_where_it_is_wanted() {
     let place = Place::new();
     place.put("x.tar", &tar_of(&[("1.jpg", b""), ("1.txt", b"\xff"), ("1.json", &vec![b' '; 70_000])]));
     assert_eq!(place.open(&["x.tar"], Some(&["image"])).unwrap().len(), 1);
+    // By themselves, the columns are those that can be.
+    let usual = place.open(&["x.tar"], None).unwrap();
+    assert!(
+        usual.column("image").is_some() && usual.column("txt").is_none() && usual.column("json").is_none()
+    );
     for field in ["txt", "json"] {
         let error = place.open(&["x.tar"], Some(&[field])).unwrap_err();
         assert!(matches!(&error, CatalogError::Unfit { sample, .. } if sample == "x.tar/1"), "{error}");
