@@ -4,12 +4,11 @@
     ... --engine uring                 an engine other than the daemon's own choice
     ... --members 40000 --out FILE.json
 
-Makes a tar of 22,000 files of 48 KiB (1 GB) beside a list of where each lies in it, and keeps both. A turn of forebay's
-is `forebay bench LIST --stage read --cold`: all samples once, in random order, the tar dropped from the page cache
-before. A turn of fio's is as long, `--direct=1 --rw=randread --bs=48k --iodepth=64`, with io_uring, or libaio where
-that is forbidden. What is printed is files a second, processor time a file, and the ratios within the rounds; and what
-the kernel fetched for forebay's and the bare threads' reads, which go through the page cache: its read-ahead brings
-neighbours that are asked for later, or that nobody asks for.
+Makes a tar of 22,000 files of 48 KiB (1 GB), kept. A turn of forebay's is `forebay bench TAR --stage read --cold`:
+all samples once, in random order, the tar dropped from the page cache before. A turn of fio's is as long,
+`--direct=1 --rw=randread --bs=48k --iodepth=64`, with io_uring, or libaio where that is forbidden. What is printed is
+files a second, processor time a file, and the ratios within the rounds; and what the kernel fetched for forebay's and
+the bare threads' reads, which go through the page cache: above 1.00 where read-ahead brings what nobody asked for.
 """
 
 from __future__ import annotations
@@ -86,28 +85,24 @@ def arguments() -> argparse.Namespace:
 
 
 def made(work: Path, members: int) -> Path:
-    """Write the tar and its list, on the disk when this returns."""
-    tar, listed = work / f"members-{members}.tar", work / f"members-{members}.csv"
-    if listed.exists():
+    """Write the tar, on the disk when this returns."""
+    tar, unfinished = work / f"members-{members}.tar", work / f"members-{members}.new"
+    if tar.exists():
         return tar
     work.mkdir(parents=True, exist_ok=True)
-    lines = ["key,path,path.offset,path.length"]
-    with tar.open("wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+    with unfinished.open("wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for number in range(members):
             member = tarfile.TarInfo(f"{number:07}.bin")
             member.size = MEMBER_BYTES
             archive.addfile(member, io.BytesIO(shake_128(number.to_bytes(8, "little")).digest(MEMBER_BYTES)))
-            lines.append(f"{number},{tar.name},{archive.offset - MEMBER_BYTES},{MEMBER_BYTES}")
     # Pages that are not on the disk yet can't be dropped.
     os.sync()
-    # Last of all: what has a list is whole.
-    listed.write_text("\n".join([*lines, ""]))
-    return tar
+    return unfinished.rename(tar)
 
 
 def forebay(args: argparse.Namespace, tar: Path) -> tuple[dict[str, float], dict[str, float], float]:
     """Read all members once through the engine, and once with bare threads; what was fetched over what was read."""
-    command = [str(args.forebay), "bench", str(tar.with_suffix(".csv")), "--stage", "read", "--cold", "--rounds", "1"]
+    command = [str(args.forebay), "bench", str(tar), "--stage", "read", "--cold", "--rounds", "1"]
     command += ["--engine", args.engine] if args.engine else []
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_inblock
     report = json.loads(subprocess.run([*command, "--json"], check=True, stdout=subprocess.PIPE).stdout)

@@ -13,8 +13,8 @@ use super::synthetic::Synthetic;
 /// Options of `forebay bench`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct BenchArgs {
-    /// A folder of class folders, or a .csv, .tsv, .jsonl or .parquet list with a path column; with --stage read any
-    /// folder of files, with --storage any folder.
+    /// A folder of class folders, a .csv, .tsv, .jsonl or .parquet list with a path column, or .tar or .tfrecord shards;
+    /// with --stage read any folder of files, with --storage any folder.
     ///
     /// With --emulate: where made-up data lies or is to be made; default: forebay/emulate in the user's cache folder.
     /// With --size-for: what is measured; default: synthetic photographs.

@@ -122,6 +122,9 @@ pub(crate) fn look(path: &Path) -> Result<(v1::source::Origin, Snapshot), Fault>
 }
 
 fn origin(given: &Path) -> Result<(SourceSpec, v1::source::Origin), Fault> {
+    if let Some(pattern) = given.to_str().filter(|text| catalog::are_shards(text) && !given.is_dir()) {
+        return shards(pattern);
+    }
     let path = std::fs::canonicalize(given).map_err(|error| {
         Fault::from_error(Kind::NotFound, &error)
             .context(format!("open {}", given.display()))
@@ -141,6 +144,16 @@ fn origin(given: &Path) -> Result<(SourceSpec, v1::source::Origin), Fault> {
     Ok((local, v1::source::Origin::List(list)))
 }
 
+/// Tar archives or TFRecord files, by one path or pattern.
+fn shards(given: &str) -> Result<(SourceSpec, v1::source::Origin), Fault> {
+    let absolute = std::path::absolute(given).map_err(|error| Fault::from_error(Kind::NotFound, &error))?;
+    let patterns = vec![absolute.to_string_lossy().into_owned()];
+    let root = catalog::root_of(&patterns).map_err(|error| fault(&error))?;
+    let origin = v1::Shards { paths: patterns.clone(), ..Default::default() };
+    let local = catalog::Shards { root, patterns, format: None, columns: None };
+    Ok((SourceSpec::Shards(local), v1::source::Origin::Shards(origin)))
+}
+
 fn fault(error: &CatalogError) -> Fault {
     let kind = match error.kind() {
         CatalogErrorKind::Invalid => Kind::Invalid,
@@ -150,9 +163,12 @@ fn fault(error: &CatalogError) -> Fault {
     Fault::from_error(kind, error).maybe_hint(error.hint())
 }
 
-/// The first column of files.
+/// The column of the images, else the first one of files.
 pub(crate) fn path_column(snapshot: &Snapshot) -> Option<usize> {
-    snapshot.columns().iter().position(|column| column.kind() == ColumnKind::Path)
+    let files =
+        || snapshot.columns().iter().enumerate().filter(|(_, column)| column.kind() == ColumnKind::Path);
+    let image = files().find(|(_, column)| column.name() == "image");
+    image.or_else(|| files().next()).map(|(index, _)| index)
 }
 
 fn no_path_column(snapshot: &Snapshot, given: &Path) -> Fault {
@@ -168,7 +184,8 @@ pub(crate) fn fields(
     transforms: &[v1::Transform],
 ) -> Vec<v1::Field> {
     let kept = |(index, column): &(usize, &Column)| {
-        Some(*index) == image || column.kind() != ColumnKind::Path && column.name() != job::VALID
+        let is_value = column.kind() != ColumnKind::Path && column.name() != job::VALID;
+        Some(*index) == image || is_value && !job::is_of_places(snapshot, column)
     };
     let field = |(index, column): (usize, &Column)| {
         let name = column.name().to_owned();

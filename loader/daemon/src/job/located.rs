@@ -123,7 +123,7 @@ impl Pair {
 }
 
 /// Whether a column only says where the bytes of another lie.
-pub(super) fn is_of_places(snapshot: &Snapshot, column: &Column) -> bool {
+pub(crate) fn is_of_places(snapshot: &Snapshot, column: &Column) -> bool {
     let is_path = |name: &str| snapshot.column(name).is_some_and(|column| column.kind() == ColumnKind::Path);
     let field = [".offset", ".length", ".row"].iter().find_map(|end| column.name().strip_suffix(end));
     column.kind() == ColumnKind::Int

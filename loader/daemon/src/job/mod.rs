@@ -27,6 +27,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 pub use classes::CLASS_COLUMN;
 pub use fields::{FieldMaker, FieldPlan};
 pub use located::Located;
+pub(crate) use located::is_of_places;
 pub use order::JobOrder;
 pub use raw_fields::SIZE_COLUMN;
 pub use rows::{BatchRows, EpochRows, PartPlan, RowPlan, RowWalker};
