@@ -231,8 +231,7 @@ class Crew:
         """End all workers and wait until they are gone."""
         with self._lock:
             starter, self._starter = self._starter, None
-            for worker in self._workers:
-                worker.channel.close()
+            self._hang_up()
             if starter is not None:
                 starter.close()
                 self._release()
@@ -248,8 +247,11 @@ class Crew:
             self._release()
 
     def __del__(self) -> None:
+        # Without a wait or a lock, since a finalizer may run in the midst of anything: workers see their sockets end.
         if getattr(self, "_starter", None) is not None and self._process == os.getpid():
-            self.close()
+            self._starter = None
+            self._hang_up()
+            self._release()
 
     @contextlib.contextmanager
     def _turn(self) -> Generator[None]:
@@ -262,6 +264,11 @@ class Crew:
                 if not self._is_idle:
                     self.close()
                 raise
+
+    def _hang_up(self) -> None:
+        self._page[:STREAMS] = 1  # who is at work stops behind the sample in hand
+        for worker in self._workers:
+            worker.channel.close()
 
     def _release(self) -> None:
         os.close(self._control)
