@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::bench::options::{BENCH_HELP, BenchArgs};
-use crate::config::MetricsListen;
+use crate::config::{EngineName, MetricsListen};
 use crate::dataset::options::{DATASET_HELP, DatasetArgs};
 use crate::doctor::options::{DOCTOR_HELP, DoctorArgs};
 use crate::explain::options::{EXPLAIN_HELP, ExplainArgs};
@@ -170,6 +170,9 @@ pub struct ServeArgs {
     /// Overrides the configuration's reads at a time.
     #[arg(long, value_name = "N", env = "FOREBAY_READ_THREADS")]
     pub read_threads: Option<usize>,
+    /// Overrides the configuration's storage engine.
+    #[arg(long, value_enum, value_name = "ENGINE", env = "FOREBAY_ENGINE")]
+    pub engine: Option<EngineName>,
     /// Overrides the configuration's metrics_listen.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "private_fd")]
     pub metrics_listen: Option<MetricsListen>,
@@ -210,7 +213,11 @@ Configuration keys (all optional but one [[root]]):
   metrics_listen = \"127.0.0.1:9464\"      GET /metrics for Prometheus, GET /healthz, or \"unix:/path\"; absent: none
   cpu_threads = 0                        decode threads; 0: as affinity and cgroup quota allow
   read_threads = 0                       reads at a time; 0: two for each decode thread, from 16 to 256
-  engine = \"threads\"                     the storage engine
+  engine = \"auto\"                        the storage engine: io_uring for parts of large local files and threads for the
+                                         rest, or threads alone where io_uring is forbidden; \"threads\"; \"uring\": all
+  uring_threads = 0                      threads with an io_uring each; 0: one for eight processors
+  uring_depth = 128                      reads in flight in each
+  direct_reads = false                   io_uring reads parts of files from 64 MiB on past the page cache
   read_budget = \"64MiB\"                  encoded bytes in flight
   reads_in_flight = 512
   arena_budget = \"8GiB\"                  all batches in shared memory; absent: half of the memory

@@ -2,7 +2,7 @@
 
 mod metrics_listen;
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use serde::{Deserialize, Deserializer};
 use crate::decode::ImageLimits;
 use crate::error::{Fault, Kind};
 use crate::prefetch::ReadBudget;
-use crate::storage::{HedgeAfter, RetryPolicy};
+pub use crate::storage::EngineName;
+use crate::storage::{EngineOptions, HedgeAfter, RetryPolicy, RingOptions};
 use crate::sys;
 use crate::workers::PoolOptions;
 pub use metrics_listen::MetricsListen;
@@ -36,6 +37,12 @@ pub struct Config {
     pub read_threads: usize,
     /// The storage engine.
     pub engine: EngineName,
+    /// Threads with an io_uring each. 0: one for eight processors.
+    pub uring_threads: usize,
+    /// Reads in flight in each of their rings.
+    pub uring_depth: u32,
+    /// Whether io_uring reads parts of large files past the page cache.
+    pub direct_reads: bool,
     /// Encoded bytes in flight.
     pub read_budget: Bytes,
     /// Reads in flight.
@@ -99,14 +106,6 @@ pub struct Allow {
     pub gids: Vec<u32>,
 }
 
-/// The storage engines of this version.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum EngineName {
-    /// A pool of threads that open, read and close.
-    Threads,
-}
-
 /// A size: a number with the unit B, KiB, MiB or GiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes(pub u64);
@@ -123,7 +122,10 @@ impl Default for Config {
             metrics_listen: None,
             cpu_threads: 0,
             read_threads: 0,
-            engine: EngineName::Threads,
+            engine: EngineName::Auto,
+            uring_threads: 0,
+            uring_depth: 128,
+            direct_reads: false,
             read_budget: Bytes(64 << 20),
             reads_in_flight: 512,
             arena_budget: Bytes(0),
@@ -181,6 +183,7 @@ impl Config {
     pub fn check(&self) -> Result<(), Fault> {
         let positive = [
             ("reads_in_flight", u64::from(self.reads_in_flight)),
+            ("uring_depth", u64::from(self.uring_depth)),
             ("read_budget", self.read_budget.0),
             ("sample_max", self.sample_max.0),
             ("pixels_max", self.pixels_max),
@@ -198,6 +201,8 @@ impl Config {
         let bounded = [
             ("cpu_threads", self.cpu_threads),
             ("read_threads", self.read_threads),
+            ("uring_threads", self.uring_threads),
+            ("uring_depth", self.uring_depth as usize),
             ("depth", self.depth as usize),
             ("max_leases", self.max_leases as usize),
         ];
@@ -234,6 +239,17 @@ impl Config {
         let cpu_threads = if self.cpu_threads == 0 { processors } else { self.cpu_threads };
         let default = || NonZeroUsize::new((2 * cpu_threads).clamp(16, 256)).expect("at least 16");
         NonZeroUsize::new(self.read_threads).unwrap_or_else(default)
+    }
+
+    /// The storage engine.
+    pub fn engine_options(&self) -> EngineOptions {
+        let default = || NonZeroUsize::new(sys::cpus().div_ceil(8)).expect("at least 1");
+        let rings = RingOptions {
+            threads: NonZeroUsize::new(self.uring_threads).unwrap_or_else(default),
+            depth: NonZeroU32::new(self.uring_depth).expect("checked to be at least 1"),
+            direct: self.direct_reads,
+        };
+        EngineOptions { name: self.engine, read_threads: self.read_threads(), rings }
     }
 
     /// How the pool is sized.
@@ -317,7 +333,7 @@ mod tests {
 
     #[test]
     fn every_key_is_read_with_its_unit() {
-        let text = "socket = \"/tmp/s\"\ngrpc_socket = \"/tmp/g\"\nmetrics_listen = \"localhost:9464\"\ncpu_threads = 3\nread_threads = 4\nengine = \"threads\"\nread_budget = \"2MiB\"\n\
+        let text = "socket = \"/tmp/s\"\ngrpc_socket = \"/tmp/g\"\nmetrics_listen = \"localhost:9464\"\ncpu_threads = 3\nread_threads = 4\nengine = \"uring\"\nuring_threads = 8\nuring_depth = 9\ndirect_reads = true\nread_budget = \"2MiB\"\n\
                     reads_in_flight = 7\narena_budget = \"1 GiB\"\nsample_max = \"5KiB\"\npixels_max = 9\nscans_max = 10\nmarkers_max = 11\ndecoder_memory_max = \"12MiB\"\ndecode_deadline = \"13s\"\nretry_deadline = \"2min\"\nhedge_after = \"50ms\"\ndepth = 5\nmax_leases = 6\n\
                     ledger_dir = \"/l\"\nledger_every = \"7s\"\nledger_memory = \"8MiB\"\ncache_dir = \"/c\"\n\
                     [[root]]\npath = \"/data\"\nallow = { uids = [1000], gids = [5] }\n\
@@ -336,6 +352,9 @@ mod tests {
         assert_eq!(options.decode_deadline, Duration::from_secs(13));
         assert_eq!(options.hedge_after, HedgeAfter::Time(Duration::from_millis(50)));
         assert_eq!(options.patience, Duration::from_secs(120 + 30));
+        let EngineOptions { name, read_threads, rings } = config.engine_options();
+        assert_eq!((name, read_threads.get()), (EngineName::Uring, 4));
+        assert_eq!((rings.threads.get(), rings.depth.get(), rings.direct), (8, 9, true));
         assert_eq!(
             (options.retry.deadline, config.arena_budget_bytes()),
             (Duration::from_secs(120), 1 << 30)
@@ -381,7 +400,7 @@ mod tests {
         assert!(message("read_budget = \"64MB\"").contains("MiB"));
         assert!(message("retry_deadline = \"30\"").contains("as in \"30s\""));
         assert!(message("hedge_after = \"soon\"").contains("as in \"50ms\""));
-        assert!(message("engine = \"uring2\"").contains("threads"));
+        assert!(message("engine = \"uring2\"").contains("expected one of `auto`, `threads`, `uring`"));
         assert!(message("metrics_listen = \"9464\"").contains("unix:/path"));
     }
 
@@ -390,6 +409,8 @@ mod tests {
         assert!(message("ledger_every = \"0s\"").contains("ledger_every must be at least 1"));
         assert!(message("depth = 0").contains("depth must be at least 1"));
         assert!(message("cpu_threads = 5000").contains("above 1024"));
+        assert!(message("uring_depth = 0").contains("uring_depth must be at least 1"));
+        assert!(message("uring_depth = 5000").contains("uring_depth = 5000 is above 1024"));
         assert!(message("[[root]]\npath = \"data\"").contains("absolute"));
         assert!(message("cache_dir = \"c\"").contains("cache_dir c is not an absolute path"));
         assert!(message("[[state_root]]\npath = \"gs://b\"").contains("neither an absolute path nor s3://"));

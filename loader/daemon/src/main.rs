@@ -105,6 +105,7 @@ fn serve_command(args: ServeArgs) -> anyhow::Result<()> {
         config.cpu_threads = (config.cpu_threads() / processes).max(1);
     }
     config.read_threads = args.read_threads.unwrap_or(config.read_threads);
+    config.engine = args.engine.unwrap_or(config.engine);
     config.metrics_listen = args.metrics_listen.or(config.metrics_listen);
     config.ledger_dir = args.ledger_dir.or(config.ledger_dir);
     config.cache_dir = cache_dir(args.cache_dir, args.private_fd.is_some(), config.cache_dir);
@@ -266,9 +267,6 @@ fn drain_command(args: &OperateArgs) -> anyhow::Result<()> {
 }
 
 fn doctor_command(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
-    if args.probe_io_uring {
-        return Ok(ExitCode::from(doctor::io_uring_errno()));
-    }
     let findings = doctor::run(args);
     if args.json {
         print(serde_json::to_string_pretty(&findings).context("write the findings")?.as_bytes())?;

@@ -18,7 +18,7 @@ use crate::error::{Fault, Kind};
 use crate::listen::{self, Unlink};
 use crate::scrape::Endpoint;
 use crate::server::{Peer, Service, grpc};
-use crate::storage::ThreadsEngine;
+use crate::storage::{self, Started};
 use crate::sys;
 use crate::workers::Pool;
 
@@ -44,20 +44,19 @@ impl Daemon {
     /// Starts the storage engine and the pool.
     ///
     /// # Errors
-    /// Invalid: the process may not open enough files for its reads. Unavailable: threads could not be started.
+    /// Invalid: the process may not open enough files for its reads. Unavailable: threads could not be started, or
+    /// io_uring was asked for and is not there.
     pub fn start(config: Config) -> Result<Self, Fault> {
         enough_open_files(sys::raise_open_files(), config.read_threads().get() as u64)?;
         // Bounded by what the gate lets through, so it is never full.
         let (done, completed) = flume::unbounded();
-        let read_threads = config.read_threads();
-        let engine = ThreadsEngine::new(read_threads, &done).map_err(|error| {
-            Fault::from_error(Kind::Unavailable, &error).context("start the storage engine")
-        })?;
+        let Started { engine, reason } = storage::start(&config.engine_options(), &done)?;
         let timer = tokio::runtime::Handle::current();
-        let pool = Pool::start(Arc::new(engine), &completed, config.pool_options(), timer)?;
+        let pool = Pool::start(engine, &completed, config.pool_options(), timer)?;
         tracing::info!(
             engine = pool.engine_name(),
-            read_threads,
+            why = reason,
+            read_threads = config.read_threads(),
             cpu_threads = pool.cpu_threads(),
             "started"
         );

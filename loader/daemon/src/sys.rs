@@ -1,13 +1,16 @@
 //! The few system calls that no crate wraps safely, and facts about this process.
 #![allow(
     unsafe_code,
-    reason = "adopting descriptors that a parent left open, and mallopt, have no safe form"
+    reason = "no safe form: adopting descriptors, mallopt, making a bare ring, work between fork and exec"
 )]
 
 use std::io;
 use std::num::NonZero;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::Command;
 
+use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -19,7 +22,7 @@ use crate::cgroup;
 /// `EBADF` where no such descriptor is open, or it is one of the three standard ones.
 pub fn adopt_fd(number: RawFd) -> io::Result<OwnedFd> {
     if number <= 2 {
-        return Err(io::Error::from_raw_os_error(rustix::io::Errno::BADF.raw_os_error()));
+        return Err(io::Error::from_raw_os_error(Errno::BADF.raw_os_error()));
     }
     // SAFETY: borrowed only for the call below, which fails where the number names nothing.
     let probe = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
@@ -38,15 +41,54 @@ pub fn reactor_fd(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd
     Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
 }
 
-/// Tries to make an io_uring, and drops it.
+/// Tries to make an io_uring and to enter it, and drops it. Makes system calls alone, so a forked child may call it.
 ///
 /// # Errors
 /// `ENOSYS`: the kernel has none; `EPERM`: seccomp or `kernel.io_uring_disabled` forbids it.
-pub fn io_uring_works() -> io::Result<()> {
+pub fn io_uring_works() -> Result<(), Errno> {
     let mut params = rustix::io_uring::io_uring_params::default();
-    // SAFETY: the parameters live through the call, and the ring is closed before anything is mapped or submitted.
-    drop(unsafe { rustix::io_uring::io_uring_setup(2, &mut params) }?);
+    // SAFETY: the parameters live through the call, and the ring is closed before anything is mapped.
+    let ring = unsafe { rustix::io_uring::io_uring_setup(2, &mut params) }?;
+    // SAFETY: nothing is submitted and nothing waited for.
+    unsafe { rustix::io_uring::io_uring_enter(&ring, 0, 0, rustix::io_uring::IoringEnterFlags::empty()) }?;
     Ok(())
+}
+
+/// How a child process ended that tried something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChildEnd {
+    /// It worked.
+    Done,
+    /// It did not, for this reason.
+    Failed(Errno),
+    /// A signal ended it.
+    Killed(i32),
+}
+
+/// How a child says that its attempt worked: no system call that we try answers so.
+const WORKED: Errno = Errno::OWNERDEAD;
+
+/// Makes an attempt in a forked child, which a sandbox may kill for it. `attempt` must make system calls alone: between
+/// fork and exec there may be no allocation and no lock.
+///
+/// # Errors
+/// The child ended without a word. One that could not be made counts as [`ChildEnd::Failed`].
+pub fn in_child(attempt: fn() -> Result<(), Errno>) -> io::Result<ChildEnd> {
+    // Never run: the attempt stands before it and always ends in an error, which the parent is told.
+    let mut command = Command::new("/proc/self/exe");
+    // SAFETY: system calls alone, as this function asks for; making an `io::Error` of a number allocates nothing.
+    unsafe { command.pre_exec(move || Err(attempt().err().unwrap_or(WORKED).into())) };
+    match command.spawn() {
+        Ok(mut child) => match child.wait()?.signal() {
+            Some(signal) => Ok(ChildEnd::Killed(signal)),
+            None => Err(io::Error::other("the child process ended without a word")),
+        },
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(WORKED) => Ok(ChildEnd::Done),
+            Some(errno) => Ok(ChildEnd::Failed(errno)),
+            None => Err(error),
+        },
+    }
 }
 
 /// User and system time of this process, microseconds.
@@ -181,6 +223,16 @@ mod tests {
     fn a_number_that_names_nothing_is_an_error() {
         assert!(adopt_fd(1).is_err());
         assert!(adopt_fd(100_000).is_err());
+    }
+
+    #[test]
+    fn a_child_tells_what_came_of_its_attempt_also_by_dying_of_it() {
+        assert_eq!(in_child(|| Ok(())).expect("a child"), ChildEnd::Done);
+        assert_eq!(in_child(|| Err(Errno::PERM)).expect("a child"), ChildEnd::Failed(Errno::PERM));
+        let killed = in_child(|| {
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::SYS)
+        });
+        assert_eq!(killed.expect("a child"), ChildEnd::Killed(31));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::emulate::options::EmulateArgs;
 use super::size_for::options::SizeArgs;
 use super::storage::options::StorageArgs;
 use super::synthetic::Synthetic;
+use crate::config::EngineName;
 
 /// Options of `forebay bench`.
 #[derive(clap::Args, Clone, Debug)]
@@ -37,6 +38,10 @@ pub struct BenchArgs {
     /// Decode threads, of forebay and of the bare loop; default: the processors of this process.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
+    /// The storage engine; auto is io_uring for parts of large local files, threads for the rest [default: auto; with
+    /// --storage threads, and uring in turns beside it].
+    #[arg(long, value_enum, value_name = "ENGINE")]
+    pub engine: Option<EngineName>,
     /// Which part of the path; all is each part alone, and the whole [default: all, or none with --storage].
     #[arg(long, value_enum)]
     pub stage: Option<Stage>,
@@ -172,7 +177,7 @@ Examples:
   forebay bench /data/train.parquet --batch 512 --dtype float32 --threads 8
   forebay bench /data/photos --consumers 4 --json > before.json
   forebay bench /data/photos --consumers 4 --compare before.json --fail-below 0.95
-  forebay bench /data/volumes --stage read --seconds 30
+  forebay bench /data/volumes --stage read --seconds 30 --engine uring
   forebay bench /data/photos --stage read --cold --rounds 5
   forebay bench /mnt/flash --storage --storage-sizes 50KiB,1MiB --storage-depths 1,16,64 --direct --html flash.html
   forebay bench --emulate retinanet --accelerator b200 --find-max --cold /data/scratch

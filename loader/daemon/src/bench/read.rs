@@ -10,14 +10,14 @@ use super::rows::Rows;
 use super::usage::Mark;
 use crate::config::Config;
 use crate::error::{Fault, Kind};
-use crate::storage::{Done, Engine, Read, ReadBuf, Root, ThreadsEngine};
+use crate::storage::{self, Done, Engine, EngineName, Read, ReadBuf, Root};
 
 /// Reads in flight for each of its threads: none ever waits for work, and the buffers stay in the processor's cache.
 const READS_A_THREAD: u32 = 4;
 
 /// The engine, fed by one thread that does nothing with the bytes.
 pub struct Reading {
-    engine: ThreadsEngine<()>,
+    engine: Arc<dyn Engine<()>>,
     done: flume::Receiver<Done<()>>,
     root: Arc<Root>,
     rows: Rows,
@@ -32,14 +32,17 @@ impl Reading {
     /// Starts the engine as the daemon would.
     ///
     /// # Errors
-    /// Unavailable: no threads left.
+    /// Unavailable: no threads left, or io_uring is asked for and not there.
     pub fn start(config: &Config, rows: Rows, root: Arc<Root>, bare: Bare) -> Result<Self, Fault> {
         let (sender, done) = flume::unbounded();
-        let threads = config.read_threads();
-        let engine = ThreadsEngine::new(threads, &sender).map_err(|error| {
-            Fault::from_error(Kind::Unavailable, &error).context("start the storage engine")
-        })?;
-        let in_flight_max = config.reads_in_flight.min(threads.get() as u32 * READS_A_THREAD);
+        let options = config.engine_options();
+        let engine = storage::start(&options, &sender)?.engine;
+        let threads_take = options.read_threads.get() as u32 * READS_A_THREAD;
+        let at_a_time = match config.engine {
+            EngineName::Uring => options.rings.threads.get() as u32 * options.rings.depth.get(),
+            EngineName::Auto | EngineName::Threads => threads_take,
+        };
+        let in_flight_max = config.reads_in_flight.min(at_a_time);
         let limit_bytes = config.sample_max.0;
         let (next_row, buffers) = (0, Vec::new());
         Ok(Self { engine, done, root, rows, next_row, in_flight_max, limit_bytes, buffers, bare })

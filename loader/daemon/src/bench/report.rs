@@ -13,7 +13,7 @@ use super::storage::report::{StorageReport, StorageSettings};
 use super::synthetic::Synthetic;
 use super::verdict::Verdict;
 use super::wait::WaitShares;
-use crate::config::Config;
+use crate::config::{Config, EngineName};
 
 /// Raised whenever a program that reads the JSON would have to change.
 pub const SCHEMA: &str = "forebay bench 2";
@@ -73,6 +73,7 @@ pub struct Settings {
     pub batch: u32,
     pub threads: usize,
     pub read_threads: usize,
+    pub engine: EngineName,
     pub transform: Transform,
     pub dtype: Dtype,
     pub consumers: u32,
@@ -151,6 +152,7 @@ impl Report {
                 batch: args.batch,
                 threads: config.cpu_threads,
                 read_threads: config.read_threads().get(),
+                engine: config.engine,
                 transform: args.transform,
                 dtype: args.dtype,
                 consumers: args.consumers,

@@ -1,16 +1,24 @@
 //! The kernel: its version, io_uring, the clock.
 
+use std::io;
+
+use rustix::io::Errno;
+
 use super::facts::Facts;
 use super::finding::Finding;
-use super::probe::Uring;
+use crate::config::EngineName;
+use crate::storage::UringProbe;
 
 /// `pidfd_open`, by which a daemon learns at once that a client has died.
 const PIDFD: (u32, u32) = (5, 3);
 /// `MADV_POPULATE_WRITE`, by which an arena's pages are all there before the first batch.
 const POPULATE: (u32, u32) = (5, 14);
 
-/// What every finding about io_uring means today.
-const NO_USE_YET: &str = "no loss today: the storage engine of this version is `threads`, which does without";
+/// What it means where io_uring is not there and nobody insists.
+const THREADS_DO: &str = "threads read everything: the same bytes and the same rate of small files; random parts of large local files take more \
+     processor time";
+const USE_AUTO: &str = "engine = \"auto\"";
+const SECCOMP_CURE: &str = "run the container with a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register";
 
 pub fn check(facts: &Facts) -> Vec<Finding> {
     let mut found: Vec<_> = version(facts).into_iter().collect();
@@ -38,35 +46,54 @@ fn version(facts: &Facts) -> Option<Finding> {
 
 fn io_uring(facts: &Facts) -> Finding {
     let id = "kernel.io_uring";
+    let engine = facts.config.engine;
+    let (found, cure) = match &facts.probes.io_uring {
+        UringProbe::Works => {
+            let means = match engine {
+                EngineName::Auto => "parts of large local files are read through it, the rest by threads",
+                EngineName::Uring => "every read goes through it, as it is set",
+                EngineName::Threads => "unused: engine = \"threads\" is set",
+            };
+            return Finding::ok(id, "allowed", means);
+        }
+        UringProbe::Refused(errno) => refused(facts, *errno),
+        UringProbe::Killed(signal) => {
+            (format!("whoever tries is killed (signal {signal})"), Some(SECCOMP_CURE))
+        }
+        UringProbe::Untried(why) => (format!("not tried: {why}"), None),
+    };
+    let finding = match engine {
+        EngineName::Uring => {
+            let finding =
+                Finding::fail(id, found, "engine = \"uring\" is set, and the daemon would not start");
+            return finding.cure(cure.map_or(USE_AUTO.to_owned(), |cure| format!("{cure}; or {USE_AUTO}")));
+        }
+        EngineName::Threads => Finding::note(id, found, "no loss: engine = \"threads\" is set"),
+        EngineName::Auto => Finding::note(id, found, THREADS_DO),
+    };
+    Finding { cure: cure.map(str::to_owned), ..finding }
+}
+
+/// What an error number comes from, and what would change it.
+fn refused(facts: &Facts, errno: i32) -> (String, Option<&'static str>) {
     let sysctl = facts.machine.number("/proc/sys/kernel/io_uring_disabled").unwrap_or(0);
     let filtered = facts.machine.field("/proc/self/status", "Seccomp").is_some_and(|mode| mode == "2");
-    match &facts.probes.io_uring {
-        Uring::Works => {
-            Finding::ok(id, "allowed", "a later engine may use it; that of this version is `threads`")
-        }
-        Uring::Refused(errno) if *errno == rustix::io::Errno::NOSYS.raw_os_error() => {
-            Finding::note(id, "not there (ENOSYS)", NO_USE_YET).cure("a kernel built with CONFIG_IO_URING")
-        }
-        Uring::Refused(errno) if *errno == rustix::io::Errno::PERM.raw_os_error() && sysctl > 0 => {
+    match Errno::from_raw_os_error(errno) {
+        Errno::NOSYS => ("not there (ENOSYS)".to_owned(), Some("a kernel built with CONFIG_IO_URING")),
+        Errno::PERM if sysctl > 0 => {
             let who = if sysctl == 1 { "for all but root and one group" } else { "for everybody" };
             let found = format!("forbidden (EPERM) by kernel.io_uring_disabled = {sysctl}, {who}");
-            Finding::note(id, found, NO_USE_YET).cure("sudo sysctl kernel.io_uring_disabled=0")
+            (found, Some("sudo sysctl kernel.io_uring_disabled=0"))
         }
-        Uring::Refused(errno) if *errno == rustix::io::Errno::PERM.raw_os_error() => {
+        Errno::PERM => {
             let by = if filtered { "a seccomp filter" } else { "a security module" };
-            Finding::note(id, format!("forbidden (EPERM) by {by}"), NO_USE_YET)
-                .cure("run the container with a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register")
+            (format!("forbidden (EPERM) by {by}"), Some(SECCOMP_CURE))
         }
-        Uring::Refused(errno) => {
-            let error = std::io::Error::from_raw_os_error(*errno);
-            Finding::note(id, format!("refused: {error}"), NO_USE_YET)
-        }
-        Uring::Killed(signal) => {
-            let found = format!("whoever tries is killed (signal {signal})");
-            Finding::note(id, found, NO_USE_YET)
-                .cure("a later engine must be set by hand here: engine = \"threads\"")
-        }
-        Uring::Untried(why) => Finding::note(id, format!("not tried: {why}"), NO_USE_YET),
+        Errno::NOMEM => (
+            format!("refused: {}", io::Error::from_raw_os_error(errno)),
+            Some("LimitMEMLOCK=infinity in the service file"),
+        ),
+        _ => (format!("refused: {}", io::Error::from_raw_os_error(errno)), None),
     }
 }
 

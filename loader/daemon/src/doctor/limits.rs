@@ -45,7 +45,7 @@ fn locked(facts: &Facts, limit: Limit) -> Finding {
         return Finding::ok(id, found, "this version locks none");
     }
     let means = format!(
-        "no loss today: this version locks none. Registered io_uring buffers of read_budget ({}) would not fit",
+        "no loss: this version locks none. Kernels before 5.12 count io_uring's rings, 100 KiB each, and registered buffers of read_budget ({}) would not fit",
         size(budget)
     );
     Finding::note(id, found, means)

@@ -28,7 +28,6 @@ use crate::machine::Machine;
 pub use facts::Facts;
 pub use finding::{Finding, Level};
 pub use options::DoctorArgs;
-pub use probe::io_uring_errno;
 pub use report::text;
 
 use probe::Probes;

@@ -17,9 +17,6 @@ pub struct DoctorArgs {
     /// Exit with 1 on a warning too.
     #[arg(long)]
     pub strict: bool,
-    /// Only try io_uring, and exit with its error number (the doctor asks this of a child, which a sandbox may kill).
-    #[arg(long, hide = true)]
-    pub probe_io_uring: bool,
 }
 
 /// What `forebay doctor --help` ends with.

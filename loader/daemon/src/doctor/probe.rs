@@ -1,9 +1,7 @@
 //! What only a system call can tell: io_uring, memfd, the roots, the socket, the daemon behind it.
 
 use std::io;
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -14,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::error::Fault;
 use crate::operate;
-use crate::sys;
+use crate::storage::UringProbe;
 
 /// A dead network file system answers never.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -26,7 +24,7 @@ const ENTRIES_MAX: usize = 1000;
 #[derive(Debug)]
 pub struct Probes {
     /// Whether io_uring works for this process.
-    pub io_uring: Uring,
+    pub io_uring: UringProbe,
     /// Whether an arena can be made; else the call that failed and why.
     pub memfd: Result<(), String>,
     /// The size of `/dev/shm`; `None` where there is none.
@@ -35,19 +33,6 @@ pub struct Probes {
     pub roots: Vec<Root>,
     /// Where the daemon listens, or would.
     pub socket: Socket,
-}
-
-/// What came of `io_uring_setup`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Uring {
-    /// A ring was made.
-    Works,
-    /// An error number.
-    Refused(i32),
-    /// The process that tried was ended by this signal.
-    Killed(i32),
-    /// No process could be started to try.
-    Untried(String),
 }
 
 /// A path that jobs will read.
@@ -97,37 +82,13 @@ impl Probes {
     /// Asks everything.
     pub fn take(roots: &[PathBuf], socket: &Path) -> Self {
         Self {
-            io_uring: io_uring(),
+            io_uring: UringProbe::take(),
             memfd: memfd().map_err(|error| crate::error::with_causes(&error)),
             dev_shm_bytes: rustix::fs::statvfs("/dev/shm").ok().map(|fs| fs.f_blocks * fs.f_frsize),
             roots: roots.iter().map(|path| root(path)).collect(),
             socket: ask(socket),
         }
     }
-}
-
-/// Tries in a child, because some sandboxes kill who asks instead of refusing.
-fn io_uring() -> Uring {
-    let status = std::env::current_exe().and_then(|binary| {
-        let mut child = Command::new(binary);
-        child.args(["doctor", "--probe-io-uring"]).stdin(Stdio::null()).stdout(Stdio::null());
-        child.stderr(Stdio::null()).status()
-    });
-    status.map_or_else(|error| Uring::Untried(error.to_string()), outcome)
-}
-
-fn outcome(status: ExitStatus) -> Uring {
-    match (status.code(), status.signal()) {
-        (Some(0), _) => Uring::Works,
-        (Some(errno), _) => Uring::Refused(errno),
-        (None, signal) => Uring::Killed(signal.unwrap_or(0)),
-    }
-}
-
-/// The error number of making a ring in this process; 0: it works. For the child that tries it.
-pub fn io_uring_errno() -> u8 {
-    let errno = sys::io_uring_works().err().and_then(|error| error.raw_os_error()).unwrap_or(0);
-    u8::try_from(errno).unwrap_or(u8::MAX)
 }
 
 /// Makes an arena of one small slot, with its seals, its mapping and its pages.

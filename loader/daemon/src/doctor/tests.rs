@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::probe::{Probes, Root, RootState, Socket, Uring};
+use super::probe::{Probes, Root, RootState, Socket};
 use super::*;
-use crate::config::Bytes;
+use crate::config::{Bytes, EngineName};
 use crate::error::Kind;
+use crate::storage::UringProbe;
 
 /// A machine in a folder, which goes with it.
 struct Planted {
@@ -66,7 +67,7 @@ impl Planted {
             visible_devices: None,
             socket_variable: None,
             probes: Probes {
-                io_uring: Uring::Works,
+                io_uring: UringProbe::Works,
                 memfd: Ok(()),
                 dev_shm_bytes: Some(8 << 30),
                 roots: vec![Root { path: "/data".into(), state: Ok(state) }],
@@ -187,7 +188,8 @@ fn more_threads_than_processors_and_a_narrow_affinity_are_told() {
 
 #[test]
 fn every_way_to_refuse_io_uring_is_told_apart() {
-    let refused = |errno: i32| Planted::well().but(|facts| facts.probes.io_uring = Uring::Refused(errno));
+    let refused =
+        |errno: i32| Planted::well().but(|facts| facts.probes.io_uring = UringProbe::Refused(errno));
     refused(38).says("kernel.io_uring", Level::Note, "ENOSYS");
     refused(1).with("proc/sys/kernel/io_uring_disabled", "2\n").says(
         "kernel.io_uring",
@@ -200,9 +202,13 @@ fn every_way_to_refuse_io_uring_is_told_apart() {
         "seccomp filter",
     );
     refused(12).says("kernel.io_uring", Level::Note, "os error 12");
-    let killed = Planted::well().but(|facts| facts.probes.io_uring = Uring::Killed(31));
+    let killed = Planted::well().but(|facts| facts.probes.io_uring = UringProbe::Killed(31));
     killed.says("kernel.io_uring", Level::Note, "signal 31");
-    assert!(killed.one("kernel.io_uring").means.contains("`threads`"));
+    assert!(killed.one("kernel.io_uring").means.contains("threads read everything"));
+    let asked = killed.but(|facts| facts.config.engine = EngineName::Uring);
+    asked.says("kernel.io_uring", Level::Fail, "engine = \"auto\"");
+    let set = refused(38).but(|facts| facts.config.engine = EngineName::Threads);
+    assert!(set.one("kernel.io_uring").means.contains("no loss"));
 }
 
 #[test]

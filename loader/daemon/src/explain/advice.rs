@@ -7,8 +7,6 @@ use super::{Cause, Evidence, PoolFacts};
 const USED_UP_FROM: f64 = 0.7;
 /// The furthest that one step of advice goes: what a change does is to be looked at before the next.
 const STEP_MAX: f64 = 8.0;
-/// Reads at a time beyond which more of them are no advice.
-const READ_THREADS_ENOUGH: usize = 256;
 
 /// Advice and detail for a cause.
 pub fn advise(cause: Option<Cause>, sum: &Parts, mix: &Mix, evidence: &Evidence) -> (String, String) {
@@ -62,10 +60,11 @@ impl Facts<'_> {
         // How many times as many reads it takes until the storage is no part of the step.
         let factor = (1.0 / (1.0 - self.share(Cause::Storage)).max(0.01)).clamp(2.0, STEP_MAX);
         let more = |now: f64| (now * factor).ceil();
-        let advice = if reading >= USED_UP_FROM * pool.read_threads as f64 {
-            if pool.read_threads < READ_THREADS_ENOUGH {
-                let threads = (more(pool.read_threads as f64) as usize).min(READ_THREADS_ENOUGH);
-                let change = setting(pool, "read_threads", pool.read_threads, threads);
+        let readers = pool.readers(reading);
+        let advice = if reading >= USED_UP_FROM * readers.at_a_time as f64 {
+            if readers.value < readers.enough {
+                let wanted = (more(readers.value as f64) as usize).min(readers.enough);
+                let change = setting(pool, readers.setting, readers.value, wanted);
                 format!("{change}: every one of them is busy, so more reads at a time is what helps")
             } else {
                 "use faster storage, or fewer and larger files: so many reads at a time are no longer the limit"
@@ -93,14 +92,16 @@ impl Facts<'_> {
 
     fn storage_detail(&self, reading: f64, queued: f64, mean_bytes: f64) -> String {
         let worked = &self.mix.worked;
+        let readers = self.evidence.pool.readers(reading);
         format!(
-            "a read takes {} on average and {} at the 99th percentile, for {} (engine {}); {reading:.1} of {} read threads are busy \
+            "a read takes {} on average and {} at the 99th percentile, for {} (engine {}); {reading:.1} of {} {} are busy \
              and {queued:.1} reads wait for one; {}/s while batches are made; if reads get slower as more run at a time, the storage itself is the limit",
             time(worked.read_us as f64 / worked.reads as f64),
             time(self.evidence.read_p99_us as f64),
             size(mean_bytes),
             self.evidence.pool.engine,
-            self.evidence.pool.read_threads,
+            readers.at_a_time,
+            readers.words,
             size(worked.read_bytes as f64 / self.mix.sealed_us.max(1) as f64 * 1e6),
         )
     }

@@ -5,6 +5,7 @@
 
 mod advice;
 pub mod options;
+mod readers;
 mod split;
 pub mod text;
 
@@ -132,6 +133,10 @@ pub struct PoolFacts {
     pub read_budget_bytes: u64,
     /// The storage engine.
     pub engine: String,
+    /// Its threads with a ring each; 0 without any.
+    pub uring_threads: usize,
+    /// Reads at a time of each of them.
+    pub uring_depth: usize,
 }
 
 /// What the daemon runs on.

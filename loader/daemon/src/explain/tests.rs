@@ -40,6 +40,7 @@ fn evidence(step: PastStep) -> Evidence {
             reads_in_flight: 512,
             read_budget_bytes: 64 << 20,
             engine: "threads".to_owned(),
+            ..PoolFacts::default()
         },
         machine: Machine { processors: 2, usable_processors: 2, load_average: Some(1.5) },
         steps,

@@ -48,6 +48,8 @@ impl Service {
     fn evidence(&self, listed: &Arc<Listed>, throttle: Throttle) -> Evidence {
         let (spec, history) = (&listed.spec, &listed.counters.history);
         let (steps, steps_seen) = history.taken_steps();
+        let engine = self.pool.engine_name();
+        let rings = self.config.engine_options().rings;
         let named = |slow: Slow| SlowObject {
             key: spec.job.key(slow.pick),
             us: slow.us,
@@ -72,7 +74,9 @@ impl Service {
                 read_threads: self.config.read_threads().get(),
                 reads_in_flight: self.config.reads_in_flight,
                 read_budget_bytes: self.config.read_budget.0,
-                engine: self.pool.engine_name().to_owned(),
+                uring_threads: if engine.contains("uring") { rings.threads.get() } else { 0 },
+                uring_depth: rings.depth.get() as usize,
+                engine: engine.to_owned(),
             },
             machine: Machine {
                 processors: sys::processors(),

@@ -1,7 +1,10 @@
 //! The memory of a read, used again and again: capacity survives and is zeroed only once.
 
 use std::collections::TryReserveError;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
+
+/// Reads past the page cache begin and end at multiples of this, in the file and in memory: every device takes it.
+pub(super) const BLOCK_BYTES: usize = 4096;
 
 /// A path and the bytes that were read from it.
 #[derive(Debug, Default)]
@@ -31,13 +34,15 @@ impl ReadBuf {
 #[derive(Debug, Default)]
 pub struct ByteBuf {
     memory: Vec<u8>,
+    /// Where in the memory the content begins.
+    start: usize,
     len_bytes: usize,
 }
 
 impl ByteBuf {
     /// A buffer with room for `capacity_bytes`, zeroed now so that no read pays for it.
     pub fn with_capacity(capacity_bytes: usize) -> Self {
-        Self { memory: vec![0; capacity_bytes], len_bytes: 0 }
+        Self { memory: vec![0; capacity_bytes], start: 0, len_bytes: 0 }
     }
 
     /// What fits without another allocation.
@@ -55,13 +60,46 @@ impl ByteBuf {
     /// # Errors
     /// When the memory can't be had; the content is then empty.
     pub fn overwrite(&mut self, len_bytes: usize) -> Result<&mut [u8], TryReserveError> {
-        self.len_bytes = 0;
-        if len_bytes > self.memory.len() {
-            self.memory.try_reserve_exact(len_bytes - self.memory.len())?;
-            self.memory.resize(len_bytes, 0);
-        }
-        self.len_bytes = len_bytes;
+        self.grow(len_bytes)?;
+        (self.start, self.len_bytes) = (0, len_bytes);
         Ok(&mut self.memory[..len_bytes])
+    }
+
+    /// As [`overwrite`](Self::overwrite), for a read of whole blocks: where in the memory they go. The content begins
+    /// `head_bytes`, less than a block, into the first of them.
+    ///
+    /// # Errors
+    /// When the memory can't be had; the content is then empty.
+    pub(super) fn overwrite_blocks(
+        &mut self,
+        head_bytes: usize,
+        len_bytes: usize,
+    ) -> Result<Range<usize>, TryReserveError> {
+        let blocks_bytes = (head_bytes + len_bytes).next_multiple_of(BLOCK_BYTES);
+        self.grow(blocks_bytes + BLOCK_BYTES)?;
+        let first = self.memory.as_ptr().align_offset(BLOCK_BYTES);
+        (self.start, self.len_bytes) = (first + head_bytes, len_bytes);
+        Ok(first..first + blocks_bytes)
+    }
+
+    /// All of the memory, the content and what lies around it.
+    pub(super) fn memory(&self) -> &[u8] {
+        &self.memory
+    }
+
+    /// The same, to be overwritten.
+    pub(super) fn memory_mut(&mut self) -> &mut [u8] {
+        &mut self.memory
+    }
+
+    /// Empties the content and makes room; zeroes only what was never there.
+    fn grow(&mut self, bytes: usize) -> Result<(), TryReserveError> {
+        (self.start, self.len_bytes) = (0, 0);
+        if bytes > self.memory.len() {
+            self.memory.try_reserve_exact(bytes - self.memory.len())?;
+            self.memory.resize(bytes, 0);
+        }
+        Ok(())
     }
 }
 
@@ -69,7 +107,7 @@ impl Deref for ByteBuf {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.memory[..self.len_bytes]
+        &self.memory[self.start..][..self.len_bytes]
     }
 }
 
@@ -92,6 +130,23 @@ mod tests {
         bytes.overwrite(8).unwrap();
         assert!(bytes.overwrite(usize::MAX).is_err());
         assert!(bytes.is_empty());
+    }
+
+    #[test]
+    fn blocks_are_aligned_and_the_content_begins_inside_of_them() {
+        let mut bytes = ByteBuf::with_capacity(7);
+        for (head, len, blocks) in [(0, 0, 0), (0, 4096, 1), (1, 4096, 2), (4095, 1, 1), (4095, 10_000, 4)] {
+            let window = bytes.overwrite_blocks(head, len).unwrap();
+            assert_eq!(window.len(), blocks * BLOCK_BYTES);
+            assert!(bytes.memory()[window.start..].as_ptr().addr().is_multiple_of(BLOCK_BYTES));
+            for (at, byte) in bytes.memory_mut()[window].iter_mut().enumerate() {
+                *byte = (at % 251) as u8;
+            }
+            assert!(bytes.iter().enumerate().all(|(at, byte)| *byte == ((at + head) % 251) as u8));
+            assert_eq!(bytes.len(), len);
+        }
+        bytes.overwrite(3).unwrap().copy_from_slice(b"abc");
+        assert_eq!(&bytes[..], b"abc", "the next read begins at the start again");
     }
 
     #[test]

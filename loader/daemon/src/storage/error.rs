@@ -130,6 +130,12 @@ pub enum StorageError {
         /// How long.
         waited: std::time::Duration,
     },
+    /// No ring could be made, or it does not read.
+    #[error("make an io_uring")]
+    Ring {
+        /// What the system said.
+        source: io::Error,
+    },
     /// The engine's threads could not be started.
     #[error("start {threads} storage threads")]
     Threads {
@@ -149,6 +155,7 @@ impl StorageError {
             | Self::Memory { .. }
             | Self::Shutdown { .. }
             | Self::NoAnswer { .. }
+            | Self::Ring { .. }
             | Self::Threads { .. } => StorageErrorKind::Unavailable,
             Self::Resized { .. } | Self::Rewritten { .. } | Self::PastEnd { .. } | Self::OtherSize { .. } => {
                 StorageErrorKind::Changed
@@ -164,6 +171,16 @@ impl StorageError {
             Self::TooLarge { size_bytes, .. } => Some(*size_bytes),
             _ => None,
         }
+    }
+
+    /// The system refused `action`: `open`, `stat` or `read`.
+    pub(super) fn io(action: &'static str, path: String, errno: Errno) -> Self {
+        Self::Io { action, path, source: errno.into() }
+    }
+
+    /// There is no memory for `len_bytes`.
+    pub(super) fn memory(path: String, len_bytes: u64, source: TryReserveError) -> Self {
+        Self::Memory { path, len_bytes, source }
     }
 
     /// Sorts a failed open by what the system said: `openat2` answers EXDEV where a path leaves its root.

@@ -10,15 +10,20 @@ mod buf;
 mod conformance;
 mod error;
 mod faulty;
+mod file;
 mod head;
 mod hedge;
 mod lanes;
 mod memory;
 mod pieces;
+mod queued;
 mod retry;
 mod root;
+mod routed;
 mod spare;
+mod start;
 mod threads;
+mod uring;
 mod whole;
 
 use std::sync::Arc;
@@ -32,8 +37,11 @@ pub use hedge::HedgeAfter;
 pub use memory::MemoryEngine;
 pub use retry::RetryPolicy;
 pub use root::Root;
+pub use routed::RoutedEngine;
 pub use spare::SpareBuffers;
+pub use start::{EngineName, EngineOptions, Started, start};
 pub use threads::ThreadsEngine;
+pub use uring::{RingOptions, UringEngine, UringProbe};
 
 /// One read: what to read, where to put it, and whom it is for.
 #[derive(Debug)]

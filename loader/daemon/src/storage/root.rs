@@ -15,6 +15,9 @@ use super::error::StorageError;
 /// `openat2` answers EAGAIN when a rename races with `..`; so many tries, then it is an error.
 const RACES_MAX: usize = 16;
 
+/// Nothing outside of the directory, and no link that the kernel makes up.
+const RESOLVE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+
 /// An opened data directory.
 ///
 /// A relative link that stays beneath the root is followed; an absolute one, or one that leaves, is refused.
@@ -23,6 +26,8 @@ pub struct Root {
     backing: Backing,
     /// Whether a server stands between us and the bytes.
     is_remote: bool,
+    /// Whether reads beneath it may be tried without waiting.
+    nowait_reads: bool,
 }
 
 /// File systems whose reads cross a network, or may, by what `statfs` calls them (linux/magic.h and their own sources).
@@ -38,6 +43,15 @@ const REMOTE: [u32; 11] = [
     0x0102_1997, // 9P
     0x5346_414F, // AFS
     0x2030_528D, // PanFS
+];
+
+/// File systems that answer io_uring at once or by themselves later (`FMODE_NOWAIT`), by what `statfs` calls them. Reads
+/// of others (NFS, FUSE, overlay) go to kernel threads, fewer than ours: they gain nothing from a ring.
+const NOWAIT_READS: [u32; 4] = [
+    0x0000_EF53, // ext4
+    0x5846_5342, // xfs
+    0x9123_683E, // btrfs
+    0xF2F5_2010, // f2fs
 ];
 
 enum Backing {
@@ -59,14 +73,20 @@ impl Root {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = retry_on_intr(|| rustix::fs::openat(CWD, path, flags, Mode::empty()))
             .map_err(|errno| StorageError::Root { path: path.display().to_string(), source: errno.into() })?;
-        let is_remote = rustix::fs::fstatfs(&dir).is_ok_and(|fs| REMOTE.contains(&(fs.f_type as u32)));
+        let kind = rustix::fs::fstatfs(&dir).map_or(0, |fs| fs.f_type as u32);
+        let (is_remote, nowait_reads) = (REMOTE.contains(&kind), NOWAIT_READS.contains(&kind));
         let backing = if kernel_resolves(&dir) { Backing::Kernel(dir) } else { Backing::Walk(dir) };
-        Ok(Arc::new(Self { path: path.to_owned(), backing, is_remote }))
+        Ok(Arc::new(Self { path: path.to_owned(), backing, is_remote, nowait_reads }))
     }
 
     /// A root without a directory, for [`MemoryEngine`](super::MemoryEngine); nothing can be opened beneath it.
     pub fn unbacked(name: &str) -> Arc<Self> {
-        Arc::new(Self { path: PathBuf::from(name), backing: Backing::Nothing, is_remote: false })
+        Arc::new(Self {
+            path: PathBuf::from(name),
+            backing: Backing::Nothing,
+            is_remote: false,
+            nowait_reads: false,
+        })
     }
 
     /// Whether its file system is a network's, where a read that takes long may have got lost on the way.
@@ -97,6 +117,20 @@ impl Root {
         }
     }
 
+    /// The same where the kernel has every name on the way in memory, so that nothing is waited for. `None` says nothing:
+    /// not in memory, not there, or a kernel before 5.12.
+    pub(super) fn open_at_once(&self, path: &[u8], flags: OFlags) -> Option<OwnedFd> {
+        let Backing::Kernel(dir) = &self.backing else { return None };
+        let resolve = RESOLVE | ResolveFlags::CACHED;
+        let named = Some(path).filter(|path| !path.is_empty())?;
+        rustix::fs::openat2(dir, named, flags | OFlags::CLOEXEC, Mode::empty(), resolve).ok()
+    }
+
+    /// Whether io_uring serves its reads without a kernel thread for each: ext4, xfs, btrfs, f2fs.
+    pub(super) fn has_nowait_reads(&self) -> bool {
+        self.nowait_reads
+    }
+
     /// The same root with the kernel's help left out, so that tests reach the walk.
     #[cfg(test)]
     pub(super) fn open_walking(path: &Path) -> Arc<Self> {
@@ -106,7 +140,8 @@ impl Root {
         else {
             unreachable!("an opened root has a directory")
         };
-        Arc::new(Self { path: path.to_owned(), backing: Backing::Walk(dir), is_remote: false })
+        let (is_remote, nowait_reads) = (false, false);
+        Arc::new(Self { path: path.to_owned(), backing: Backing::Walk(dir), is_remote, nowait_reads })
     }
 }
 
@@ -121,8 +156,7 @@ fn kernel_resolves(dir: &OwnedFd) -> bool {
 }
 
 fn open_by_kernel(dir: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let open = || retry_on_intr(|| rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve));
+    let open = || retry_on_intr(|| rustix::fs::openat2(dir, path, flags, Mode::empty(), RESOLVE));
     let mut opened = open();
     for _ in 1..RACES_MAX {
         if !matches!(opened, Err(Errno::AGAIN)) {

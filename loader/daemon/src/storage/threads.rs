@@ -2,19 +2,19 @@
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
 use super::buf::ReadBuf;
 use super::error::StorageError;
+use super::file::OpenFile;
 use super::lanes::{Lane, Lanes};
 use super::pieces::Pieces;
+use super::queued::Queued;
 use super::root::Root;
 use super::whole::{self, Source, Stamp};
 use super::{Done, Engine, Read};
@@ -38,11 +38,6 @@ struct Crew<T> {
     pieces: Pieces,
     lanes: Lanes,
     stopping: AtomicBool,
-}
-
-struct Queued<T> {
-    read: Read<T>,
-    submitted: Instant,
 }
 
 impl<T: Send + 'static> ThreadsEngine<T> {
@@ -99,7 +94,7 @@ impl<T: Send + 'static> Engine<T> for ThreadsEngine<T> {
     }
 
     fn submit(&self, read: Read<T>) {
-        let queued = Queued { read, submitted: Instant::now() };
+        let queued = Queued::new(read);
         assert!(self.queue.send(queued).is_ok(), "the engine holds the queue's other end itself");
     }
 
@@ -125,19 +120,17 @@ impl<T> Drop for ThreadsEngine<T> {
 
 /// Serves reads until the engine is gone and its queue is empty, or there is a thread too many.
 fn serve<T>(crew: &Crew<T>, lane: &Arc<Lane>) {
-    for Queued { mut read, submitted } in &crew.reads {
+    for mut queued in &crew.reads {
         let taken = Instant::now();
         crew.lanes.took(lane, taken);
         let result = if crew.stopping.load(Ordering::Acquire) {
-            Err(StorageError::Shutdown { path: read.root.display(&read.buf.path) })
+            Err(queued.shutdown())
         } else {
-            read_file(&mut read, &crew.pieces)
+            read_file(&mut queued.read, &crew.pieces)
         };
         let leaves = crew.lanes.is_done(lane);
-        let queue_wait = taken.duration_since(submitted);
         // A receiver that has gone away wants no completions; the rest of the queue is drained all the same.
-        let came_back = Instant::now();
-        let _ = crew.done.send(Done { read, result, queue_wait, read_time: came_back - taken, came_back });
+        let _ = crew.done.send(queued.done(result, taken));
         if leaves {
             break;
         }
@@ -147,7 +140,7 @@ fn serve<T>(crew: &Crew<T>, lane: &Arc<Lane>) {
 fn read_file<T>(read: &mut Read<T>, pieces: &Pieces) -> Result<(), StorageError> {
     let Read { root, buf, extent, limit_bytes, .. } = read;
     buf.bytes.clear();
-    let file = InPieces { file: open(root, buf)?, pieces };
+    let file = InPieces { file: OpenFile::open(root, &buf.path)?, pieces };
     whole::read(&file, root, buf, *extent, *limit_bytes)
 }
 
@@ -167,15 +160,15 @@ impl Source for InPieces<'_> {
     }
 
     fn fill(&self, target: &mut [u8], offset_bytes: u64) -> Result<u64, Errno> {
-        let fd = &self.file.fd;
+        let fd = self.file.fd();
         self.pieces.fill(target, offset_bytes, |target, at| rustix::io::pread(fd, target, at))
     }
 }
 
 /// Fills `buf` with the beginning of its file; gives the bytes of all of it.
 pub(super) fn read_head(root: &Root, buf: &mut ReadBuf, len_max: u64) -> Result<u64, StorageError> {
-    let file = open(root, buf)?;
-    let size_bytes = file.opened.get().map_or(0, |stamp| stamp.size_bytes);
+    let file = OpenFile::open(root, &buf.path)?;
+    let size_bytes = file.size_bytes();
     whole::read(&file, root, buf, Some((0, len_max.min(size_bytes))), len_max)?;
     Ok(size_bytes)
 }
@@ -188,48 +181,7 @@ pub(super) fn read_now(
     limit_bytes: u64,
 ) -> Result<(), StorageError> {
     buf.bytes.clear();
-    whole::read(&open(root, buf)?, root, buf, extent, limit_bytes)
-}
-
-fn open(root: &Root, buf: &ReadBuf) -> Result<OpenFile, StorageError> {
-    // NONBLOCK, so that a pipe that someone put among the samples can't hold a thread for ever.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let opened = root.open_beneath(&buf.path, flags).and_then(OpenFile::check);
-    match opened.map_err(|errno| StorageError::open(root.display(&buf.path), errno))? {
-        Some(file) => Ok(file),
-        None => Err(StorageError::NotAFile { path: root.display(&buf.path) }),
-    }
-}
-
-/// A regular file; the stamp it had when it was opened serves as the first.
-struct OpenFile {
-    fd: OwnedFd,
-    opened: std::cell::Cell<Option<Stamp>>,
-}
-
-impl OpenFile {
-    fn check(fd: OwnedFd) -> Result<Option<Self>, Errno> {
-        let stat = rustix::fs::fstat(&fd)?;
-        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        Ok(regular.then(|| Self { fd, opened: Some(stamp_of(&stat)).into() }))
-    }
-}
-
-impl Source for OpenFile {
-    fn stamp(&self) -> Result<Stamp, Errno> {
-        match self.opened.take() {
-            Some(stamp) => Ok(stamp),
-            None => rustix::fs::fstat(&self.fd).map(|stat| stamp_of(&stat)),
-        }
-    }
-
-    fn read_at(&self, target: &mut [u8], offset_bytes: u64) -> Result<usize, Errno> {
-        rustix::io::pread(&self.fd, target, offset_bytes)
-    }
-}
-
-fn stamp_of(stat: &rustix::fs::Stat) -> Stamp {
-    Stamp { size_bytes: stat.st_size as u64, written_s: stat.st_mtime, written_ns: stat.st_mtime_nsec }
+    whole::read(&OpenFile::open(root, &buf.path)?, root, buf, extent, limit_bytes)
 }
 
 #[cfg(test)]

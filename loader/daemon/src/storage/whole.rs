@@ -48,44 +48,77 @@ fn fill(
     extent: Option<(u64, u64)>,
     limit_bytes: u64,
 ) -> Result<(), StorageError> {
-    let ReadBuf { path, bytes, file_bytes } = buf;
-    let name = || root.display(path);
-    let failed = |action| move |errno: Errno| StorageError::Io { action, path: name(), source: errno.into() };
+    let before = source.stamp().map_err(|errno| StorageError::io("stat", root.display(&buf.path), errno))?;
+    let wanted = Wanted::new(before, root, buf, extent, limit_bytes)?;
+    let ReadBuf { path, bytes, .. } = buf;
+    let target = bytes
+        .overwrite(wanted.len_bytes as usize)
+        .map_err(|source| StorageError::memory(root.display(path), wanted.len_bytes, source))?;
+    let got_bytes = source
+        .fill(target, wanted.offset_bytes)
+        .map_err(|errno| StorageError::io("read", root.display(path), errno))?;
+    wanted.check(root, path, got_bytes, || source.stamp())
+}
 
-    let before = source.stamp().map_err(failed("stat"))?;
-    if let Some(expected_bytes) = file_bytes.filter(|&expected| expected != before.size_bytes) {
-        return Err(StorageError::OtherSize { path: name(), size_bytes: before.size_bytes, expected_bytes });
+/// What a read has to bring, once the first stamp of its source is known.
+pub(super) struct Wanted {
+    pub(super) offset_bytes: u64,
+    pub(super) len_bytes: u64,
+    before: Stamp,
+    is_whole: bool,
+}
+
+impl Wanted {
+    /// Refuses what passes the limit or the end, before any memory is reserved.
+    pub(super) fn new(
+        before: Stamp,
+        root: &Root,
+        buf: &ReadBuf,
+        extent: Option<(u64, u64)>,
+        limit_bytes: u64,
+    ) -> Result<Self, StorageError> {
+        let path = || root.display(&buf.path);
+        let size_bytes = before.size_bytes;
+        if let Some(expected_bytes) = buf.file_bytes.filter(|&expected| expected != size_bytes) {
+            return Err(StorageError::OtherSize { path: path(), size_bytes, expected_bytes });
+        }
+        let (offset_bytes, len_bytes) = extent.unwrap_or((0, size_bytes));
+        if len_bytes > limit_bytes {
+            return Err(StorageError::TooLarge { path: path(), size_bytes: len_bytes, limit_bytes });
+        }
+        let end_bytes = offset_bytes.saturating_add(len_bytes);
+        if end_bytes > size_bytes {
+            return Err(StorageError::PastEnd { path: path(), end_bytes, size_bytes });
+        }
+        Ok(Self { offset_bytes, len_bytes, before, is_whole: extent.is_none() })
     }
-    let (offset_bytes, len_bytes) = extent.unwrap_or((0, before.size_bytes));
-    if len_bytes > limit_bytes {
-        return Err(StorageError::TooLarge { path: name(), size_bytes: len_bytes, limit_bytes });
+
+    /// Judges the `got_bytes` that arrived; `after` is asked where the source as a whole must not have changed.
+    pub(super) fn check(
+        &self,
+        root: &Root,
+        path: &[u8],
+        got_bytes: u64,
+        after: impl FnOnce() -> Result<Stamp, Errno>,
+    ) -> Result<(), StorageError> {
+        let was_bytes = self.before.size_bytes;
+        if got_bytes < self.len_bytes {
+            let now_bytes = self.offset_bytes + got_bytes;
+            return Err(StorageError::Resized { path: root.display(path), was_bytes, now_bytes });
+        }
+        if !self.is_whole {
+            return Ok(());
+        }
+        let after = after().map_err(|errno| StorageError::io("stat", root.display(path), errno))?;
+        if after.size_bytes != was_bytes {
+            let now_bytes = after.size_bytes;
+            return Err(StorageError::Resized { path: root.display(path), was_bytes, now_bytes });
+        }
+        if after != self.before {
+            return Err(StorageError::Rewritten { path: root.display(path) });
+        }
+        Ok(())
     }
-    let end_bytes = offset_bytes.saturating_add(len_bytes);
-    if end_bytes > before.size_bytes {
-        return Err(StorageError::PastEnd { path: name(), end_bytes, size_bytes: before.size_bytes });
-    }
-    let target = bytes.overwrite(len_bytes as usize).map_err(|source| StorageError::Memory {
-        path: name(),
-        len_bytes,
-        source,
-    })?;
-    let got_bytes = source.fill(target, offset_bytes).map_err(failed("read"))?;
-    if got_bytes < len_bytes {
-        let now_bytes = offset_bytes + got_bytes;
-        return Err(StorageError::Resized { path: name(), was_bytes: before.size_bytes, now_bytes });
-    }
-    if extent.is_some() {
-        return Ok(());
-    }
-    let after = source.stamp().map_err(failed("stat"))?;
-    if after.size_bytes != before.size_bytes {
-        let (was_bytes, now_bytes) = (before.size_bytes, after.size_bytes);
-        return Err(StorageError::Resized { path: name(), was_bytes, now_bytes });
-    }
-    if after != before {
-        return Err(StorageError::Rewritten { path: name() });
-    }
-    Ok(())
 }
 
 /// Goes on after short reads; stops early only at the end of the source.

@@ -1,5 +1,7 @@
 //! Cold reads where the data would stay in memory: each record's pages are dropped just before it is read.
 
+use std::sync::Arc;
+
 use rustix::fs::{Advice, OFlags, fadvise};
 
 use crate::storage::{Engine, Read};
@@ -8,14 +10,14 @@ use crate::storage::{Engine, Read};
 ///
 /// Pages that were not written back yet, and file systems without a page cache to drop from (tmpfs), keep what they
 /// have: how many bytes came from storage is counted beside it.
-pub struct ColdEngine<E>(pub E);
+pub struct ColdEngine<T>(pub Arc<dyn Engine<T>>);
 
 /// Pages are dropped whole; those at the ends of an extent must go too.
 const PAGE_BYTES: u64 = 4096;
 
-impl<T: Send, E: Engine<T>> Engine<T> for ColdEngine<E> {
+impl<T: Send> Engine<T> for ColdEngine<T> {
     fn name(&self) -> &'static str {
-        "threads, cold"
+        self.0.name()
     }
 
     fn submit(&self, read: Read<T>) {
@@ -55,12 +57,12 @@ mod tests {
         std::fs::write(dir.path().join("x"), b"abcdef").expect("a file");
         let (sender, done) = flume::unbounded();
         let threads = ThreadsEngine::new(NonZeroUsize::MIN, &sender).expect("a thread");
-        let engine = ColdEngine(threads);
+        let engine = ColdEngine(Arc::new(threads));
         let root = Root::open(dir.path()).expect("a folder");
         for (path, wanted) in [("x", Some(&b"bcd"[..])), ("missing", None)] {
             let mut buf = ReadBuf::default();
             buf.set_path(path.as_bytes());
-            let (root, extent) = (std::sync::Arc::clone(&root), Some((1, 3)));
+            let (root, extent) = (Arc::clone(&root), Some((1, 3)));
             engine.submit(Read { root, buf, extent, limit_bytes: 100, tag: () });
             let answer = done.recv().expect("an answer");
             assert_eq!(answer.result.is_ok().then_some(&answer.read.buf.bytes[..]), wanted);

@@ -18,11 +18,11 @@ use super::workload::{Layout, Step};
 use crate::config::{Bytes, Config};
 use crate::delivery::local::client::Consumer;
 use crate::delivery::local::record::{FLAG_EMPTY, Ready};
-use crate::error::{Fault, Kind};
+use crate::error::Fault;
 use crate::job::{Job, StoredBytes, stored};
 use crate::run::Daemon;
 use crate::server::Service;
-use crate::storage::{Engine, ThreadsEngine};
+use crate::storage::{self, Engine};
 use crate::workers::{Pool, Ticket};
 
 /// Samples that must fit the read budget at least, so that large ones are read side by side.
@@ -82,12 +82,8 @@ impl Node {
     /// Unavailable: no threads left.
     pub fn start(config: Config, data: &Data, layout: &Layout, seed: u64, cold: bool) -> Result<Self, Fault> {
         let (done, completed) = flume::unbounded();
-        let read_threads = config.read_threads();
-        let threads = ThreadsEngine::new(read_threads, &done).map_err(|error| {
-            Fault::from_error(Kind::Unavailable, &error).context("start the storage engine")
-        })?;
-        let engine: Arc<dyn Engine<Ticket>> =
-            if cold { Arc::new(ColdEngine(threads)) } else { Arc::new(threads) };
+        let engine = storage::start(&config.engine_options(), &done)?.engine;
+        let engine: Arc<dyn Engine<Ticket>> = if cold { Arc::new(ColdEngine(engine)) } else { engine };
         let runtime = tokio::runtime::Handle::current();
         let pool = Pool::start(engine, &completed, config.pool_options(), runtime)?;
         let daemon = Daemon { service: Service::new(config.clone(), pool)? };

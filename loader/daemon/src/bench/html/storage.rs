@@ -2,9 +2,10 @@
 
 use super::marks::{Plot, Point, escape, legend, short};
 use crate::bench::figures::Spread;
-use crate::bench::storage::report::{CellReport, Layout, Side, StorageReport};
+use crate::bench::storage::report::{CellReport, EngineLine, Layout, Side, StorageReport};
 use crate::bench::storage::{size, time};
 use crate::bench::table::thousands;
+use crate::config::EngineName;
 
 /// One layout: a plot a size.
 fn layout_plots(storage: &StorageReport, layout: Layout, title: &str) -> String {
@@ -20,7 +21,11 @@ fn layout_plots(storage: &StorageReport, layout: Layout, title: &str) -> String 
 
 /// Everything about the storage.
 pub fn section(storage: &StorageReport) -> String {
-    let mut entries = vec![("ours", "forebay's engine"), ("bare", "bare threads")];
+    let mut entries = vec![("ours", ours(storage.engine))];
+    if storage.cells.iter().any(|cell| cell.uring.is_some()) {
+        entries.push(("uring", ours(EngineName::Uring)));
+    }
+    entries.push(("bare", "bare threads"));
     if let (None, Some(version)) = (&storage.fio.missing, &storage.fio.version) {
         entries.push(("fio", version));
     }
@@ -43,6 +48,14 @@ pub fn section(storage: &StorageReport) -> String {
     super::marks::section("Storage", &says, &body)
 }
 
+fn ours(engine: EngineName) -> &'static str {
+    match engine {
+        EngineName::Auto => "forebay (engine auto)",
+        EngineName::Threads => "forebay (engine threads)",
+        EngineName::Uring => "forebay (engine uring)",
+    }
+}
+
 fn plot(storage: &StorageReport, layout: Layout, size_bytes: u64) -> String {
     let mut cells: Vec<_> =
         storage.cells.iter().filter(|cell| cell.layout == layout && cell.size_bytes == size_bytes).collect();
@@ -63,6 +76,7 @@ fn plot(storage: &StorageReport, layout: Layout, size_bytes: u64) -> String {
     let curves = [
         ("bare", curve(&|cell| Some(cell.bare))),
         ("fio", curve(&|cell| cell.fio.map(|fio| fio.0))),
+        ("uring", curve(&|cell| cell.uring)),
         ("ours", curve(&|cell| Some(cell.forebay))),
     ];
     let title = size(size_bytes);
@@ -79,32 +93,35 @@ fn plot(storage: &StorageReport, layout: Layout, size_bytes: u64) -> String {
 }
 
 fn table(storage: &StorageReport) -> String {
-    let rows: String = storage.cells.iter().map(row).collect();
+    let lines =
+        storage.cells.iter().flat_map(|cell| cell.engines(storage.engine).map(move |line| (cell, line)));
+    let rows: String = lines.map(|(cell, line)| row(cell, &line)).collect();
     format!(
         "<details open><summary>All figures</summary><div class=\"wide\"><table><tr><th>read</th><th>depth</th>\
-         <th>forebay</th><th>GB/s</th><th>p50</th><th>p99</th><th>bare</th><th>fio</th><th>forebay / fio</th>\
+         <th>engine</th><th>rate</th><th>GB/s</th><th>p50</th><th>p99</th><th>bare</th><th>fio</th><th>/ fio</th>\
          <th>/ bare</th></tr>{rows}</table></div><p class=\"note\">Times are from a read's being asked for until its bytes \
          are there, open included.</p></details>"
     )
 }
 
-fn row(cell: &CellReport) -> String {
+fn row(cell: &CellReport, line: &EngineLine) -> String {
     let rate = |side: &Side| format!("{}/s", thousands(side.per_second.median));
     let dash = || "&ndash;".to_owned();
     let ratio = |spread: Spread| format!("{:.2} ({:.2} to {:.2})", spread.median, spread.low, spread.high);
     format!(
-        "<tr><td>{} {}</td><td>{}</td><td>{}</td><td>{:.3}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
-         <td>{:.2}</td></tr>",
+        "<tr><td>{} {}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.3}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
+         <td>{}</td><td>{:.2}</td></tr>",
         size(cell.size_bytes),
         cell.layout.short(),
         cell.depth,
-        rate(&cell.forebay),
-        cell.forebay.gb_per_s,
-        time(cell.forebay.p50_us),
-        time(cell.forebay.p99_us),
+        line.engine.word(),
+        rate(&line.side),
+        line.side.gb_per_s,
+        time(line.side.p50_us),
+        time(line.side.p99_us),
         rate(&cell.bare),
         cell.fio.map_or_else(dash, |fio| rate(&fio.0)),
-        cell.ratio_to_fio.map_or_else(dash, ratio),
-        cell.ratio_to_bare.median
+        line.to_fio.map_or_else(dash, ratio),
+        line.to_bare.median
     )
 }

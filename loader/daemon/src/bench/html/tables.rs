@@ -2,7 +2,7 @@
 
 use super::marks::{Strip, ends, escape, section};
 use crate::bench::compare::{Comparison, Line};
-use crate::bench::report::Report;
+use crate::bench::report::{Report, Settings};
 use crate::bench::table::thousands;
 
 /// Rates beside an earlier run's.
@@ -66,7 +66,9 @@ pub fn circumstances(report: &Report) -> String {
         rows.push(("data", format!("{}: {} samples, {}", data.path, data.samples, report.page_cache())));
         let transform = format!("{:?}, {:?}", settings.transform, settings.dtype).to_lowercase();
         rows.push(("batches", format!("{} rows, {transform}", settings.batch)));
-        rows.push(("threads", format!("{} decoding, {} reading", settings.threads, settings.read_threads)));
+        let Settings { threads, read_threads, engine, .. } = settings;
+        let threads = format!("{threads} decoding, {read_threads} reading, engine {}", engine.word());
+        rows.push(("threads", threads));
         rows.push(("consumers", settings.consumers.to_string()));
         rows.push((
             "peak memory",

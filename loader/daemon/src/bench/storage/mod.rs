@@ -1,4 +1,4 @@
-//! `forebay bench --storage`: random reads of given sizes and depths, by the daemon's engine, by bare threads and by fio,
+//! `forebay bench --storage`: random reads of given sizes and depths, by the daemon's engines, by bare threads and by fio,
 //! in turns on the same test files.
 
 mod files;
@@ -16,7 +16,9 @@ use super::figures::{percentile_us, spread};
 use super::options::{Amount, BenchArgs};
 use super::progress::Progress;
 use super::stop::Stop;
+use crate::config::EngineName;
 use crate::error::Fault;
+use crate::storage::UringProbe;
 use files::{Plan, TestFiles};
 use fio::FioRun;
 use options::StorageArgs;
@@ -61,7 +63,8 @@ pub fn run(
     let cells = grid(&settings.sizes, &settings.depths);
     let target = pass_time(args.seconds, cells.len(), args.rounds);
     let version = fio::version();
-    let sides = if version.is_some() { 3 } else { 2 };
+    let engines = Engines::new(args.engine);
+    let sides = 2 + u32::from(version.is_some()) + u32::from(engines.other.is_some());
     progress.say(&format!(
         "test files: {} MiB in {}, removed at the end; {} combinations, {sides} sides, {} rounds: about {:.0} s",
         plan.total_bytes() >> 20,
@@ -77,7 +80,7 @@ pub fn run(
     for (number, cell) in cells.iter().enumerate() {
         let what = format!("{} of {}: {}", number + 1, cells.len(), words(cell));
         let pass = Pass { cell: *cell, files: &files, target, direct: settings.direct, progress, stop };
-        reports.push(measure(&pass, args.rounds, &what, &mut fio, &mut device)?);
+        reports.push(measure(&pass, args.rounds, &engines, &what, &mut fio, &mut device)?);
     }
     progress.end();
     Ok(StorageReport {
@@ -87,6 +90,8 @@ pub fn run(
         advice: advice(&reports),
         cells: reports,
         fio: FioReport::new(fio.version, fio.failed),
+        engine: engines.first,
+        no_uring: engines.missing,
         settings,
     })
 }
@@ -112,6 +117,27 @@ fn words(cell: &Cell) -> String {
         Layout::LargeFile => "one large file",
     };
     format!("{place}, {} at depth {}", size(cell.size_bytes), cell.depth)
+}
+
+/// Which of the daemon's engines are measured.
+struct Engines {
+    first: EngineName,
+    other: Option<EngineName>,
+    /// Why there is no other, where there would be one.
+    missing: Option<String>,
+}
+
+impl Engines {
+    /// The one that was asked for; else threads, and io_uring where it may be used.
+    fn new(asked: Option<EngineName>) -> Self {
+        match (asked, UringProbe::take().objection()) {
+            (Some(first), _) => Self { first, other: None, missing: None },
+            (None, None) => {
+                Self { first: EngineName::Threads, other: Some(EngineName::Uring), missing: None }
+            }
+            (None, missing) => Self { first: EngineName::Threads, other: None, missing },
+        }
+    }
 }
 
 /// Whether it is there, and whether it did what was asked.
@@ -162,14 +188,19 @@ impl Device {
 fn measure(
     pass: &Pass,
     rounds: u32,
+    engines: &Engines,
     what: &str,
     fio: &mut Fio,
     device: &mut Device,
 ) -> Result<CellReport, Fault> {
-    let (mut engine, mut bare, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut engine, mut other, mut bare, mut theirs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         pass.progress.begin(format!("{what}, forebay"), Amount::Seconds(pass.target.as_secs_f64()));
-        engine.push(pass.engine()?);
+        engine.push(pass.engine(engines.first)?);
+        if let Some(name) = engines.other {
+            pass.progress.begin(format!("{what}, uring"), Amount::Seconds(pass.target.as_secs_f64()));
+            other.push(pass.engine(name)?);
+        }
         pass.progress.begin(format!("{what}, bare"), Amount::Seconds(pass.target.as_secs_f64()));
         bare.push(pass.bare()?);
         pass.progress.begin(format!("{what}, fio"), Amount::Seconds(pass.target.as_secs_f64()));
@@ -187,6 +218,11 @@ fn measure(
         ratio_to_fio: (!theirs.is_empty())
             .then(|| spread(engine.iter().zip(&theirs).map(|(ours, fio)| rate(ours) / fio.per_second))),
         rounds: cell_rounds(&engine, &bare, &theirs),
+        uring_to_fio: (!other.is_empty() && !theirs.is_empty())
+            .then(|| spread(other.iter().zip(&theirs).map(|(ours, fio)| rate(ours) / fio.per_second))),
+        uring_to_bare: (!other.is_empty())
+            .then(|| spread(other.iter().zip(&bare).map(|(ours, bare)| rate(ours) / rate(bare)))),
+        uring: (!other.is_empty()).then(|| side(other)),
         forebay: side(engine),
         bare: side(bare),
         fio: fio_side(&theirs),

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::fio::INSTALL;
 pub use super::reads::Layout;
 use crate::bench::figures::Spread;
+use crate::config::EngineName;
 use crate::mounts;
 
 /// Everything about one storage.
@@ -25,6 +26,10 @@ pub struct StorageReport {
     pub cells: Vec<CellReport>,
     /// The rival.
     pub fio: FioReport,
+    /// Which engine `forebay` is in each cell.
+    pub engine: EngineName,
+    /// Why `uring` is not measured beside it, where it would be.
+    pub no_uring: Option<String>,
     /// What to set.
     pub advice: String,
 }
@@ -57,6 +62,8 @@ pub struct CellReport {
     pub depth: u32,
     /// The daemon's engine, with as many threads.
     pub forebay: Side,
+    /// Its io_uring, with as many entries, where no engine was asked for by name.
+    pub uring: Option<Side>,
     /// Threads with open, pread and close.
     pub bare: Side,
     /// fio, where it ran.
@@ -65,8 +72,40 @@ pub struct CellReport {
     pub ratio_to_bare: Spread,
     /// As above.
     pub ratio_to_fio: Option<Spread>,
+    /// Of io_uring.
+    pub uring_to_bare: Option<Spread>,
+    /// As above.
+    pub uring_to_fio: Option<Spread>,
     /// Every round.
     pub rounds: Vec<CellRound>,
+}
+
+/// One of our engines in a cell, as it is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineLine {
+    /// Which.
+    pub engine: EngineName,
+    /// What it did.
+    pub side: Side,
+    /// Its rate over theirs.
+    pub to_fio: Option<Spread>,
+    /// As above.
+    pub to_bare: Spread,
+}
+
+impl CellReport {
+    /// Our engines: `first`, and io_uring where it was measured beside it.
+    pub fn engines(&self, first: EngineName) -> impl Iterator<Item = EngineLine> {
+        let Self { forebay, ratio_to_fio, ratio_to_bare, .. } = *self;
+        let first = EngineLine { engine: first, side: forebay, to_fio: ratio_to_fio, to_bare: ratio_to_bare };
+        let uring = self.uring.zip(self.uring_to_bare).map(|(side, to_bare)| EngineLine {
+            engine: EngineName::Uring,
+            side,
+            to_fio: self.uring_to_fio,
+            to_bare,
+        });
+        std::iter::once(first).chain(uring)
+    }
 }
 
 /// One round of a cell.
@@ -169,10 +208,13 @@ mod tests {
             size_bytes,
             depth,
             forebay: side,
+            uring: None,
             bare: side,
             fio: None,
             ratio_to_bare: Spread::default(),
             ratio_to_fio: None,
+            uring_to_bare: None,
+            uring_to_fio: None,
             rounds: Vec::new(),
         }
     }

@@ -1,6 +1,7 @@
-//! Who reads: the daemon's storage engine with as many threads as reads at a time, and bare threads with `pread`.
+//! Who reads: the daemon's storage engine with as many threads, or entries of rings, as reads at a time, and bare threads
+//! with `pread`.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +15,10 @@ use super::reads::{Cell, Layout, Reads, Target, device_bytes};
 use crate::bench::progress::Progress;
 use crate::bench::stop::Stop;
 use crate::error::{Fault, Kind};
-use crate::storage::{Done, Engine, Read, ReadBuf, Root, ThreadsEngine};
+use crate::storage::{
+    self, Done, Engine, EngineName, EngineOptions, Read, ReadBuf, RingOptions, Root, Started, StorageError,
+};
+use crate::sys;
 
 /// Memory of direct reads is aligned to this, which every device takes.
 const ALIGN_BYTES: usize = 4096;
@@ -36,16 +40,30 @@ pub struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Reads through the daemon's engine. It keeps its threads, and opens the file for each read, as for samples.
+    /// Reads through the daemon's engine. It keeps its threads. Those open the large file for each read, as for samples;
+    /// rings keep it open, and read it as bare threads do.
     ///
     /// # Errors
-    /// Unavailable: a test file is gone, or no threads are left.
-    pub fn engine(&self) -> Result<Reads, Fault> {
+    /// Unavailable: a test file is gone, no threads are left, or there is no io_uring for `name`.
+    pub fn engine(&self, name: EngineName) -> Result<Reads, Fault> {
         let root = Root::open(self.files.directory()).map_err(|error| fault(&error))?;
         let (sender, done) = flume::unbounded();
-        let threads = NonZeroUsize::new(self.cell.depth as usize).unwrap_or(NonZeroUsize::MIN);
-        let engine = ThreadsEngine::new(threads, &sender).map_err(|error| fault(&error))?;
-        self.laps(|order, left| self.engine_lap(&engine, &done, &root, order, left))
+        let Started { engine, .. } = storage::start(&self.engine_options(name), &sender)?;
+        self.laps(|order, left| self.engine_lap(&*engine, &done, &root, order, left))
+    }
+
+    fn engine_options(&self, name: EngineName) -> EngineOptions {
+        let rings = sys::cpus().div_ceil(8).min(self.cell.depth as usize).max(1);
+        let depth = self.cell.depth.div_ceil(rings as u32);
+        EngineOptions {
+            name,
+            read_threads: NonZeroUsize::new(self.cell.depth as usize).unwrap_or(NonZeroUsize::MIN),
+            rings: RingOptions {
+                threads: NonZeroUsize::new(rings).unwrap_or(NonZeroUsize::MIN),
+                depth: NonZeroU32::new(depth).unwrap_or(NonZeroU32::MIN),
+                direct: self.direct,
+            },
+        }
     }
 
     /// Reads with bare threads; one descriptor for the large file, open and close for each small one.
@@ -81,7 +99,7 @@ impl Pass<'_> {
 
     fn engine_lap(
         &self,
-        engine: &ThreadsEngine<()>,
+        engine: &dyn Engine<()>,
         done: &flume::Receiver<Done<()>>,
         root: &Arc<Root>,
         order: &[u64],
@@ -201,7 +219,7 @@ fn open(
     })
 }
 
-fn fault(error: &crate::storage::StorageError) -> Fault {
+fn fault(error: &StorageError) -> Fault {
     Fault::from_error(Kind::Unavailable, error).hint("something removed the test files: run it again")
 }
 
@@ -231,7 +249,7 @@ mod tests {
                 let target = Duration::from_millis(5);
                 let pass =
                     Pass { cell, files: &files, target, direct: false, progress: &progress, stop: &stop };
-                for reads in [pass.engine().expect("files"), pass.bare().expect("files")] {
+                for reads in [pass.engine(EngineName::Auto).expect("files"), pass.bare().expect("files")] {
                     assert!(reads.count > 0 && reads.latencies.len() as u64 == reads.count, "{cell:?}");
                     assert_eq!(reads.bytes, reads.count * 4096, "{cell:?}");
                 }
@@ -241,7 +259,10 @@ mod tests {
         let cell = Cell { layout: Layout::LargeFile, size_bytes: 4096, depth: 1 };
         let target = Duration::from_secs(3600);
         let pass = Pass { cell, files: &files, target, direct: false, progress: &progress, stop: &stop };
-        assert!(pass.engine().is_err() && pass.bare().is_err(), "a stop ends an hour at once");
+        assert!(
+            pass.engine(EngineName::Threads).is_err() && pass.bare().is_err(),
+            "a stop ends an hour at once"
+        );
     }
 
     #[test]

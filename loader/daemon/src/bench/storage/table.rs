@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::report::{CellReport, Layout, Side, StorageReport};
+use super::report::{CellReport, EngineLine, Layout, Side, StorageReport};
 use crate::bench::table::thousands;
 
 impl Display for StorageReport {
@@ -13,13 +13,16 @@ impl Display for StorageReport {
             (Layout::SmallFiles, "small files: open, read whole, close"),
             (
                 Layout::LargeFile,
-                "one large file: random pieces (forebay opens it for each; bare and fio once)",
+                "one large file: random pieces (threads open it for each; rings, bare and fio once)",
             ),
         ] {
             section(self, layout, title, f)?;
         }
         if let Some(missing) = &self.fio.missing {
             writeln!(f, "\nno figures of fio: {missing}")?;
+        }
+        if let Some(missing) = &self.no_uring {
+            writeln!(f, "\nno figures of io_uring: {missing}")?;
         }
         writeln!(f, "\nbest: {} reads/s, {:.2} GB/s", thousands(self.best_reads()), self.best_gb())?;
         if !self.advice.is_empty() {
@@ -38,7 +41,7 @@ impl StorageReport {
     /// Whether the page cache was in play, in a sentence or two.
     pub fn cache_words(&self) -> String {
         let how = if self.settings.direct {
-            "bare reads and fio past the page cache (O_DIRECT), forebay through it"
+            "bare reads, fio and io_uring's pieces of a file from 64 MiB on past the page cache (O_DIRECT), the rest through it"
         } else {
             "reads go through the page cache"
         };
@@ -63,7 +66,7 @@ impl StorageReport {
         )
     }
 
-    /// The engine's greatest rate, reads a second.
+    /// Our engines' greatest rate, reads a second.
     pub fn best_reads(&self) -> f64 {
         self.best(|side| side.per_second.median)
     }
@@ -74,7 +77,8 @@ impl StorageReport {
     }
 
     fn best(&self, figure: fn(&Side) -> f64) -> f64 {
-        self.cells.iter().map(|cell| figure(&cell.forebay)).fold(0.0, f64::max)
+        let ours = self.cells.iter().flat_map(|cell| cell.engines(self.engine));
+        ours.map(|line| figure(&line.side)).fold(0.0, f64::max)
     }
 }
 
@@ -86,8 +90,8 @@ fn section(report: &StorageReport, layout: Layout, title: &str, f: &mut Formatte
     writeln!(f, "\n{title}")?;
     writeln!(
         f,
-        "{:>8}{:>7}{:>13}{:>8}{:>10}{:>10}{:>12}{:>12}   {:<21}/ bare",
-        "size", "depth", "forebay", "GB/s", "p50", "p99", "bare", "fio", "forebay / fio"
+        "{:>8}{:>7}  {:<8}{:>12}{:>8}{:>10}{:>10}{:>12}{:>12}   {:<21}/ bare",
+        "size", "depth", "engine", "rate", "GB/s", "p50", "p99", "bare", "fio", "/ fio"
     )?;
     let mut before = None;
     for cell in report.cells.iter().filter(|cell| cell.layout == layout) {
@@ -95,30 +99,35 @@ fn section(report: &StorageReport, layout: Layout, title: &str, f: &mut Formatte
             writeln!(f)?;
         }
         before = Some(cell.size_bytes);
-        row(cell, f)?;
+        for (number, line) in cell.engines(report.engine).enumerate() {
+            row(cell, &line, number == 0, f)?;
+        }
     }
     Ok(())
 }
 
-fn row(cell: &CellReport, f: &mut Formatter<'_>) -> fmt::Result {
+/// One engine; what all engines of a cell stand beside is told in its first row.
+fn row(cell: &CellReport, line: &EngineLine, is_first: bool, f: &mut Formatter<'_>) -> fmt::Result {
     let rate = |side: &Side| format!("{}/s", thousands(side.per_second.median));
+    let once = |text: String| if is_first { text } else { String::new() };
     let dash = || "-".to_owned();
-    let ratio = cell.ratio_to_fio.map_or_else(dash, |spread| {
+    let ratio = line.to_fio.map_or_else(dash, |spread| {
         format!("{:.2} ({:.2} to {:.2})", spread.median, spread.low, spread.high)
     });
     writeln!(
         f,
-        "{:>8}{:>7}{:>13}{:>8.3}{:>10}{:>10}{:>12}{:>12}   {:<21}{:.2}",
-        size(cell.size_bytes),
-        cell.depth,
-        rate(&cell.forebay),
-        cell.forebay.gb_per_s,
-        time(cell.forebay.p50_us),
-        time(cell.forebay.p99_us),
-        rate(&cell.bare),
-        cell.fio.map_or_else(dash, |fio| rate(&fio.0)),
+        "{:>8}{:>7}  {:<8}{:>12}{:>8.3}{:>10}{:>10}{:>12}{:>12}   {:<21}{:.2}",
+        once(size(cell.size_bytes)),
+        once(cell.depth.to_string()),
+        line.engine.word(),
+        rate(&line.side),
+        line.side.gb_per_s,
+        time(line.side.p50_us),
+        time(line.side.p99_us),
+        once(rate(&cell.bare)),
+        once(cell.fio.map_or_else(dash, |fio| rate(&fio.0))),
         ratio,
-        cell.ratio_to_bare.median
+        line.to_bare.median
     )
 }
 

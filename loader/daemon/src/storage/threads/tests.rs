@@ -3,6 +3,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::FileType;
+
 use super::super::conformance::{FILES, conformance, read_of};
 use super::super::{Root, StorageErrorKind};
 use super::*;

@@ -1,0 +1,78 @@
+//! A regular file beneath a root, opened for one read or for many.
+
+use std::cell::Cell;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{FileType, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::error::StorageError;
+use super::root::Root;
+use super::whole::{Source, Stamp};
+
+/// NONBLOCK, so that a pipe that someone put among the samples can't hold a thread for ever.
+const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+/// A regular file; the stamp it had when it was opened serves as the first.
+pub(super) struct OpenFile {
+    fd: OwnedFd,
+    opened: Cell<Option<Stamp>>,
+}
+
+impl OpenFile {
+    /// Opens a path beneath the root.
+    ///
+    /// # Errors
+    /// As any read that does not come to its bytes: missing, no file, outside of the root.
+    pub(super) fn open(root: &Root, path: &[u8]) -> Result<Self, StorageError> {
+        let opened = root.open_beneath(path, FLAGS).and_then(Self::check);
+        match opened.map_err(|errno| StorageError::open(root.display(path), errno))? {
+            Some(file) => Ok(file),
+            None => Err(StorageError::NotAFile { path: root.display(path) }),
+        }
+    }
+
+    /// The same where the kernel has all of its names in memory, so that nothing is waited for. `None` says nothing.
+    pub(super) fn open_at_once(root: &Root, path: &[u8]) -> Option<Self> {
+        Self::check(root.open_at_once(path, FLAGS)?).ok()?
+    }
+
+    /// Its bytes when it was opened.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.opened.get().map_or(0, |stamp| stamp.size_bytes)
+    }
+
+    /// Its descriptor.
+    pub(super) fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// The descriptor alone.
+    pub(super) fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
+    fn check(fd: OwnedFd) -> Result<Option<Self>, Errno> {
+        let stat = rustix::fs::fstat(&fd)?;
+        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        Ok(regular.then(|| Self { fd, opened: Some(stamp_of(&stat)).into() }))
+    }
+}
+
+impl Source for OpenFile {
+    fn stamp(&self) -> Result<Stamp, Errno> {
+        match self.opened.take() {
+            Some(stamp) => Ok(stamp),
+            None => rustix::fs::fstat(&self.fd).map(|stat| stamp_of(&stat)),
+        }
+    }
+
+    fn read_at(&self, target: &mut [u8], offset_bytes: u64) -> Result<usize, Errno> {
+        rustix::io::pread(&self.fd, target, offset_bytes)
+    }
+}
+
+/// What `fstat` says of size and time.
+pub(super) fn stamp_of(stat: &Stat) -> Stamp {
+    Stamp { size_bytes: stat.st_size as u64, written_s: stat.st_mtime, written_ns: stat.st_mtime_nsec }
+}

@@ -1,0 +1,84 @@
+//! Reads through io_uring: each storage thread has a ring, and many reads of it in flight at the same time.
+//!
+//! The kernel writes to a read's memory after the call that asked for it has returned. tokio-uring holds that memory until
+//! the kernel is done, and a thread here ends only when every read of its ring has come back.
+
+mod descriptors;
+mod file;
+mod part;
+mod probe;
+mod ring;
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::error::StorageError;
+use super::queued::Queued;
+use super::{Done, Engine, Read};
+pub use probe::UringProbe;
+pub(super) use probe::in_words;
+use ring::Ring;
+
+/// How the rings are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingOptions {
+    /// Storage threads, each with a ring of its own.
+    pub threads: NonZeroUsize,
+    /// Reads in flight in each ring; the kernel takes up to 32768.
+    pub depth: NonZeroU32,
+    /// Parts of large files are read past the page cache (O_DIRECT), where their file system takes such reads.
+    pub direct: bool,
+}
+
+/// Reads with a few threads that never wait for one read alone.
+///
+/// A part of a file (an extent) is read through a descriptor that stays open for a second after the last open, so that reads
+/// from one large file cost no open each. Names that the kernel does not have in memory are looked up on other
+/// threads. The queues grow with what is submitted, which admission bounds. Dropping the engine waits for nobody: reads in
+/// flight finish, those still queued come back as [`StorageError::Shutdown`], then the threads end.
+pub struct UringEngine<T> {
+    rings: Vec<flume::Sender<Queued<T>>>,
+    submitted: AtomicUsize,
+    stopping: Arc<AtomicBool>,
+}
+
+impl<T: Send + 'static> UringEngine<T> {
+    /// Makes the rings, has each read a few bytes, and starts their threads; completions go to `done`.
+    ///
+    /// # Errors
+    /// [`StorageError::Ring`] where io_uring is missing, forbidden, or out of locked memory; [`StorageError::Threads`].
+    pub fn new(options: RingOptions, done: &flume::Sender<Done<T>>) -> Result<Self, StorageError> {
+        let mut engine = Self { rings: Vec::new(), submitted: AtomicUsize::new(0), stopping: Arc::default() };
+        for index in 0..options.threads.get() {
+            let (queue, reads) = flume::unbounded();
+            let ring = Ring::new(reads, done.clone(), Arc::clone(&engine.stopping), options);
+            ring::start(index, ring, options.threads)?;
+            engine.rings.push(queue);
+        }
+        Ok(engine)
+    }
+}
+
+impl<T: Send> Engine<T> for UringEngine<T> {
+    fn name(&self) -> &'static str {
+        "uring"
+    }
+
+    fn submit(&self, read: Read<T>) {
+        let turn = self.submitted.fetch_add(1, Ordering::Relaxed) % self.rings.len();
+        assert!(
+            self.rings[turn].send(Queued::new(read)).is_ok(),
+            "the rings outlive the engine that feeds them"
+        );
+    }
+}
+
+impl<T> Drop for UringEngine<T> {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! One storage thread: a ring, the reads in flight in it, and the files they read.
+
+use std::cell::Cell;
+use std::io;
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::MemfdFlags;
+use tokio::sync::Semaphore;
+
+use super::RingOptions;
+use super::descriptors::Descriptors;
+use super::file::RingFile;
+use crate::storage::buf::{ByteBuf, ReadBuf};
+use crate::storage::error::StorageError;
+use crate::storage::file::OpenFile;
+use crate::storage::queued::Queued;
+use crate::storage::root::Root;
+use crate::storage::whole::Wanted;
+use crate::storage::{Done, Read};
+
+/// How long a file that is read in parts stays open.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Parts of smaller files are never read past the page cache: they are in it soon, and cost no device then.
+const DIRECT_FROM_BYTES: u64 = 64 << 20;
+
+/// What one thread needs to serve.
+pub(super) struct Ring<T> {
+    pub(super) reads: flume::Receiver<Queued<T>>,
+    pub(super) done: flume::Sender<Done<T>>,
+    pub(super) stopping: Arc<AtomicBool>,
+    pub(super) options: RingOptions,
+    /// As [`FRESH`] and [`DIRECT_FROM_BYTES`], but for tests.
+    pub(super) fresh: Duration,
+    pub(super) direct_from_bytes: u64,
+    /// The most reads that were in flight at a time.
+    #[cfg(test)]
+    pub(super) peak: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl<T> Ring<T> {
+    /// A ring that serves what comes through `reads`.
+    pub(super) fn new(
+        reads: flume::Receiver<Queued<T>>,
+        done: flume::Sender<Done<T>>,
+        stopping: Arc<AtomicBool>,
+        options: RingOptions,
+    ) -> Self {
+        Self {
+            reads,
+            done,
+            stopping,
+            options,
+            fresh: FRESH,
+            direct_from_bytes: DIRECT_FROM_BYTES,
+            #[cfg(test)]
+            peak: Arc::default(),
+        }
+    }
+}
+
+/// Starts the thread of a ring, and waits until its ring has read something.
+pub(super) fn start<T: Send + 'static>(
+    index: usize,
+    ring: Ring<T>,
+    threads: NonZeroUsize,
+) -> Result<(), StorageError> {
+    let (tell, told) = flume::bounded(1);
+    thread::Builder::new()
+        .name(format!("ring-{index}"))
+        .spawn(move || run(ring, &tell))
+        .map_err(|source| StorageError::Threads { threads: threads.get(), source })?;
+    let ended = || Err(io::Error::other("its thread ended"));
+    told.recv().unwrap_or_else(|_| ended()).map_err(|source| StorageError::Ring { source })
+}
+
+/// Serves reads until the engine is gone and everything has come back.
+fn run<T: Send + 'static>(ring: Ring<T>, tell: &flume::Sender<io::Result<()>>) {
+    let entries = ring.options.depth.get();
+    // `tokio_uring::start` would panic where io_uring is forbidden.
+    let runtime = match tokio_uring::Runtime::new(tokio_uring::builder().entries(entries)) {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(tell.send(Err(error))),
+    };
+    let tried = runtime.block_on(try_it());
+    let works = tried.is_ok();
+    let _ = tell.send(tried);
+    if works {
+        runtime.block_on(Thread::new(ring).serve());
+    }
+}
+
+/// Reads a few bytes of a file in memory: a filter may allow a ring to be made, and not to be used.
+async fn try_it() -> io::Result<()> {
+    const WORDS: &[u8] = b"does it read";
+    let file = rustix::fs::memfd_create(c"forebay-ring", MemfdFlags::CLOEXEC)?;
+    rustix::io::write(&file, WORDS)?;
+    let mut bytes = ByteBuf::default();
+    bytes.overwrite(WORDS.len()).map_err(io::Error::other)?;
+    let got = RingFile::of(file).read_window(&mut bytes, 0..WORDS.len(), 0).await?;
+    if (got, &bytes[..]) != (WORDS.len(), WORDS) {
+        return Err(io::Error::other(format!("{got} of {} bytes were read", WORDS.len())));
+    }
+    Ok(())
+}
+
+/// A ring and the files that it has open.
+struct Thread<T> {
+    ring: Ring<T>,
+    kept: Descriptors<RingFile>,
+    /// Whether a task closes what was kept long enough.
+    sweeps: Cell<bool>,
+}
+
+impl<T: Send + 'static> Thread<T> {
+    fn new(ring: Ring<T>) -> Rc<Self> {
+        let kept = Descriptors::new(ring.fresh);
+        Rc::new(Self { ring, kept, sweeps: Cell::new(false) })
+    }
+
+    async fn serve(self: Rc<Self>) {
+        let depth = self.ring.options.depth.get();
+        let room = Arc::new(Semaphore::new(depth as usize));
+        loop {
+            let permit = Arc::clone(&room).acquire_owned().await.expect("nobody closes it");
+            let Ok(queued) = self.ring.reads.recv_async().await else { break };
+            #[cfg(test)]
+            self.ring.peak.fetch_max(depth as usize - room.available_permits(), Ordering::Relaxed);
+            let thread = Rc::clone(&self);
+            tokio_uring::spawn(async move {
+                thread.bring(queued).await;
+                drop(permit);
+            });
+        }
+        // The kernel writes to what is in flight: this thread, and with it the ring, stays until all of that is back.
+        let _ = room.acquire_many(depth).await;
+    }
+
+    /// Reads, and sends back what came of it.
+    async fn bring(self: &Rc<Self>, mut queued: Queued<T>) {
+        let taken = Instant::now();
+        let result = if self.ring.stopping.load(Ordering::Acquire) {
+            Err(queued.shutdown())
+        } else {
+            self.read(&mut queued.read).await
+        };
+        // A receiver that has gone away wants no completions.
+        let _ = self.ring.done.send(queued.done(result, taken));
+    }
+
+    async fn read(self: &Rc<Self>, read: &mut Read<T>) -> Result<(), StorageError> {
+        let Read { root, buf, extent, limit_bytes, .. } = read;
+        buf.bytes.clear();
+        let outcome = match self.open(root, &buf.path, extent.is_some()).await {
+            Ok(file) => fill(&file, root, buf, *extent, *limit_bytes).await,
+            Err(error) => Err(error),
+        };
+        if outcome.is_err() {
+            buf.bytes.clear();
+        }
+        outcome
+    }
+
+    /// Opens a file, or finds it open; `in_parts` files are kept open for a while.
+    async fn open(
+        self: &Rc<Self>,
+        root: &Arc<Root>,
+        path: &[u8],
+        in_parts: bool,
+    ) -> Result<Rc<RingFile>, StorageError> {
+        if in_parts && let Some(file) = self.kept.get(root, path, Instant::now()) {
+            return Ok(file);
+        }
+        let opened = match OpenFile::open_at_once(root, path) {
+            Some(opened) => opened,
+            None => open_elsewhere(root, path).await?,
+        };
+        let direct_from_bytes = (self.ring.options.direct && in_parts).then_some(self.ring.direct_from_bytes);
+        let file = RingFile::new(opened, direct_from_bytes)
+            .map_err(|errno| StorageError::io("open", root.display(path), errno))?;
+        let file = Rc::new(file);
+        if in_parts && !self.kept.fresh().is_zero() {
+            self.kept.put(root, path, &file, Instant::now());
+            self.sweep_later();
+        }
+        Ok(file)
+    }
+
+    /// Closes what nobody asked to be opened anew, also where no read comes any more.
+    fn sweep_later(self: &Rc<Self>) {
+        if self.sweeps.replace(true) {
+            return;
+        }
+        let thread = Rc::clone(self);
+        tokio_uring::spawn(async move {
+            loop {
+                tokio::time::sleep(thread.kept.fresh()).await;
+                if !thread.kept.sweep(Instant::now()) {
+                    thread.sweeps.set(false);
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// Opens a file on a thread that may wait: its names, or its inode, are still to be fetched.
+async fn open_elsewhere(root: &Arc<Root>, path: &[u8]) -> Result<OpenFile, StorageError> {
+    let (root, path) = (Arc::clone(root), path.to_vec());
+    let opening = tokio::task::spawn_blocking(move || OpenFile::open(&root, &path));
+    opening.await.expect("opening does not panic, and the runtime ends after its reads")
+}
+
+/// Fills `buf` with what is wanted of an open file.
+async fn fill(
+    file: &RingFile,
+    root: &Root,
+    buf: &mut ReadBuf,
+    extent: Option<(u64, u64)>,
+    limit_bytes: u64,
+) -> Result<(), StorageError> {
+    let before = file.stamp().map_err(|errno| StorageError::io("stat", root.display(&buf.path), errno))?;
+    let wanted = Wanted::new(before, root, buf, extent, limit_bytes)?;
+    let ReadBuf { path, bytes } = buf;
+    let got_bytes = file
+        .read(bytes, &wanted)
+        .await
+        .map_err(|source| StorageError::memory(root.display(path), wanted.len_bytes, source))?
+        .map_err(|errno| StorageError::io("read", root.display(path), errno))?;
+    wanted.check(root, path, got_bytes, || file.stamp())
+}

@@ -1,0 +1,219 @@
+//! The rings, held to what every engine must do and to what only they can get wrong.
+
+mod measure;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::super::conformance::{FILES, conformance, read_of};
+use super::super::{Root, StorageErrorKind};
+use super::*;
+
+const ONE: NonZeroUsize = NonZeroUsize::MIN;
+
+/// False, with a word about it, where this kernel or a filter forbids io_uring.
+fn is_there() -> bool {
+    let objection = UringProbe::take().objection();
+    objection.iter().for_each(|objection| eprintln!("skipped: io_uring: {objection}"));
+    objection.is_none()
+}
+
+fn options(threads: usize, depth: u32, direct: bool) -> RingOptions {
+    let (threads, depth) = (NonZeroUsize::new(threads).unwrap(), NonZeroU32::new(depth).unwrap());
+    RingOptions { threads, depth, direct }
+}
+
+fn write_files(dir: &Path) {
+    fs::create_dir(dir.join("dir")).unwrap();
+    for (path, bytes) in FILES {
+        fs::write(dir.join(path), bytes).unwrap();
+    }
+}
+
+/// An engine of one ring whose thread does as `change` says.
+fn one_ring(
+    options: RingOptions,
+    done: &flume::Sender<Done<u64>>,
+    change: impl FnOnce(&mut Ring<u64>),
+) -> UringEngine<u64> {
+    let (queue, reads) = flume::unbounded();
+    let stopping = Arc::new(AtomicBool::new(false));
+    let mut ring = Ring::new(reads, done.clone(), Arc::clone(&stopping), options);
+    change(&mut ring);
+    ring::start(0, ring, ONE).unwrap();
+    UringEngine { rings: vec![queue], submitted: AtomicUsize::new(0), stopping }
+}
+
+/// Descriptors of this process that lie beneath a folder.
+fn open_beneath(dir: &Path) -> usize {
+    let entries = fs::read_dir("/proc/self/fd").unwrap();
+    entries
+        .filter(|fd| fs::read_link(fd.as_ref().unwrap().path()).is_ok_and(|to| to.starts_with(dir)))
+        .count()
+}
+
+fn answer(
+    engine: &UringEngine<u64>,
+    completions: &flume::Receiver<Done<u64>>,
+    read: Read<u64>,
+) -> Result<Vec<u8>, StorageError> {
+    engine.submit(read);
+    let Done { read, result, .. } = completions.recv().unwrap();
+    result.map(|()| read.buf.bytes.to_vec())
+}
+
+#[test]
+fn rings_conform_at_any_depth_through_the_page_cache_and_past_it() {
+    if !is_there() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    write_files(dir.path());
+    for options in [options(1, 1, false), options(2, 128, false), options(1, 3, true)] {
+        conformance(|done| {
+            let root = Root::open(dir.path()).unwrap();
+            (root, Box::new(UringEngine::new(options, &done).unwrap()))
+        });
+    }
+    conformance(|done| {
+        let engine = one_ring(options(1, 8, true), &done, |ring| ring.direct_from_bytes = 0);
+        (Root::open_walking(dir.path()), Box::new(engine))
+    });
+    assert_eq!(open_beneath(dir.path()), 0, "the roots and all files are closed");
+}
+
+#[test]
+fn a_ring_that_cannot_be_made_is_an_error() {
+    let (done, _completions) = flume::unbounded::<Done<u64>>();
+    let outcome = UringEngine::new(options(1, 1 << 20, false), &done);
+    let error = outcome.err().expect("more entries than any kernel gives");
+    assert!(matches!(error, StorageError::Ring { .. }), "{error}");
+    assert_eq!(error.kind(), StorageErrorKind::Unavailable);
+}
+
+#[test]
+fn parts_read_past_the_page_cache_are_the_bytes_that_lie_there() {
+    if !is_there() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let bytes: Vec<u8> = (0..300_001_u32).map(|at| (at % 251) as u8).collect();
+    fs::write(dir.path().join("x"), &bytes).unwrap();
+    let root = Root::open(dir.path()).unwrap();
+    let (done, completions) = flume::unbounded();
+    let engine = one_ring(options(1, 8, true), &done, |ring| ring.direct_from_bytes = 1);
+    let ends = [0, 1, 4095, 4096, 4097, 50_000, 299_999, 300_001];
+    for start in ends {
+        for end in ends.into_iter().filter(|end| *end >= start) {
+            let extent = Some((start, end - start));
+            let got = answer(&engine, &completions, Read { extent, ..read_of(&root, "x", 0) }).unwrap();
+            assert!(got == bytes[start as usize..end as usize], "{start}..{end}");
+        }
+    }
+    let beyond = Read { extent: Some((300_000, 2)), ..read_of(&root, "x", 0) };
+    assert_eq!(answer(&engine, &completions, beyond).unwrap_err().kind(), StorageErrorKind::Changed);
+}
+
+#[test]
+fn no_more_reads_are_in_flight_than_the_depth() {
+    if !is_there() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    write_files(dir.path());
+    let root = Root::open(dir.path()).unwrap();
+    let (done, completions) = flume::unbounded();
+    let peak = Arc::new(AtomicUsize::new(0));
+    let engine = one_ring(options(1, 5, false), &done, |ring| ring.peak = Arc::clone(&peak));
+    (0..1000).for_each(|tag| engine.submit(read_of(&root, "dir/large", tag)));
+    assert!(completions.iter().take(1000).all(|done| done.result.is_ok()));
+    let peak = peak.load(Ordering::Relaxed);
+    assert!((2..=5).contains(&peak), "{peak} reads at a time");
+}
+
+#[test]
+fn ten_thousand_reads_that_are_dropped_in_flight_come_back_once_and_leave_nothing_open() {
+    if !is_there() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let bytes: Vec<u8> = (0..200_000_u32).map(|at| (at % 251) as u8).collect();
+    fs::write(dir.path().join("x"), &bytes).unwrap();
+    let root = Root::open(dir.path()).unwrap();
+    let (done, completions) = flume::unbounded();
+    let engine = UringEngine::new(options(2, 128, false), &done).unwrap();
+    for tag in 0..10_000 {
+        let extent = (tag % 2 == 0).then_some((tag * 10, 50_000));
+        engine.submit(Read { extent, ..read_of(&root, "x", tag) });
+    }
+    drop((engine, done));
+    let mut tags = Vec::new();
+    for Done { read, result, .. } in completions {
+        let (start, len) = read.extent.unwrap_or((0, bytes.len() as u64));
+        match result {
+            Ok(()) => assert!(read.buf.bytes[..] == bytes[start as usize..][..len as usize]),
+            Err(error) => assert!(matches!(error, StorageError::Shutdown { .. }), "{error}"),
+        }
+        tags.push(read.tag);
+    }
+    tags.sort_unstable();
+    assert!(tags.into_iter().eq(0..10_000), "each comes back exactly once, then the channel closes");
+    drop(root);
+    assert_eq!(open_beneath(dir.path()), 0);
+}
+
+#[test]
+fn nobody_who_listens_stops_nothing() {
+    if !is_there() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    write_files(dir.path());
+    let root = Root::open(dir.path()).unwrap();
+    let (done, completions) = flume::unbounded();
+    let engine = UringEngine::new(options(1, 16, false), &done).unwrap();
+    drop((completions, done));
+    (0..1000).for_each(|tag| engine.submit(read_of(&root, "dir/large", tag)));
+}
+
+#[test]
+fn a_large_file_is_opened_once_for_its_parts_and_again_once_that_is_long_ago() {
+    if !is_there() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("x"), b"old old").unwrap();
+    let root = Root::open(dir.path()).unwrap();
+    let (done, completions) = flume::unbounded();
+    let part = || Read { extent: Some((0, 3)), ..read_of(&root, "x", 0) };
+    for (fresh, sees) in [(Duration::from_secs(3600), b"old"), (Duration::ZERO, b"new")] {
+        fs::write(dir.path().join("x"), b"old old").unwrap();
+        let engine = one_ring(options(1, 4, false), &done, |ring| ring.fresh = fresh);
+        assert_eq!(answer(&engine, &completions, part()).unwrap(), b"old");
+        fs::write(dir.path().join("y"), b"new new").unwrap();
+        fs::rename(dir.path().join("y"), dir.path().join("x")).unwrap();
+        assert_eq!(answer(&engine, &completions, part()).unwrap(), sees);
+        let whole = answer(&engine, &completions, read_of(&root, "x", 0)).unwrap();
+        assert_eq!(whole, b"new new", "whole files are always opened");
+    }
+}
+
+#[test]
+fn many_files_read_in_parts_hold_a_bounded_number_of_descriptors() {
+    if !is_there() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let root = Root::open(dir.path()).unwrap();
+    let (done, completions) = flume::unbounded();
+    let engine = one_ring(options(1, 4, false), &done, |ring| ring.fresh = Duration::from_secs(3600));
+    for number in 0..300 {
+        let name = number.to_string();
+        fs::write(dir.path().join(&name), b"abc").unwrap();
+        let part = Read { extent: Some((1, 1)), ..read_of(&root, &name, 0) };
+        assert_eq!(answer(&engine, &completions, part).unwrap(), b"b");
+    }
+    let open = open_beneath(dir.path());
+    assert!((2..=66).contains(&open), "{open} descriptors: the root, 64 files, and one on its way");
+}
