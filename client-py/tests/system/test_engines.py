@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from forebay.errors import ForebayError
 from forebay.numpy import DataLoader
 
 from .batches import stream
-from .support import REAL, Node
+from .support import REAL, SMALL, Node
 
 KINDS = ["threads", "uring", "auto"]
 
@@ -64,8 +65,8 @@ def documents(folder: Path) -> Path:
     texts = [np.arange(1 + 37 * i % 190, dtype="<u4") + 256 * i for i in range(200)]
     np.concatenate(texts).tofile(folder / "all.bin")
     ends = np.cumsum([len(text) for text in texts])
-    rows = [f'{{"path": "all.bin", "offset": {end - len(text)}, "count": {len(text)}}}' for text, end in zip(texts, ends)]
-    (folder / "all.jsonl").write_text("\n".join(rows))
+    rows = [{"path": "all.bin", "offset": int(end) - len(text), "count": len(text)} for text, end in zip(texts, ends)]
+    (folder / "all.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     return folder / "all.jsonl"
 
 
@@ -74,6 +75,12 @@ def tokens(data: Path, **arguments: Any) -> list[Any]:
     fields = {"tokens": forebay.Tokens("path", stored="uint32", offset="offset", length="count", capacity=256)}
     with DataLoader(data, batch_size=8, shuffle=True, seed=5, fields=fields, **arguments) as loader:
         return stream(loader, 25)
+
+
+def images(folder: Path, **arguments: Any) -> list[Any]:
+    """Give two epochs of whole files."""
+    with DataLoader(folder, batch_size=6, shuffle=True, seed=5, transform=SMALL, **arguments) as loader:
+        return stream(loader, 12)
 
 
 @pytest.mark.parametrize("engine", KINDS)
@@ -87,9 +94,7 @@ def test_every_engine_gives_the_same_files_and_parts_of_files(
     named = {"threads": "threads", "uring": "uring", "auto": "threads+uring" if has_io_uring() else "threads"}
     assert node.stats()["engine"] == named[engine]
     assert tokens(data, daemon=node.socket) == tokens(data)
-    with DataLoader(folder, batch_size=6, shuffle=True, daemon=node.socket) as theirs:
-        with DataLoader(folder, batch_size=6, shuffle=True) as own:
-            assert stream(theirs, 12) == stream(own, 12)
+    assert images(folder, daemon=node.socket) == images(folder)
 
 
 @pytest.mark.parametrize(("action", "why"), [(EPERM, "EPERM"), (KILL, "signal 31")])
@@ -99,8 +104,11 @@ def test_where_io_uring_is_forbidden_the_daemon_goes_on_with_threads_and_says_wh
     node = make_node().configure(folder).start(binary=filtered(action))
     assert node.stats()["engine"] == "threads"
     assert why in node.words()
-    told = subprocess.run([filtered(action), "doctor"], capture_output=True, text=True, check=False).stdout
-    assert "kernel.io_uring" in told and ("seccomp" in told or why in told)
+    told = subprocess.run([filtered(action), "doctor", "--json"], capture_output=True, text=True, check=False).stdout
+    finding = next(finding for finding in json.loads(told) if finding["id"] == "kernel.io_uring")
+    assert finding["level"] == "note"
+    assert "threads read everything" in finding["means"]
+    assert "seccomp" in finding["do"]
 
 
 @pytest.mark.parametrize("action", [EPERM, KILL])
@@ -112,15 +120,21 @@ def test_uring_that_is_asked_for_and_forbidden_is_an_error_with_the_cure(
     command = [filtered(action), "serve", "--config", str(config)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 1
-    assert "io_uring" in ended.stderr and 'hint: engine = "auto"' in ended.stderr
+    assert "io_uring" in ended.stderr
+    assert 'hint: engine = "auto"' in ended.stderr
 
 
-def test_a_private_daemon_takes_its_engine_from_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_private_daemon_takes_its_engine_from_the_environment(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     _daemon.shutdown()
     monkeypatch.setenv("FOREBAY_ENGINE", "treads")
-    with pytest.raises(ForebayError, match="threads"), DataLoader(folder, batch_size=6) as loader:
+    with (
+        pytest.raises(ForebayError, match="ended at its start"),
+        DataLoader(folder, batch_size=6, transform=SMALL) as loader,
+    ):
         next(iter(loader))
+    assert "[possible values: auto, threads, uring]" in capfd.readouterr().err
     monkeypatch.setenv("FOREBAY_ENGINE", "threads")
-    with DataLoader(folder, batch_size=6) as loader:
-        assert len(stream(loader, 2)) == 2
+    assert len(images(folder)) == 12
     _daemon.shutdown()

@@ -53,6 +53,25 @@ fn open_beneath(dir: &Path) -> usize {
         .count()
 }
 
+/// Whether one of them is read past the page cache.
+fn any_direct_beneath(dir: &Path) -> bool {
+    let mut entries = fs::read_dir("/proc/self/fd").unwrap().map(Result::unwrap);
+    entries.any(|fd| {
+        let about = Path::new("/proc/self/fdinfo").join(fd.file_name());
+        let text = fs::read_to_string(about).unwrap_or_default();
+        let flags = text.lines().find_map(|line| line.strip_prefix("flags:\t"));
+        let flags = flags.and_then(|flags| u32::from_str_radix(flags, 8).ok()).unwrap_or(0);
+        let is_direct = flags & rustix::fs::OFlags::DIRECT.bits() != 0;
+        is_direct && fs::read_link(fd.path()).is_ok_and(|to| to.starts_with(dir))
+    })
+}
+
+/// Whether the file system of a folder lets a descriptor be switched to direct reads.
+fn takes_direct(dir: &Path) -> bool {
+    let file = fs::File::create(dir.join("tried")).unwrap();
+    rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::DIRECT).is_ok()
+}
+
 fn answer(
     engine: &UringEngine<u64>,
     completions: &flume::Receiver<Done<u64>>,
@@ -111,6 +130,11 @@ fn parts_read_past_the_page_cache_are_the_bytes_that_lie_there() {
             assert!(got == bytes[start as usize..end as usize], "{start}..{end}");
         }
     }
+    assert_eq!(
+        any_direct_beneath(dir.path()),
+        takes_direct(dir.path()),
+        "past the page cache where that can be"
+    );
     let beyond = Read { extent: Some((300_000, 2)), ..read_of(&root, "x", 0) };
     assert_eq!(answer(&engine, &completions, beyond).unwrap_err().kind(), StorageErrorKind::Changed);
 }

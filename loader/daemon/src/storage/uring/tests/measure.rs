@@ -81,14 +81,11 @@ fn measure(what: &str, cold: &dyn Fn(), read: &dyn Fn(u64) -> Read<u64>) {
             ("uring, direct", None, true),
         ] {
             let (sender, done) = flume::unbounded();
-            let engine: Box<dyn Engine<u64>> = match threads {
-                Some(threads) => {
-                    Box::new(ThreadsEngine::new(NonZeroUsize::new(threads).unwrap(), &sender).unwrap())
-                }
-                None => {
-                    let (threads, depth) = (NonZeroUsize::MIN, NonZeroU32::new(DEPTH).unwrap());
-                    Box::new(UringEngine::new(RingOptions { threads, depth, direct }, &sender).unwrap())
-                }
+            let engine: Box<dyn Engine<u64>> = if let Some(threads) = threads {
+                Box::new(ThreadsEngine::new(NonZeroUsize::new(threads).unwrap(), &sender).unwrap())
+            } else {
+                let (threads, depth) = (NonZeroUsize::MIN, NonZeroU32::new(DEPTH).unwrap());
+                Box::new(UringEngine::new(RingOptions { threads, depth, direct }, &sender).unwrap())
             };
             cold();
             pass(&format!("{what}, {name}, cold, round {round}"), &*engine, &done, read);
