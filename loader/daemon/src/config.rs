@@ -249,7 +249,7 @@ impl Config {
             depth: NonZeroU32::new(self.uring_depth).expect("checked to be at least 1"),
             direct: self.direct_reads,
         };
-        EngineOptions { name: self.engine, read_threads: self.read_threads(), rings }
+        EngineOptions { name: self.engine, read_threads: self.read_threads(), rings, open_files: u64::MAX }
     }
 
     /// How the pool is sized.
@@ -352,7 +352,7 @@ mod tests {
         assert_eq!(options.decode_deadline, Duration::from_secs(13));
         assert_eq!(options.hedge_after, HedgeAfter::Time(Duration::from_millis(50)));
         assert_eq!(options.patience, Duration::from_secs(120 + 30));
-        let EngineOptions { name, read_threads, rings } = config.engine_options();
+        let EngineOptions { name, read_threads, rings, .. } = config.engine_options();
         assert_eq!((name, read_threads.get()), (EngineName::Uring, 4));
         assert_eq!((rings.threads.get(), rings.depth.get(), rings.direct), (8, 9, true));
         assert_eq!(

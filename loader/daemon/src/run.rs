@@ -47,10 +47,12 @@ impl Daemon {
     /// Invalid: the process may not open enough files for its reads. Unavailable: threads could not be started, or
     /// io_uring was asked for and is not there.
     pub fn start(config: Config) -> Result<Self, Fault> {
-        enough_open_files(sys::raise_open_files(), config.read_threads().get() as u64)?;
+        let (allowed, mut options) = (sys::raise_open_files(), config.engine_options());
+        enough_open_files(allowed, options.open_files_least())?;
+        options.open_files = allowed - OWN_FILES;
         // Bounded by what the gate lets through, so it is never full.
         let (done, completed) = flume::unbounded();
-        let Started { engine, reason } = storage::start(&config.engine_options(), &done)?;
+        let Started { engine, reason } = storage::start(&options, &done)?;
         let timer = tokio::runtime::Handle::current();
         let pool = Pool::start(engine, &completed, config.pool_options(), timer)?;
         tracing::info!(
@@ -96,7 +98,7 @@ fn enough_open_files(allowed: u64, reads: u64) -> Result<(), Fault> {
     Err(Fault::invalid(format!(
         "{allowed} open files are allowed, and {reads} reads at a time need {needed}"
     ))
-    .hint("LimitNOFILE=65536 in the service file, a higher `ulimit -Hn`, or fewer read_threads"))
+    .hint("LimitNOFILE=65536 in the service file, a higher `ulimit -Hn`, or fewer read_threads (uring_depth for engine = \"uring\")"))
 }
 
 /// Serves the process that started this one, until it ends in whatever way.

@@ -43,6 +43,18 @@ pub struct EngineOptions {
     pub read_threads: NonZeroUsize,
     /// The rings.
     pub rings: RingOptions,
+    /// Descriptors that reads may hold together.
+    pub open_files: u64,
+}
+
+impl EngineOptions {
+    /// Descriptors that its reads need: of what is set, or of the threads alone where the machine decides.
+    pub fn open_files_least(&self) -> u64 {
+        match self.name {
+            EngineName::Uring => self.rings.open_files_max(),
+            EngineName::Auto | EngineName::Threads => self.read_threads.get() as u64,
+        }
+    }
 }
 
 /// An engine, and why it is this one.
@@ -78,7 +90,7 @@ fn start_where<T: Send + 'static>(
             let rings = rings(options, done, probe).map_err(|objection| no_ring(&objection))?;
             Ok(Started { engine: Arc::new(rings), reason: as_set() })
         }
-        EngineName::Auto => match rings(options, done, probe) {
+        EngineName::Auto => match rings_beside_threads(options, done, probe) {
             Ok(rings) => Ok(Started {
                 engine: Arc::new(RoutedEngine::new(threads()?, rings)),
                 reason: "io_uring for parts of files on ext4, xfs, btrfs and f2fs, threads for the rest"
@@ -90,6 +102,19 @@ fn start_where<T: Send + 'static>(
             }),
         },
     }
+}
+
+/// The rings, or what is in their way, descriptors for both engines among it.
+fn rings_beside_threads<T: Send + 'static>(
+    options: &EngineOptions,
+    done: &flume::Sender<Done<T>>,
+    probe: impl FnOnce() -> UringProbe,
+) -> Result<UringEngine<T>, String> {
+    let needed = options.read_threads.get() as u64 + options.rings.open_files_max();
+    if needed > options.open_files {
+        return Err(format!("reads may hold {} open files, and would need {needed}", options.open_files));
+    }
+    rings(options, done, probe)
 }
 
 /// The rings, or what is in their way.
@@ -129,7 +154,8 @@ mod tests {
 
     fn options(name: EngineName, depth: u32) -> EngineOptions {
         let depth = NonZeroU32::new(depth).unwrap();
-        EngineOptions { name, read_threads: ONE, rings: RingOptions { threads: ONE, depth, direct: false } }
+        let rings = RingOptions { threads: ONE, depth, direct: false };
+        EngineOptions { name, read_threads: ONE, rings, open_files: u64::MAX }
     }
 
     fn started(name: EngineName, probe: UringProbe) -> Result<(&'static str, String), Fault> {
@@ -160,6 +186,16 @@ mod tests {
             "{fault}"
         );
         assert_eq!(fault.kind, Kind::Unavailable);
+    }
+
+    #[test]
+    fn auto_leaves_the_rings_out_where_too_few_files_may_be_open() {
+        let (done, _completions) = flume::unbounded::<Done<u64>>();
+        let options = EngineOptions { open_files: 80, ..options(EngineName::Auto, 8) };
+        let started = start_where(&options, &done, || panic!("nobody asks")).unwrap();
+        assert!(started.engine.name() == "threads" && started.reason.contains("80"), "{}", started.reason);
+        let least = |name| EngineOptions { name, ..options }.open_files_least();
+        assert!(least(EngineName::Uring) > 80 && least(EngineName::Auto) == 1);
     }
 
     #[test]

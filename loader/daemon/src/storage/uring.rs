@@ -31,6 +31,17 @@ pub struct RingOptions {
     pub direct: bool,
 }
 
+/// A ring, its eventfd, its epoll and what wakes it, with room to spare.
+const OWN_FILES: u64 = 8;
+
+impl RingOptions {
+    /// Descriptors that the rings may hold: one a read, and the files that are kept.
+    pub fn open_files_max(&self) -> u64 {
+        let of_one = u64::from(self.depth.get()) + descriptors::KEPT_MAX as u64 + OWN_FILES;
+        self.threads.get() as u64 * of_one
+    }
+}
+
 /// Reads with a few threads that never wait for one read alone.
 ///
 /// A part of a file (an extent) is read through a descriptor that stays open for a second after the last open, so that reads

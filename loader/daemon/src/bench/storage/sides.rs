@@ -63,6 +63,7 @@ impl Pass<'_> {
                 depth: NonZeroU32::new(depth).unwrap_or(NonZeroU32::MIN),
                 direct: self.direct,
             },
+            open_files: u64::MAX,
         }
     }
 

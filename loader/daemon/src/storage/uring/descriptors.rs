@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::storage::root::Root;
 
 /// So many are kept by one ring; the oldest makes room.
-const KEPT_MAX: usize = 64;
+pub(super) const KEPT_MAX: usize = 64;
 
 /// Opened files by path, each for `fresh` from when it was opened.
 pub(super) struct Descriptors<F> {

@@ -226,7 +226,7 @@ async fn fill(
 ) -> Result<(), StorageError> {
     let before = file.stamp().map_err(|errno| StorageError::io("stat", root.display(&buf.path), errno))?;
     let wanted = Wanted::new(before, root, buf, extent, limit_bytes)?;
-    let ReadBuf { path, bytes } = buf;
+    let ReadBuf { path, bytes, .. } = buf;
     let got_bytes = file
         .read(bytes, &wanted)
         .await
