@@ -25,7 +25,7 @@ use crate::catalog::table::Table;
 use crate::error::with_causes;
 
 /// The layout of the file, and of what is looked for in shards; another one is not read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Shards that are kept; the oldest go.
 const KEPT: usize = 100_000;
