@@ -80,7 +80,7 @@ fn a_part_of_a_file_is_read_alone_where_columns_beside_the_path_name_it() {
     let job = try_job(&fields, "", vec![snapshot(PARTS)]).expect("a job");
     assert_eq!(job.fields[0].spec.dims, [6], "as long as the longest part");
     let tensors = batch(&[("all.bin", b"0123456789")], job, 3).expect("a batch");
-    assert_eq!(tensors[0], b"012\0\0\0\0\0\0\0\0\0234567");
+    assert_eq!(tensors[0], b"012\x00\x00\x00\x00\x00\x00\x00\x00\x00234567");
     assert_eq!(ints(&tensors[1]), [3, 0, 6]);
     let wrong = PARTS.replace("\"path.offset\":2", "\"path.offset\":-2");
     let fault = try_job(&fields, "", vec![snapshot(&wrong)]).err().expect("no file has it");

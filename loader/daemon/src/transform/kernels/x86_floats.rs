@@ -73,6 +73,7 @@ struct Bf16;
 impl Put for F32 {
     type Place = [u8; 64];
 
+    // SAFETY: the trait's: the caller has AVX-512 F.
     #[target_feature(enable = "avx512f")]
     unsafe fn put(value: __m512, place: &mut [u8; 64]) {
         // SAFETY: 64 bytes.
@@ -83,6 +84,7 @@ impl Put for F32 {
 impl Put for F16 {
     type Place = [u8; 32];
 
+    // SAFETY: the trait's: the caller has AVX-512 F.
     #[target_feature(enable = "avx512f")]
     unsafe fn put(value: __m512, place: &mut [u8; 32]) {
         let half = _mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(value);
@@ -96,6 +98,7 @@ impl Put for Bf16 {
 
     /// Rounds in whole numbers: the upper half, one more where the lower is more than half of a step, or half of one and
     /// the upper is odd. What is no number never comes here.
+    // SAFETY: the trait's: the caller has AVX-512 F.
     #[target_feature(enable = "avx512f")]
     unsafe fn put(value: __m512, place: &mut [u8; 32]) {
         let bits = _mm512_castps_si512(value);
