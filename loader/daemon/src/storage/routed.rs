@@ -3,25 +3,25 @@
 //! Whole small files cost the same either way, and their opens, which wait for names and inodes, want many threads; network
 //! file systems give io_uring nothing to gain from (docs/decisions/0015-engines.md has the figures).
 
-use super::{Engine, Read, ThreadsEngine, UringEngine};
+use super::{Engine, Read};
 
 /// Longer parts go to the threads: a copy out of the page cache would hold up the other reads of its ring.
 const RING_BYTES_MAX: u64 = 16 << 20;
 
 /// Both engines, completing to one channel.
 pub struct RoutedEngine<T> {
-    threads: ThreadsEngine<T>,
-    rings: UringEngine<T>,
+    threads: Box<dyn Engine<T>>,
+    rings: Box<dyn Engine<T>>,
 }
 
-impl<T: Send + 'static> RoutedEngine<T> {
+impl<T: Send> RoutedEngine<T> {
     /// Takes two engines that were made with the same `done` channel.
-    pub fn new(threads: ThreadsEngine<T>, rings: UringEngine<T>) -> Self {
-        Self { threads, rings }
+    pub fn new(threads: impl Engine<T> + 'static, rings: impl Engine<T> + 'static) -> Self {
+        Self { threads: Box::new(threads), rings: Box::new(rings) }
     }
 }
 
-impl<T: Send + 'static> Engine<T> for RoutedEngine<T> {
+impl<T: Send> Engine<T> for RoutedEngine<T> {
     fn name(&self) -> &'static str {
         "threads+uring"
     }
@@ -33,5 +33,74 @@ impl<T: Send + 'static> Engine<T> for RoutedEngine<T> {
         } else {
             self.threads.submit(read);
         }
+    }
+
+    fn tend(&self) {
+        self.threads.tend();
+        self.rings.tend();
+    }
+
+    fn hanging(&self) -> usize {
+        self.threads.hanging() + self.rings.hanging()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::Root;
+    use super::super::conformance::read_of;
+    use super::*;
+
+    /// Counts what it is asked.
+    #[derive(Clone, Default)]
+    struct Counting {
+        reads: Arc<AtomicUsize>,
+        tended: Arc<AtomicUsize>,
+    }
+
+    impl Engine<u64> for Counting {
+        fn name(&self) -> &'static str {
+            "counting"
+        }
+
+        fn submit(&self, _read: Read<u64>) {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn tend(&self) {
+            self.tended.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn hanging(&self) -> usize {
+            3
+        }
+    }
+
+    #[test]
+    fn short_parts_of_files_go_to_the_rings_where_the_file_system_is_one_for_them_and_all_else_to_the_threads()
+     {
+        let (threads, rings) = (Counting::default(), Counting::default());
+        let engine = RoutedEngine::new(threads.clone(), rings.clone());
+        let dir = tempfile::tempdir().unwrap();
+        let (root, elsewhere) = (Root::open(dir.path()).unwrap(), Root::unbacked("elsewhere"));
+        let part = |root, len| Read { extent: Some((0, len)), ..read_of(root, "x", 0) };
+        engine.submit(read_of(&root, "x", 0));
+        engine.submit(part(&root, RING_BYTES_MAX));
+        engine.submit(part(&elsewhere, 1));
+        assert_eq!((threads.reads.load(Ordering::Relaxed), rings.reads.load(Ordering::Relaxed)), (3, 0));
+        engine.submit(part(&root, RING_BYTES_MAX - 1));
+        assert_eq!(rings.reads.load(Ordering::Relaxed), usize::from(root.has_nowait_reads()));
+    }
+
+    #[test]
+    fn both_engines_are_looked_after() {
+        let (threads, rings) = (Counting::default(), Counting::default());
+        let engine = RoutedEngine::new(threads.clone(), rings.clone());
+        engine.tend();
+        assert_eq!((threads.tended.load(Ordering::Relaxed), rings.tended.load(Ordering::Relaxed)), (1, 1));
+        assert_eq!(engine.hanging(), 6);
     }
 }

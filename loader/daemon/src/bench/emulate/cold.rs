@@ -28,6 +28,14 @@ impl<T: Send> Engine<T> for ColdEngine<T> {
         }
         self.0.submit(read);
     }
+
+    fn tend(&self) {
+        self.0.tend();
+    }
+
+    fn hanging(&self) -> usize {
+        self.0.hanging()
+    }
 }
 
 /// Offset and length of the whole pages that an extent touches; length 0 is "to the end".
