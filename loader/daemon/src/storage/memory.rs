@@ -40,6 +40,12 @@ impl<T: Send> Engine<T> for MemoryEngine<T> {
         let (queue_wait, read_time) = (Duration::ZERO, came_back - taken);
         let _ = self.done.send(Done { read, result, queue_wait, read_time, came_back });
     }
+
+    fn tend(&self) {}
+
+    fn hanging(&self) -> usize {
+        0
+    }
 }
 
 fn serve<T>(files: &HashMap<Vec<u8>, Arc<[u8]>>, read: &mut Read<T>) -> Result<(), StorageError> {

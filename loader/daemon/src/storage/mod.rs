@@ -93,11 +93,10 @@ pub trait Engine<T: Send>: Send + Sync {
     /// Takes a read in without blocking. It comes back exactly once, whatever happens, shutdown included.
     fn submit(&self, read: Read<T>);
 
-    /// Looks after itself: called a few times a second, so that reads which never come back hold up no others.
-    fn tend(&self) {}
+    /// Looks after itself: called a few times a second, so that reads which never come back hold up no others. An adapter
+    /// passes it on.
+    fn tend(&self);
 
     /// Threads that hang in a read.
-    fn hanging(&self) -> usize {
-        0
-    }
+    fn hanging(&self) -> usize;
 }

@@ -83,6 +83,12 @@ impl<T: Send> Engine<T> for UringEngine<T> {
             "the rings outlive the engine that feeds them"
         );
     }
+
+    fn tend(&self) {}
+
+    fn hanging(&self) -> usize {
+        0
+    }
 }
 
 impl<T> Drop for UringEngine<T> {

@@ -112,6 +112,12 @@ impl Engine<Ticket> for Held {
             reads.waiting.push_back((asked, read));
         }
     }
+
+    fn tend(&self) {}
+
+    fn hanging(&self) -> usize {
+        0
+    }
 }
 
 /// Waits for what follows by itself.

@@ -60,6 +60,14 @@ impl Engine<Ticket> for Outages {
         let (queue_wait, read_time) = (Duration::ZERO, Duration::ZERO);
         let _ = self.done.send(Done { read, result, queue_wait, read_time, came_back: Instant::now() });
     }
+
+    fn tend(&self) {
+        self.inner.tend();
+    }
+
+    fn hanging(&self) -> usize {
+        self.inner.hanging()
+    }
 }
 
 /// One daemon.

@@ -62,6 +62,14 @@ impl Engine<u64> for Restless {
         self.0.submit(read);
         self.0.tend();
     }
+
+    fn tend(&self) {
+        self.0.tend();
+    }
+
+    fn hanging(&self) -> usize {
+        self.0.hanging()
+    }
 }
 
 #[test]
