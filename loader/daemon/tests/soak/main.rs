@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use forebay::delivery::local::client::Consumer;
 use forebay::delivery::local::record::Ready;
 use forebay::error::{Fault, Kind};
-use forebay::storage::Faults;
+use forebay::storage::{EngineName, Faults, UringProbe};
 use forebay_proto::v1;
 use stage::{Link, Stage, held};
 use vandal::{Seen, Vandal};
@@ -60,6 +60,11 @@ impl Until {
             Self::Time(end) => Instant::now() >= end,
         }
     }
+}
+
+/// The engine under the daemon that has it hard: rings where this machine allows them.
+fn engine_to_try() -> EngineName {
+    if UringProbe::take() == UringProbe::Works { EngineName::Uring } else { EngineName::Threads }
 }
 
 /// What came of it.
@@ -214,7 +219,10 @@ fn every_batch_over_failing_storage_is_right_or_the_error_is_and_nothing_is_held
         delay_max: Duration::from_millis(20),
     };
     let runtime = tokio::runtime::Runtime::new().expect("threads");
-    let (rough, calm) = (Stage::new(&runtime, faults), Stage::new(&runtime, Faults::default()));
+    let (rough, calm) = (
+        Stage::new(&runtime, engine_to_try(), faults),
+        Stage::new(&runtime, EngineName::Threads, Faults::default()),
+    );
     let (until, tally) = (Until::set(), Tally::default());
     std::thread::scope(|scope| {
         for asked in SESSIONS {
@@ -244,7 +252,7 @@ fn files_that_change_under_a_run_are_delivered_as_they_were_at_some_moment_or_no
     let root = tempfile::tempdir().expect("a folder");
     let vandal = Vandal::new(root.path());
     let runtime = tokio::runtime::Runtime::new().expect("threads");
-    let daemon = Stage::new(&runtime, Faults::default());
+    let daemon = Stage::new(&runtime, engine_to_try(), Faults::default());
     let (until, tally, seen) = (Until::set(), Tally::default(), Seen::default());
     std::thread::scope(|scope| {
         let readers: Vec<_> = [(8, 2), (3, 6)]

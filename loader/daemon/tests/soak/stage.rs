@@ -9,7 +9,9 @@ use forebay::delivery::local::client::{Client, Consumer};
 use forebay::delivery::local::socket::pair;
 use forebay::run::Daemon;
 use forebay::server::{Peer, Service};
-use forebay::storage::{Done, Engine, Faults, FaultyEngine, Read, StorageError, ThreadsEngine};
+use forebay::storage::{
+    self, Done, Engine, EngineName, EngineOptions, Faults, FaultyEngine, Read, StorageError,
+};
 use forebay::workers::{Pool, Ticket};
 use forebay_proto::v1;
 use tokio::runtime::{Handle, Runtime};
@@ -85,8 +87,8 @@ pub struct Link {
 }
 
 impl Stage {
-    /// Starts it.
-    pub fn new(runtime: &Runtime, faults: Faults) -> Self {
+    /// Starts it over an engine.
+    pub fn new(runtime: &Runtime, name: EngineName, faults: Faults) -> Self {
         let _inside = runtime.enter();
         let config = Config {
             cpu_threads: 2,
@@ -95,8 +97,9 @@ impl Stage {
             ..Config::default()
         };
         let (done, completed) = flume::unbounded();
-        let threads = ThreadsEngine::new(config.read_threads(), &done).expect("threads");
-        let inner = FaultyEngine::new(Arc::new(threads), faults, done.clone()).expect("a thread");
+        let engine = storage::start(&EngineOptions { name, ..config.engine_options() }, &done);
+        let engine = engine.expect("the engine that is asked for").engine;
+        let inner = FaultyEngine::new(engine, faults, done.clone()).expect("a thread");
         let outages = Arc::new(Outages { inner, done, gone: Mutex::default() });
         let engine = Arc::clone(&outages) as Arc<dyn Engine<Ticket>>;
         let pool =
@@ -150,7 +153,7 @@ pub fn held() -> BTreeMap<String, usize> {
         let Ok(name) = std::fs::read_to_string(entry.path().join("comm")) else { continue };
         let name = name.trim();
         // The test harness's own come and go.
-        if ["read-", "decode-", "tokio"].iter().any(|ours| name.starts_with(ours)) {
+        if ["read", "ring-", "decode-", "tokio"].iter().any(|ours| name.starts_with(ours)) {
             *held.entry(format!("thread {name}")).or_default() += 1;
         }
     }
