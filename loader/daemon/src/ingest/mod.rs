@@ -315,12 +315,15 @@ fn check_all(what: &str, files: usize, troubles: &[(String, io::Error)]) -> Resu
 
 fn failed(action: &str, place: &Place, error: &io::Error) -> Fault {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let (kind, hint) = if place.is_bucket() {
-        bucket::cure(&error.to_string(), is_set)
+    let fault = if place.is_bucket() {
+        // The client's words have their causes in them already.
+        let said = error.to_string();
+        let (kind, cure) = bucket::cure(&said, is_set);
+        Fault::new(kind, said).hint(cure)
     } else {
-        (Kind::Unavailable, "run it again: what was copied is known".to_owned())
+        Fault::from_error(Kind::Unavailable, error).hint("run it again: what was copied is known")
     };
-    Fault::from_error(kind, error).context(format!("{action} {}", place.place)).hint(hint)
+    fault.context(format!("{action} {}", place.place))
 }
 
 /// What was held against what, for people.

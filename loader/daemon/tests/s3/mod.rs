@@ -142,6 +142,10 @@ impl S3 for Store {
         &self,
         request: S3Request<UploadPartInput>,
     ) -> S3Result<S3Response<UploadPartOutput>> {
+        // A part that the store will not take, after one that it took.
+        if request.input.key.contains("refused") && request.input.part_number > 1 {
+            return Err(s3_error!(AccessDenied));
+        }
         self.files.upload_part(request).await
     }
 
