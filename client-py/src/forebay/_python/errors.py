@@ -6,6 +6,7 @@ import pickle
 from typing import Any
 
 from ..errors import ForebayError
+from .shape import MismatchError
 from .tasks import Failed
 
 __all__ = ["RemoteTraceback", "WorkerError", "raised"]
@@ -35,7 +36,9 @@ def raised(failed: Failed, where: str) -> BaseException:
             error = None
     if not isinstance(error, Exception):
         error = WorkerError(where, causes=[failed.words])
-    if hasattr(error, "add_note"):  # Python 3.11
+    if isinstance(error, MismatchError):
+        error.object = ", of ".join(filter(None, (error.object, where)))
+    elif hasattr(error, "add_note"):  # Python 3.11
         error.add_note(where)  # pyright: ignore - the types are those of 3.9
     error.__cause__ = RemoteTraceback(f"{where}\n{failed.trace}")
     return error

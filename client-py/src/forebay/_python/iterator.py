@@ -24,7 +24,7 @@ from .collate import Collated, Modes, is_rows
 from .crew import Crew, Part
 from .fetch import Fetcher
 from .seeds import plant, restore, seeds_of, states
-from .shape import Layout, Leaf, Node, Writer, rebuilt, shape_of
+from .shape import Layout, Leaf, MismatchError, Node, Writer, rebuilt, shape_of
 from .slots import Slot, Slots, mapped
 from .tasks import Done, Keys, Own
 from .whole import Room, unpack
@@ -104,7 +104,9 @@ class Inline:
             return self._made(keys)
         except Exception as error:
             where = keys.words(self._place)
-            if hasattr(error, "add_note"):
+            if isinstance(error, MismatchError):
+                error.object = ", of ".join(filter(None, (error.object, where)))
+            elif hasattr(error, "add_note"):
                 error.add_note(where)  # pyright: ignore - the types are those of 3.9
             if isinstance(error, StopIteration):
                 raise RuntimeError(f"StopIteration at {where}") from error
@@ -161,11 +163,12 @@ class _Pending:
 
 
 class Counts:
-    """What did not go the short way; shown by the loader."""
+    """What workers handed over, and what of it did not go the short way."""
 
-    __slots__ = ("beside_bytes", "copies", "one_offs")
+    __slots__ = ("beside_bytes", "bytes", "copies", "one_offs")
 
     def __init__(self) -> None:
+        self.bytes = 0  # of all arrays
         self.beside_bytes = 0  # of strings and other objects, which are pickled
         self.copies = 0  # batches copied to ordinary memory, since too many were held
         self.one_offs = 0  # batches that were larger than a slot
@@ -287,6 +290,7 @@ class Ahead:
         lists: list[list[Any]] = [[value for part in parts for value in part] for parts in zip(*beside)]
         layout = cast("Layout", head.layout)
         arrays = layout.arrays(self._memory(head, layout.bytes), len(head.rows.keys.indices))
+        self._counts.bytes += sum(array.nbytes for array in arrays if array is not None)
         return stacked(layout.node, arrays, lists, self._frame)
 
     def _whole(self, head: _Pending, answer: Done) -> Any:
@@ -304,6 +308,7 @@ class Ahead:
         elif packed.spans:
             memory = self._memory(head, packed.used)
         self._counts.beside_bytes += len(packed.stream)
+        self._counts.bytes += packed.used
         batch = unpack(packed, memory)
         return batch if self._modes is None else self._frame.whole(batch)
 

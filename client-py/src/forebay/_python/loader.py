@@ -18,7 +18,7 @@ from .._loader import Loader
 from .._notice import say
 from .._session import Batch
 from .._spec import Range
-from .._stats import LoaderStats
+from .._stats import LoaderStats, StatsReport
 from ..errors import InvalidError, UnimplementedError
 from .collate import modes_of
 from .crew import Crew, Plan
@@ -80,6 +80,9 @@ class OwnLoader(Loader[Any]):
         native: further arguments of every loader that do not ask the daemon for contents.
 
     """
+
+    # The name that people know it by.
+    _shown = ""
 
     def __init__(
         self,
@@ -179,7 +182,8 @@ class OwnLoader(Loader[Any]):
     def __repr__(self) -> str:
         collate = self._modes if self._modes is not None else _words_of(self._own.collate)
         where = f"{self._workers} workers" if self._workers else "this process"
-        return f"{super().__repr__()[:-1]}, dataset={self._name} of {self._length} in {where}, collate={collate})"
+        inner = super().__repr__().partition("(")[2][:-1]
+        return f"{self._shown}({inner}, dataset={self._name} of {self._length} in {where}, collate={collate})"
 
     @property
     def dataset(self) -> Any:
@@ -199,6 +203,12 @@ class OwnLoader(Loader[Any]):
     def worker_pids(self) -> list[int]:
         """Give the worker processes that there are now."""
         return self._crew.pids() if self._crew is not None else []
+
+    def stats(self) -> StatsReport:
+        """Give where the time went, as of every loader; the wait is for the workers, the bytes are theirs."""
+        report = super().stats()
+        report["bytes"], report["copies"] = self._counts.bytes, self._counts.copies
+        return report
 
     def digest(self) -> dict[int, EpochDigest]:
         """Give what this rank was delivered of each epoch, as of every loader: of indices, not of contents."""

@@ -47,5 +47,7 @@ def mapped_values(value: Any, change: Callable[[Any], Any]) -> Any:
 class OwnNumpyLoader(OwnLoader, _numpy.DataLoader):
     """`forebay.numpy.DataLoader` over a data set that is read here."""
 
+    _shown = "forebay.numpy.DataLoader"
+
     def _frame(self) -> Frame:
         return NumpyFrame()

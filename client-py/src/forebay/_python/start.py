@@ -28,6 +28,8 @@ from .zygote import End, Ended, Fork, Prepare, Refused, Started
 
 _PATIENCE_SECONDS = 3.0
 
+_said: set[str] = set()
+
 
 class Starter:
     """Starts workers, and knows how they ended."""
@@ -78,7 +80,9 @@ def starter_of(context: Any, own: Own) -> Starter:
         reason = _reason_to_fork()
         if not reason:
             return Zygote(_modules_of(own))
-        say(f'{reason}: workers are forked from this process, as by multiprocessing_context="fork"')
+        if reason not in _said:
+            _said.add(reason)
+            say(f'{reason}: workers are forked from this process, as by multiprocessing_context="fork"')
         context = "fork"
     if isinstance(context, str):
         if context not in multiprocessing.get_all_start_methods():

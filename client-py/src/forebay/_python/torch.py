@@ -74,6 +74,8 @@ def _converted(value: Any) -> Any:
 class OwnTorchLoader(OwnLoader, _torch.DataLoader):
     """`forebay.torch.DataLoader` over a data set that is read here."""
 
+    _shown = "forebay.torch.DataLoader"
+
     def _frame(self) -> Frame:
         return TorchFrame()
 
