@@ -242,9 +242,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="class folders of images; made ones by default")
     parser.add_argument("--speech", type=Path, help="WAV files; made ones by default")
     parser.add_argument("--speaker", type=re.compile, default="^([^-]+)-", help="finds the speaker in a file's name")
-    parser.add_argument(
-        "--salt", default=SALT, help="of the split by speaker: each draws others, of few maybe none"
-    )
+    parser.add_argument("--salt", default=SALT, help="of the split by speaker: each draws others, of few maybe none")
     parser.add_argument("--work", type=Path, help="an empty folder to work in; a temporary one by default")
     parser.add_argument("--images", type=int, default=400, help="how many photographs are made")
     options = parser.parse_args()

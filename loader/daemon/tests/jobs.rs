@@ -325,7 +325,7 @@ fn what_is_wrong_is_named_with_the_field() {
 #[test]
 fn what_is_reserved_answers_unimplemented_by_name() {
     let reserved = [
-        (r#"{"fields":[{"name":"path","decode":"DECODE_RAW"}]}"#.to_owned(), "DECODE_RAW"),
+        (r#"{"fields":[{"name":"path","decode":"DECODE_AUDIO"}]}"#.to_owned(), "DECODE_AUDIO"),
         (r#"{"order":{"sampler":"SAMPLER_PACKED"},"fields":[{"name":"label"}]}"#.into(), "sampler PACKED"),
     ];
     for (spec, expected) in reserved {

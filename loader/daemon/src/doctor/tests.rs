@@ -258,16 +258,20 @@ fn limits_that_are_too_low_are_told_by_what_would_not_fit() {
         Level::Note,
         "64 KiB",
     );
-    limit("open files            20000", "open files            256  ").says(
+    let files = |number: &str| {
+        limit(
+            "open files            20000                20000",
+            &format!("open files            {number}                  {number}"),
+        )
+    };
+    // The soft limit is raised to the hard one, so that this one decides.
+    limit("open files            20000 ", "open files            80    ").says(
         "limits.open_files",
-        Level::Warn,
-        "enough for 44 sessions",
+        Level::Ok,
+        "sessions",
     );
-    limit("open files            20000", "open files            80   ").says(
-        "limits.open_files",
-        Level::Fail,
-        "not enough for one",
-    );
+    files("256").says("limits.open_files", Level::Warn, "enough for 44 sessions");
+    files("80").says("limits.open_files", Level::Fail, "not enough for one");
     limit("processes             96365", "processes             20   ").says(
         "limits.threads",
         Level::Fail,
