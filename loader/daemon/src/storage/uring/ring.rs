@@ -111,16 +111,17 @@ async fn try_it() -> io::Result<()> {
 
 /// A ring and the files that it has open.
 struct Thread<T> {
-    ring: Ring<T>,
+    /// Before `ring`, so that all files are closed by the time the channel of completions is.
     kept: Descriptors<RingFile>,
     /// Whether a task closes what was kept long enough.
     sweeps: Cell<bool>,
+    ring: Ring<T>,
 }
 
 impl<T: Send + 'static> Thread<T> {
     fn new(ring: Ring<T>) -> Rc<Self> {
         let kept = Descriptors::new(ring.fresh);
-        Rc::new(Self { ring, kept, sweeps: Cell::new(false) })
+        Rc::new(Self { kept, sweeps: Cell::new(false), ring })
     }
 
     async fn serve(self: Rc<Self>) {
