@@ -87,8 +87,10 @@ def test_torch_dtypes_name_dtypes(folder: Path) -> None:
         assert next(iter(loader))[0].dtype == torch.float32
     with DataLoader(folder, batch_size=4, dtype=torch.float32) as loader:  # type: ignore[arg-type]
         assert next(iter(loader))[0].dtype == torch.float32
-    with pytest.raises(InvalidError, match=r"dtype torch\.int16"):
+    with pytest.raises(InvalidError, match=r"an image cannot be int16"):
         DataLoader(folder, dtype=torch.int16)  # type: ignore[arg-type]
+    with pytest.raises(InvalidError, match=r"dtype torch\.complex64"):
+        DataLoader(folder, dtype=torch.complex64)  # type: ignore[arg-type]
 
 
 def test_an_initialised_process_group_names_the_rank(folder: Path, tmp_path: Path) -> None:
