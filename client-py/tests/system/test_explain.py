@@ -54,7 +54,7 @@ def share(explanation: Explanation, *causes: str) -> float:
 def setting(explanation: Explanation, name: str) -> int:
     """Read what the advice says first: `set NAME = VALUE`."""
     found = re.match(rf"set {name} = (\d+) ", explanation.advice)
-    assert found, explanation
+    assert found, f"{explanation!r}: {explanation.detail}"
     return int(found[1])
 
 
