@@ -1,6 +1,8 @@
 //! The CPU pool: takes reads that came back, makes each sample in its range of the slot, and asks again where asking
 //! again helps.
 
+mod at_once;
+mod columns;
 mod files;
 mod flights;
 mod make;
@@ -23,10 +25,11 @@ use crate::metrics::{self, Queue};
 use crate::prefetch::{BatchWork, Gate, ReadBudget, Reserved, Share};
 use crate::session::slowest::Slow;
 use crate::storage::{Done, Engine, HedgeAfter, Read, ReadBuf, RetryPolicy, Root, SpareBuffers};
+use columns::make_without_reading;
 use files::{Files, Wanted, wanted};
 use flights::{Flights, Place};
 pub use make::Draws;
-use make::{decode_loop, make_without_reading};
+use make::decode_loop;
 
 /// One sample on its way: it has its range of a slot and, once the gate let it through, its read bytes; from then on it
 /// waits for no resource.
@@ -67,6 +70,11 @@ impl Task {
             waits: work.admitted,
             files: Files::default(),
         }
+    }
+
+    /// Whether it is made by copying alone: nothing is decoded, hashed or noted.
+    fn is_copy(&self) -> bool {
+        self.work.job.is_copy() && self.work.tally.is_none() && self.work.trace.is_none()
     }
 
     /// What its fields read, in their order.
@@ -113,6 +121,8 @@ impl Task {
 #[derive(Debug)]
 pub struct Ticket {
     place: Place,
+    /// Whether the sample is made by copying alone.
+    is_copy: bool,
     /// What a second read of the same bytes holds of the budget.
     extra: Option<Reserved>,
 }
@@ -146,7 +156,7 @@ pub struct Pool {
     /// Second reads that are out.
     hedges: AtomicU32,
     options: PoolOptions,
-    buffers: SpareBuffers,
+    buffers: Arc<SpareBuffers>,
     /// Of samples that read several files.
     spare_files: Mutex<Vec<Files>>,
     timer: tokio::runtime::Handle,
@@ -175,7 +185,7 @@ impl Pool {
             flights: Flights::default(),
             hedges: AtomicU32::new(0),
             options,
-            buffers: SpareBuffers::new(options.budget.reads as usize, 2 * options.budget.bytes),
+            buffers: Arc::new(SpareBuffers::new(options.budget.reads as usize, 2 * options.budget.bytes)),
             spare_files: Mutex::default(),
             timer,
             no_root,
@@ -191,6 +201,7 @@ impl Pool {
                 Fault::from_error(Kind::Unavailable, &error).context("start a decode thread")
             })?;
         }
+        at_once::start(&pool);
         tend::start(&pool);
         Ok(pool)
     }
@@ -281,7 +292,7 @@ impl Pool {
             if task.failures == 0 {
                 task.since = now;
             }
-            let buf = self.buffers.take(reserved.bytes());
+            let buf = self.buffers.take();
             task.reserved = reserved;
             self.begin(task, buf);
         }
@@ -307,16 +318,16 @@ impl Pool {
 
     /// Submits the next read of a sample that has several.
     fn read_next(&self, task: Task) {
-        let extent = task.files.next().and_then(|read| read.extent);
-        let buf = self.buffers.take(extent.map_or(0, |extent| extent.len_bytes));
+        let buf = self.buffers.take();
         self.read(task, buf);
     }
 
     /// Submits the next read of the sample in hand.
     fn read(&self, task: Task, buf: ReadBuf) {
         let read = self.request(&task, buf);
+        let is_copy = task.is_copy();
         let place = self.flights.depart(task, Instant::now());
-        self.engine.submit(read.tagged(Ticket { place, extra: None }));
+        self.engine.submit(read.tagged(Ticket { place, is_copy, extra: None }));
     }
 
     /// What a sample reads next.

@@ -62,6 +62,19 @@ pub enum FieldMaker {
 }
 
 impl FieldMaker {
+    /// Whether it takes no longer than copying its bytes.
+    pub fn is_copy(&self) -> bool {
+        match self {
+            Self::Raw { place } => place.is_plain(),
+            Self::Stored(_) | Self::Value(_) | Self::Source => true,
+            Self::Image { .. }
+            | Self::Array { .. }
+            | Self::Tokens(_)
+            | Self::Length { .. }
+            | Self::Packed(_) => false,
+        }
+    }
+
     /// The column of the file that must be read, if any.
     pub fn path_column(&self) -> Option<usize> {
         match self {

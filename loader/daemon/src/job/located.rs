@@ -47,6 +47,11 @@ impl Located {
         Ok(Self { column, extent, record, cell, file_bytes })
     }
 
+    /// Whether what is read are the bytes, with no checksum to hold them to and nothing to inflate.
+    pub fn is_plain(&self) -> bool {
+        self.record.is_none() && self.cell.is_none()
+    }
+
     /// Number of the path column.
     pub fn column(&self) -> usize {
         self.column

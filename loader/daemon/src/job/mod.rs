@@ -158,6 +158,12 @@ impl Job {
         self.fields.iter().filter(|field| field.makers[0].reads()).count()
     }
 
+    /// Whether its samples are made by copying what was read, and nothing else.
+    pub fn is_copy(&self) -> bool {
+        let is_packed = self.order.packed_capacity().is_some();
+        !is_packed && self.fields.iter().flat_map(|field| &field.makers).all(FieldMaker::is_copy)
+    }
+
     /// The job for the wire, with the rows of its first epoch.
     pub fn to_proto(&self) -> v1::Job {
         v1::Job {

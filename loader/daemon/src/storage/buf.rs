@@ -2,6 +2,9 @@
 
 use std::collections::TryReserveError;
 use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+use super::spare::SpareBuffers;
 
 /// Reads past the page cache begin and end at multiples of this, in the file and in memory: every device takes it.
 pub(super) const BLOCK_BYTES: usize = 4096;
@@ -15,6 +18,10 @@ pub struct ReadBuf {
     pub bytes: ByteBuf,
     /// Of the whole file, where that is known: one of another size has changed.
     pub file_bytes: Option<u64>,
+    /// How many bytes went [to their place](super::Desk::in_place) and are not here.
+    pub(super) placed_bytes: u64,
+    /// Where memory is taken from once the length of a read is known; from the allocator where absent.
+    pub(super) spare: Option<Arc<SpareBuffers>>,
 }
 
 impl ReadBuf {
@@ -22,8 +29,34 @@ impl ReadBuf {
     pub fn set_path(&mut self, path: &[u8]) {
         self.path.clear();
         self.path.extend_from_slice(path);
-        self.bytes.clear();
+        self.clear();
         self.file_bytes = None;
+    }
+
+    /// Bytes that were read, here or to their place.
+    pub fn len_bytes(&self) -> u64 {
+        self.bytes.len() as u64 + self.placed_bytes
+    }
+
+    /// Whether they went to their place and are not here.
+    pub fn is_placed(&self) -> bool {
+        self.placed_bytes > 0
+    }
+
+    /// Nothing is read yet.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.placed_bytes = 0;
+    }
+
+    /// Sees to it that there is memory for `len_bytes`, as far as somebody keeps some: asked for when the bytes are about to
+    /// come, so that reads which wait in a queue, or for an answer, hold none.
+    pub(super) fn make_room(&mut self, len_bytes: u64) {
+        let Some(spare) = &self.spare else { return };
+        if (self.bytes.capacity() as u64) < len_bytes {
+            let small = std::mem::replace(&mut self.bytes, spare.bytes(len_bytes));
+            spare.put_bytes(small);
+        }
     }
 }
 

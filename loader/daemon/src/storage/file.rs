@@ -1,10 +1,11 @@
 //! A regular file beneath a root, opened for one read or for many.
 
 use std::cell::Cell;
+use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{FileType, OFlags, Stat};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 
 use super::error::StorageError;
 use super::root::Root;
@@ -69,6 +70,11 @@ impl Source for OpenFile {
 
     fn read_at(&self, target: &mut [u8], offset_bytes: u64) -> Result<usize, Errno> {
         rustix::io::pread(&self.fd, target, offset_bytes)
+    }
+
+    fn read_now_at(&self, target: &mut [u8], offset_bytes: u64) -> Result<usize, Errno> {
+        let targets = &mut [IoSliceMut::new(target)];
+        rustix::io::preadv2(&self.fd, targets, offset_bytes, ReadWriteFlags::NOWAIT)
     }
 }
 

@@ -50,7 +50,7 @@ impl<T: Send> Engine<T> for MemoryEngine<T> {
 
 fn serve<T>(files: &HashMap<Vec<u8>, Arc<[u8]>>, read: &mut Read<T>) -> Result<(), StorageError> {
     let Read { root, buf, extent, limit_bytes, .. } = read;
-    buf.bytes.clear();
+    buf.clear();
     let file = find(files, &buf.path).map_err(|errno| StorageError::open(root.display(&buf.path), errno))?;
     whole::read(file, root, buf, *extent, *limit_bytes)
 }

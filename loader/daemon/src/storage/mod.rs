@@ -13,6 +13,7 @@ mod faulty;
 mod file;
 mod head;
 mod hedge;
+mod in_place;
 mod lanes;
 mod memory;
 mod pieces;
@@ -69,7 +70,8 @@ impl Read<()> {
 /// A read that has come back.
 #[derive(Debug)]
 pub struct Done<T> {
-    /// The read as it was submitted; after `Ok`, `read.buf.bytes` holds exactly the bytes asked for, else none.
+    /// The read as it was submitted; after `Ok`, `read.buf.bytes` holds exactly the bytes asked for, unless they went
+    /// [to their place](Desk::in_place); else none.
     pub read: Read<T>,
     /// Whether all the bytes arrived.
     pub result: Result<(), StorageError>,
@@ -79,6 +81,16 @@ pub struct Done<T> {
     pub read_time: Duration,
     /// When that was; it waits for a decode thread since.
     pub came_back: Instant,
+}
+
+/// The caller of an engine, asked on the threads that read.
+pub trait Desk<T>: Send + Sync {
+    /// Lends `fill` the place where the `len_bytes` of this read end up, if bytes may go there without a look at them. True
+    /// where `fill` said that they all did. It must not wait: the place is nobody's meanwhile.
+    fn in_place(&self, read: &Read<T>, len_bytes: u64, fill: &mut dyn FnMut(&mut [u8]) -> bool) -> bool;
+
+    /// Finishes a read that came back, or gives it back for the channel.
+    fn finish(&self, done: Done<T>) -> Option<Done<T>>;
 }
 
 /// Something that reads.
@@ -92,6 +104,10 @@ pub trait Engine<T: Send>: Send + Sync {
 
     /// Takes a read in without blocking. It comes back exactly once, whatever happens, shutdown included.
     fn submit(&self, read: Read<T>);
+
+    /// Asks `desk` about each read from now on, on the thread that makes it. Left out by engines whose threads have no time
+    /// for that, and by adapters that change what comes back; one that only passes on passes it on.
+    fn serve(&self, _desk: Arc<dyn Desk<T>>) {}
 
     /// Looks after itself: called a few times a second, so that reads which never come back hold up no others. An adapter
     /// passes it on.

@@ -3,7 +3,9 @@
 //! Whole small files cost the same either way, and their opens, which wait for names and inodes, want many threads; network
 //! file systems give io_uring nothing to gain from (docs/decisions/0015-engines.md has the figures).
 
-use super::{Engine, Read};
+use std::sync::Arc;
+
+use super::{Desk, Engine, Read};
 
 /// Longer parts go to the threads: a copy out of the page cache would hold up the other reads of its ring.
 const RING_BYTES_MAX: u64 = 16 << 20;
@@ -33,6 +35,11 @@ impl<T: Send> Engine<T> for RoutedEngine<T> {
         } else {
             self.threads.submit(read);
         }
+    }
+
+    fn serve(&self, desk: Arc<dyn Desk<T>>) {
+        self.threads.serve(Arc::clone(&desk));
+        self.rings.serve(desk);
     }
 
     fn tend(&self) {

@@ -1,8 +1,9 @@
 //! Buffers that wait for their next read, so that a read allocates nothing once the first ones are done.
 
-use std::sync::Mutex;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::ReadBuf;
+use super::{ByteBuf, ReadBuf};
 
 /// The first class of buffers reaches up to this; each further one up to four times as far.
 const FIRST_CLASS_BYTES: u64 = 256 << 10;
@@ -12,9 +13,10 @@ const LARGE: usize = CLASSES - 1;
 /// Kept whatever the bound: the small buffers of a small budget.
 const KEPT_BYTES_MIN: u64 = 16 << 20;
 
-/// Read buffers that nobody uses at the moment.
+/// Read buffers that nobody uses at the moment: what a read is asked for with, and the memory it is given when its bytes are
+/// about to come.
 ///
-/// As many are kept as reads may be in flight, and so many bytes of large ones and of the others. A buffer is as large as the
+/// As much memory is kept as reads may be in flight, and so many bytes of large ones and of the others. A buffer is as large as the
 /// largest sample it ever held, so they are kept by class: under reads of small files the buffers of large ones would add
 /// up without end. One large buffer is kept whatever its size: fresh pages for each sample of 147 MB cost 3 times the
 /// processor time of reading it.
@@ -26,7 +28,9 @@ pub struct SpareBuffers {
 
 #[derive(Default)]
 struct Kept {
-    by_class: [Vec<ReadBuf>; CLASSES],
+    /// Of what was read last.
+    paths: Vec<Vec<u8>>,
+    by_class: [Vec<ByteBuf>; CLASSES],
     count: usize,
     /// Of the large ones, and of all others.
     large_bytes: u64,
@@ -39,10 +43,27 @@ impl SpareBuffers {
         Self { kept: Mutex::default(), count_max, bytes_max }
     }
 
-    /// Takes one for a read of about `len_bytes`, or makes it.
-    pub fn take(&self, len_bytes: u64) -> ReadBuf {
+    /// Takes one to ask for a read with, or makes it. It has no memory for bytes: that comes from here once the read knows
+    /// how many there are.
+    pub fn take(self: &Arc<Self>) -> ReadBuf {
+        let path = self.lock().paths.pop().unwrap_or_default();
+        ReadBuf { path, spare: Some(Arc::clone(self)), ..ReadBuf::default() }
+    }
+
+    /// Keeps one for the next read, or frees it.
+    pub fn put(&self, buf: ReadBuf) {
+        let ReadBuf { path, bytes, .. } = buf;
+        let mut kept = self.lock();
+        self.keep(&mut kept, bytes);
+        if kept.paths.len() < self.count_max {
+            kept.paths.push(path);
+        }
+    }
+
+    /// Memory for a read of so many bytes; it may be less, and grows then.
+    pub(super) fn bytes(&self, len_bytes: u64) -> ByteBuf {
         let class = class_of(len_bytes);
-        let mut kept = self.kept.lock().expect("no thread panics with the lock");
+        let mut kept = self.lock();
         // Its own class, the next one that is not large, then the smaller ones, which grow.
         let above = (class + 1 < LARGE).then_some(class + 1);
         let found =
@@ -50,10 +71,16 @@ impl SpareBuffers {
         found.unwrap_or_default()
     }
 
-    /// Keeps one for the next read, or frees it.
-    pub fn put(&self, buf: ReadBuf) {
-        let mut kept = self.kept.lock().expect("no thread panics with the lock");
-        let bytes = buf.bytes.capacity() as u64;
+    /// Keeps memory for the next read, or frees it.
+    pub(super) fn put_bytes(&self, bytes: ByteBuf) {
+        self.keep(&mut self.lock(), bytes);
+    }
+
+    fn keep(&self, kept: &mut Kept, memory: ByteBuf) {
+        let bytes = memory.capacity() as u64;
+        if bytes == 0 {
+            return;
+        }
         let class = class_of(bytes);
         let with_it = *kept.bytes_of(class) + bytes;
         let has_room = if class == LARGE {
@@ -62,23 +89,33 @@ impl SpareBuffers {
             with_it <= self.bytes_max.max(KEPT_BYTES_MIN)
         };
         if has_room && kept.count < self.count_max {
-            kept.push(class, buf);
+            kept.push(class, memory);
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().expect("no thread panics with the lock")
+    }
+}
+
+impl fmt::Debug for SpareBuffers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpareBuffers").field("count_max", &self.count_max).finish_non_exhaustive()
     }
 }
 
 impl Kept {
-    fn pop(&mut self, class: usize) -> Option<ReadBuf> {
-        let buf = self.by_class[class].pop()?;
+    fn pop(&mut self, class: usize) -> Option<ByteBuf> {
+        let memory = self.by_class[class].pop()?;
         self.count -= 1;
-        *self.bytes_of(class) -= buf.bytes.capacity() as u64;
-        Some(buf)
+        *self.bytes_of(class) -= memory.capacity() as u64;
+        Some(memory)
     }
 
-    fn push(&mut self, class: usize, buf: ReadBuf) {
+    fn push(&mut self, class: usize, memory: ByteBuf) {
         self.count += 1;
-        *self.bytes_of(class) += buf.bytes.capacity() as u64;
-        self.by_class[class].push(buf);
+        *self.bytes_of(class) += memory.capacity() as u64;
+        self.by_class[class].push(memory);
     }
 
     fn bytes_of(&mut self, class: usize) -> &mut u64 {
@@ -93,24 +130,23 @@ fn class_of(bytes: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ByteBuf;
     use super::*;
 
     const MIB: usize = 1 << 20;
 
-    fn of(capacity_bytes: usize) -> ReadBuf {
-        ReadBuf { bytes: ByteBuf::with_capacity(capacity_bytes), ..ReadBuf::default() }
+    fn of(capacity_bytes: usize) -> ByteBuf {
+        ByteBuf::with_capacity(capacity_bytes)
     }
 
     /// How many buffers are kept when those of `capacities` come back.
     fn kept(capacities: &[usize]) -> usize {
         let spare = SpareBuffers::new(4, 200 * MIB as u64);
         for &capacity in capacities {
-            spare.put(of(capacity));
+            spare.put_bytes(of(capacity));
         }
         let kept = spare.kept.lock().expect("nobody else");
         let bytes =
-            |class: usize| kept.by_class[class].iter().map(|buf| buf.bytes.capacity() as u64).sum::<u64>();
+            |class: usize| kept.by_class[class].iter().map(|memory| memory.capacity() as u64).sum::<u64>();
         let sums = ((0..LARGE).map(bytes).sum::<u64>(), bytes(LARGE));
         assert_eq!(sums, (kept.other_bytes, kept.large_bytes));
         assert_eq!(kept.count, kept.by_class.iter().map(Vec::len).sum::<usize>());
@@ -128,22 +164,22 @@ mod tests {
     #[test]
     fn a_buffer_that_was_kept_comes_again() {
         let spare = SpareBuffers::new(1, 0);
-        spare.put(of(1000));
-        assert!(spare.take(5).bytes.capacity() == 1000 && spare.take(5).bytes.capacity() == 0);
+        spare.put_bytes(of(1000));
+        assert!(spare.bytes(5).capacity() == 1000 && spare.bytes(5).capacity() == 0);
     }
 
     #[test]
     fn a_read_takes_a_buffer_of_about_its_size_or_a_smaller_one_that_grows() {
         let spare = SpareBuffers::new(9, 0);
-        let capacity = |len_bytes: usize| spare.take(len_bytes as u64).bytes.capacity();
-        [MIB / 8, MIB / 2, 3 * MIB].into_iter().for_each(|bytes| spare.put(of(bytes)));
+        let capacity = |len_bytes: usize| spare.bytes(len_bytes as u64).capacity();
+        [MIB / 8, MIB / 2, 3 * MIB].into_iter().for_each(|bytes| spare.put_bytes(of(bytes)));
         assert_eq!(capacity(2 * MIB), 3 * MIB);
         assert_eq!(capacity(2 * MIB), MIB / 2);
-        spare.put(of(MIB / 2));
+        spare.put_bytes(of(MIB / 2));
         assert_eq!((capacity(1000), capacity(1000), capacity(1000)), (MIB / 8, MIB / 2, 0));
-        spare.put(of(3 * MIB));
+        spare.put_bytes(of(3 * MIB));
         assert_eq!(capacity(1000), 0, "thousands of small reads never hold thousands of large buffers");
-        (0..9).for_each(|_| spare.put(of(5 * MIB)));
+        (0..9).for_each(|_| spare.put_bytes(of(5 * MIB)));
         assert_eq!(
             (0..9).map(|_| capacity(5 * MIB)).filter(|bytes| *bytes == 5 * MIB).count(),
             2,
@@ -154,10 +190,10 @@ mod tests {
     #[test]
     fn a_small_read_never_sits_in_a_large_buffer_and_one_large_buffer_is_always_kept() {
         let spare = SpareBuffers::new(4, 0);
-        [of(300 * MIB), of(200 * MIB), of(10)].into_iter().for_each(|buf| spare.put(buf));
-        assert_eq!(spare.take(1000).bytes.capacity(), 10);
-        assert_eq!(spare.take(1000).bytes.capacity(), 0);
-        assert_eq!(spare.take(100 * MIB as u64).bytes.capacity(), 300 * MIB);
-        assert_eq!(spare.take(100 * MIB as u64).bytes.capacity(), 0, "the second passed the bound");
+        [of(300 * MIB), of(200 * MIB), of(10)].into_iter().for_each(|memory| spare.put_bytes(memory));
+        assert_eq!(spare.bytes(1000).capacity(), 10);
+        assert_eq!(spare.bytes(1000).capacity(), 0);
+        assert_eq!(spare.bytes(100 * MIB as u64).capacity(), 300 * MIB);
+        assert_eq!(spare.bytes(100 * MIB as u64).capacity(), 0, "the second passed the bound");
     }
 }

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Instant;
 
@@ -16,8 +16,8 @@ use super::lanes::{Lane, Lanes};
 use super::pieces::Pieces;
 use super::queued::Queued;
 use super::root::Root;
-use super::whole::{self, Source, Stamp};
-use super::{Done, Engine, Read};
+use super::whole::{self, Source, Stamp, Wanted};
+use super::{Desk, Done, Engine, Read, in_place};
 
 /// A read needs a few hundred bytes of stack, and `display` of a path a little more.
 const STACK_BYTES: usize = 256 << 10;
@@ -35,6 +35,7 @@ pub struct ThreadsEngine<T> {
 struct Crew<T> {
     reads: flume::Receiver<Queued<T>>,
     done: flume::Sender<Done<T>>,
+    desk: OnceLock<Arc<dyn Desk<T>>>,
     pieces: Pieces,
     lanes: Lanes,
     stopping: AtomicBool,
@@ -66,7 +67,8 @@ impl<T: Send + 'static> ThreadsEngine<T> {
         done: &flume::Sender<Done<T>>,
     ) -> Result<Self, StorageError> {
         let (queue, reads) = flume::unbounded();
-        let crew = Crew { reads, done: done.clone(), pieces, lanes, stopping: AtomicBool::new(false) };
+        let (done, desk, stopping) = (done.clone(), OnceLock::new(), AtomicBool::new(false));
+        let crew = Crew { reads, done, desk, pieces, lanes, stopping };
         let engine = Self { queue, crew: Arc::new(crew) };
         for _ in 0..threads.get() {
             engine
@@ -98,6 +100,11 @@ impl<T: Send + 'static> Engine<T> for ThreadsEngine<T> {
         assert!(self.queue.send(queued).is_ok(), "the engine holds the queue's other end itself");
     }
 
+    fn serve(&self, desk: Arc<dyn Desk<T>>) {
+        // The first one stands: an engine serves one pool.
+        let _ = self.crew.desk.set(desk);
+    }
+
     fn tend(&self) {
         for _ in 0..self.crew.lanes.missing(Instant::now()) {
             if self.hire(STACK_BYTES).is_err() {
@@ -126,22 +133,31 @@ fn serve<T>(crew: &Crew<T>, lane: &Arc<Lane>) {
         let result = if crew.stopping.load(Ordering::Acquire) {
             Err(queued.shutdown())
         } else {
-            read_file(&mut queued.read, &crew.pieces)
+            read_file(&mut queued.read, &crew.pieces, crew.desk.get().map(|desk| &**desk))
         };
         let leaves = crew.lanes.is_done(lane);
+        let done = queued.done(result, taken);
+        let left = if let Some(desk) = crew.desk.get() { desk.finish(done) } else { Some(done) };
         // A receiver that has gone away wants no completions; the rest of the queue is drained all the same.
-        let _ = crew.done.send(queued.done(result, taken));
+        if let Some(done) = left {
+            let _ = crew.done.send(done);
+        }
         if leaves {
             break;
         }
     }
 }
 
-fn read_file<T>(read: &mut Read<T>, pieces: &Pieces) -> Result<(), StorageError> {
-    let Read { root, buf, extent, limit_bytes, .. } = read;
-    buf.bytes.clear();
-    let file = InPieces { file: OpenFile::open(root, &buf.path)?, pieces };
-    whole::read(&file, root, buf, *extent, *limit_bytes)
+fn read_file<T>(read: &mut Read<T>, pieces: &Pieces, desk: Option<&dyn Desk<T>>) -> Result<(), StorageError> {
+    read.buf.clear();
+    let file = InPieces { file: OpenFile::open(&read.root, &read.buf.path)?, pieces };
+    let wanted = Wanted::of(&file, &read.root, &read.buf, read.extent, read.limit_bytes)?;
+    let placed = desk.and_then(|desk| in_place::read(&file, &wanted, read, desk));
+    let outcome = placed.unwrap_or_else(|| whole::fill(&file, &read.root, &mut read.buf, &wanted));
+    if outcome.is_err() {
+        read.buf.clear();
+    }
+    outcome
 }
 
 /// A file whose large reads are cut.
@@ -157,6 +173,10 @@ impl Source for InPieces<'_> {
 
     fn read_at(&self, target: &mut [u8], offset_bytes: u64) -> Result<usize, Errno> {
         self.file.read_at(target, offset_bytes)
+    }
+
+    fn read_now_at(&self, target: &mut [u8], offset_bytes: u64) -> Result<usize, Errno> {
+        self.file.read_now_at(target, offset_bytes)
     }
 
     fn fill(&self, target: &mut [u8], offset_bytes: u64) -> Result<u64, Errno> {
@@ -180,7 +200,7 @@ pub(super) fn read_now(
     extent: Option<(u64, u64)>,
     limit_bytes: u64,
 ) -> Result<(), StorageError> {
-    buf.bytes.clear();
+    buf.clear();
     whole::read(&OpenFile::open(root, &buf.path)?, root, buf, extent, limit_bytes)
 }
 

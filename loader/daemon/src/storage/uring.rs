@@ -10,12 +10,12 @@ mod probe;
 mod ring;
 
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::error::StorageError;
 use super::queued::Queued;
-use super::{Done, Engine, Read};
+use super::{Desk, Done, Engine, Read};
 pub use probe::UringProbe;
 pub(super) use probe::in_words;
 use ring::Ring;
@@ -51,7 +51,19 @@ impl RingOptions {
 pub struct UringEngine<T> {
     rings: Vec<flume::Sender<Queued<T>>>,
     submitted: AtomicUsize,
-    stopping: Arc<AtomicBool>,
+    shared: Arc<Shared<T>>,
+}
+
+/// What the engine tells its threads.
+struct Shared<T> {
+    stopping: AtomicBool,
+    desk: OnceLock<Arc<dyn Desk<T>>>,
+}
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self { stopping: AtomicBool::new(false), desk: OnceLock::new() }
+    }
 }
 
 impl<T: Send + 'static> UringEngine<T> {
@@ -60,10 +72,10 @@ impl<T: Send + 'static> UringEngine<T> {
     /// # Errors
     /// [`StorageError::Ring`] where io_uring is missing, forbidden, or out of locked memory; [`StorageError::Threads`].
     pub fn new(options: RingOptions, done: &flume::Sender<Done<T>>) -> Result<Self, StorageError> {
-        let mut engine = Self { rings: Vec::new(), submitted: AtomicUsize::new(0), stopping: Arc::default() };
+        let mut engine = Self { rings: Vec::new(), submitted: AtomicUsize::new(0), shared: Arc::default() };
         for index in 0..options.threads.get() {
             let (queue, reads) = flume::unbounded();
-            let ring = Ring::new(reads, done.clone(), Arc::clone(&engine.stopping), options);
+            let ring = Ring::new(reads, done.clone(), Arc::clone(&engine.shared), options);
             ring::start(index, ring, options.threads)?;
             engine.rings.push(queue);
         }
@@ -84,6 +96,11 @@ impl<T: Send> Engine<T> for UringEngine<T> {
         );
     }
 
+    fn serve(&self, desk: Arc<dyn Desk<T>>) {
+        // The first one stands: an engine serves one pool.
+        let _ = self.shared.desk.set(desk);
+    }
+
     fn tend(&self) {}
 
     fn hanging(&self) -> usize {
@@ -93,7 +110,7 @@ impl<T: Send> Engine<T> for UringEngine<T> {
 
 impl<T> Drop for UringEngine<T> {
     fn drop(&mut self) {
-        self.stopping.store(true, Ordering::Release);
+        self.shared.stopping.store(true, Ordering::Release);
     }
 }
 

@@ -17,6 +17,10 @@ pub(super) struct Stamp {
 pub(super) trait Source {
     fn stamp(&self) -> Result<Stamp, Errno>;
     fn read_at(&self, target: &mut [u8], offset_bytes: u64) -> Result<usize, Errno>;
+    /// As [`read_at`](Self::read_at), but of what is in memory alone: it never waits for a device.
+    fn read_now_at(&self, _target: &mut [u8], _offset_bytes: u64) -> Result<usize, Errno> {
+        Err(Errno::AGAIN)
+    }
     /// Fills `target` as far as there are bytes; gives those before the first that is missing.
     fn fill(&self, target: &mut [u8], offset_bytes: u64) -> Result<u64, Errno> {
         read_fully(|target: &mut [u8], at| self.read_at(target, at), target, offset_bytes)
@@ -34,22 +38,23 @@ pub(super) fn read(
     extent: Option<(u64, u64)>,
     limit_bytes: u64,
 ) -> Result<(), StorageError> {
-    let outcome = fill(source, root, buf, extent, limit_bytes);
+    buf.clear();
+    let wanted = Wanted::of(source, root, buf, extent, limit_bytes)?;
+    let outcome = fill(source, root, buf, &wanted);
     if outcome.is_err() {
-        buf.bytes.clear();
+        buf.clear();
     }
     outcome
 }
 
-fn fill(
+/// Fills `buf.bytes` with what is wanted; after an error they are arbitrary.
+pub(super) fn fill(
     source: &impl Source,
     root: &Root,
     buf: &mut ReadBuf,
-    extent: Option<(u64, u64)>,
-    limit_bytes: u64,
+    wanted: &Wanted,
 ) -> Result<(), StorageError> {
-    let before = source.stamp().map_err(|errno| StorageError::io("stat", root.display(&buf.path), errno))?;
-    let wanted = Wanted::new(before, root, buf, extent, limit_bytes)?;
+    buf.make_room(wanted.len_bytes);
     let ReadBuf { path, bytes, .. } = buf;
     let target = bytes
         .overwrite(wanted.len_bytes as usize)
@@ -69,6 +74,19 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
+    /// Of a source as it is now.
+    pub(super) fn of(
+        source: &impl Source,
+        root: &Root,
+        buf: &ReadBuf,
+        extent: Option<(u64, u64)>,
+        limit_bytes: u64,
+    ) -> Result<Self, StorageError> {
+        let before = source.stamp();
+        let before = before.map_err(|errno| StorageError::io("stat", root.display(&buf.path), errno))?;
+        Self::new(before, root, buf, extent, limit_bytes)
+    }
+
     /// Refuses what passes the limit or the end, before any memory is reserved.
     pub(super) fn new(
         before: Stamp,

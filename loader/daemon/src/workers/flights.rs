@@ -73,6 +73,18 @@ impl<T> Flights<T> {
         Place { shard: number as u8, slot, is_second: false }
     }
 
+    /// Takes the task of a first read that is out, to give it [back](Self::bring_back) in a moment: nobody else may wait for
+    /// what is done with it.
+    pub(super) fn borrow(&self, place: Place) -> Option<T> {
+        let flight = &mut self.lock(place.shard.into()).flights[place.slot as usize];
+        flight.task.take_if(|_| !place.is_second && !flight.has_second)
+    }
+
+    /// Gives a task back that was borrowed; its read is still out.
+    pub(super) fn bring_back(&self, place: Place, task: T) {
+        self.lock(place.shard.into()).flights[place.slot as usize].task = Some(task);
+    }
+
     /// A read has come back.
     pub(super) fn arrive(&self, place: Place, is_ok: bool) -> Arrival<T> {
         let mut shard = self.lock(place.shard.into());
@@ -210,6 +222,19 @@ mod tests {
         assert_eq!(race(30, true), [(1, 30 * MS)]);
         assert_eq!(race(100, true), [(2, 50 * MS)]);
         assert_eq!(race(1000, true), []);
+    }
+
+    #[test]
+    fn a_borrowed_task_is_neither_raced_nor_given_up_and_one_that_is_raced_is_not_lent() {
+        let (flights, now) = (Flights::default(), Instant::now());
+        let place = flights.depart("task", now);
+        assert_eq!(flights.borrow(place), Some("task"));
+        assert_eq!((flights.borrow(place), flights.give_up(now + MS, MS)), (None, vec![]));
+        assert!(flights.race(now + MS, MS, |_, _, place| Some(place)).is_empty());
+        flights.bring_back(place, "task");
+        assert_eq!(flights.arrive(place, true), first("task"));
+        let (one, other) = raced(&flights);
+        assert_eq!((flights.borrow(one), flights.borrow(other)), (None, None));
     }
 
     #[test]

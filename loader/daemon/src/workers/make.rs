@@ -36,15 +36,7 @@ pub(super) fn decode_loop(
     completed: &flume::Receiver<Done<Ticket>>,
     options: PoolOptions,
 ) {
-    let mut bench = Bench {
-        decoder: ImageDecoder::with_deadline(options.image_limits, options.decode_deadline),
-        scratch: Scratch::default(),
-        arrays: ArrayScratch::default(),
-        page: Vec::new(),
-        meter: ThreadMeter::of_this_thread(),
-        own: Vec::new(),
-        decode: Duration::ZERO,
-    };
+    let mut bench = Bench::new(&options);
     while let Ok(done) = completed.recv() {
         let Some(pool) = pool.upgrade() else { break };
         bench.take(&pool, done, options);
@@ -52,7 +44,7 @@ pub(super) fn decode_loop(
 }
 
 /// What one decode thread works with; reused for every sample.
-struct Bench {
+pub(super) struct Bench {
     decoder: ImageDecoder,
     scratch: Scratch,
     arrays: ArrayScratch,
@@ -66,9 +58,23 @@ struct Bench {
 }
 
 impl Bench {
-    fn take(&mut self, pool: &Arc<Pool>, done: Done<Ticket>, options: PoolOptions) {
+    /// One that has made nothing yet, on the thread that will use it.
+    pub(super) fn new(options: &PoolOptions) -> Self {
+        Self {
+            decoder: ImageDecoder::with_deadline(options.image_limits, options.decode_deadline),
+            scratch: Scratch::default(),
+            arrays: ArrayScratch::default(),
+            page: Vec::new(),
+            meter: ThreadMeter::of_this_thread(),
+            own: Vec::new(),
+            decode: Duration::ZERO,
+        }
+    }
+
+    /// Does with a read that came back what is to be done with it.
+    pub(super) fn take(&mut self, pool: &Arc<Pool>, done: Done<Ticket>, options: PoolOptions) {
         let Done { read, result, queue_wait, read_time, came_back } = done;
-        let Read { root, buf, tag: Ticket { place, extra }, .. } = read;
+        let Read { root, buf, tag: Ticket { place, extra, .. }, .. } = read;
         let arrival = pool.flights.arrive(place, result.is_ok());
         let is_second = extra.is_some();
         if let Some(extra) = extra {
@@ -80,7 +86,7 @@ impl Bench {
             return pool.pump();
         };
         let work = Arc::clone(&task.work);
-        let bytes = buf.bytes.len() as u64;
+        let bytes = buf.len_bytes();
         metrics::read_done(bytes, queue_wait, read_time);
         metrics::queued(Queue::Decode, came_back.elapsed());
         pool.sums.read(bytes, queue_wait, read_time);
@@ -109,7 +115,7 @@ impl Bench {
 
     /// Takes in what a read brought; with the last one the sample is made.
     fn took(&mut self, pool: &Arc<Pool>, mut task: Task, buf: ReadBuf) {
-        let held_bytes = task.files.bytes_held() + buf.bytes.len() as u64;
+        let held_bytes = task.files.bytes_held() + buf.len_bytes();
         let last = task.files.take(buf);
         pool.gate.settle(&mut task.reserved, held_bytes, last.is_some());
         match last {
@@ -181,7 +187,7 @@ impl Bench {
         metrics::sample_made(decode, took.saturating_sub(decode));
         self.meter.made(&pool.sums, took, decode);
         add(&task.work.counters.decode_us, took.as_micros() as u64);
-        task.work.counters.history.samples.offer(took, |us| task.slow(us, buf.bytes.len() as u64));
+        task.work.counters.history.samples.offer(took, |us| task.slow(us, buf.len_bytes()));
         match made {
             Ok(Ok(())) => {
                 if task.next_part() {
@@ -252,6 +258,8 @@ impl Bench {
                     target.copy_from_slice(&count.to_ne_bytes());
                 }
                 FieldMaker::Packed(_) => unreachable!("it is planned for packed rows alone"),
+                // The read brought it here.
+                FieldMaker::Raw { .. } if last.is_placed() => file += 1,
                 FieldMaker::Raw { place } => {
                     let read = task.files.of_field(file, last);
                     file += 1;
@@ -415,65 +423,26 @@ pub(super) fn tally(work: &BatchWork, row: u32, hash: Option<ContentRow>) {
 }
 
 /// Tells whoever looks at the batch what became of a row.
-fn note(work: &BatchWork, row: u32, pick: Pick, attempt: u32, verdict: Verdict, images: Vec<TracedImage>) {
+pub(super) fn note(
+    work: &BatchWork,
+    row: u32,
+    pick: Pick,
+    attempt: u32,
+    verdict: Verdict,
+    images: Vec<TracedImage>,
+) {
     if let Some(trace) = &work.trace {
         trace.note(TracedRow { row, pick, attempt, verdict, images });
     }
 }
 
-/// Makes a sample that is columns alone, at once.
-pub(super) fn make_without_reading(work: &Arc<BatchWork>, mut sample: SampleMut) {
-    let planned = work.planned(sample.index());
-    let pick = work.part(sample.index()).pick;
-    if work.job.order.packed_capacity().is_some() {
-        pack::make_of_lists(work, &mut sample);
-    } else {
-        fields_of_columns(work, pick, &mut sample);
-    }
-    note(work, sample.index(), pick, 0, Verdict::Made, Vec::new());
-    finish_sample(work, sample, planned.valid);
-}
-
-/// Writes fields that need no file.
-fn fields_of_columns(work: &BatchWork, pick: Pick, sample: &mut SampleMut) {
-    const CHECKED: &str = "a list in a column was checked when it was loaded";
-    let (mut hash, mut own) = (hashed(work, sample.index(), true), Vec::new());
-    let (snapshot, number) = (work.job.snapshot(pick.source), pick.sample.0);
-    for (index, field) in work.job.fields.iter().enumerate() {
-        let slot = sample.part_mut(index);
-        let len_bytes = slot.len();
-        let target = if hash.is_some() { grown(&mut own, len_bytes) } else { slot };
-        match field.maker(pick.source) {
-            FieldMaker::Value(value) => value.write(snapshot, number, target),
-            FieldMaker::Source => write_source(pick.source, target),
-            FieldMaker::Tokens(tokens) => tokens.write(snapshot, number, None, target).expect(CHECKED),
-            FieldMaker::Length { of } => {
-                let count = work.job.held(*of, pick, None).expect(CHECKED);
-                target.copy_from_slice(&count.to_ne_bytes());
-            }
-            FieldMaker::Image { .. }
-            | FieldMaker::Raw { .. }
-            | FieldMaker::Array { .. }
-            | FieldMaker::Stored(_)
-            | FieldMaker::Packed(_) => {
-                unreachable!("it reads a file, or is of packed rows")
-            }
-        }
-        if let Some(hash) = &mut hash {
-            hash.tensor(&own[..len_bytes]);
-            sample.part_mut(index).copy_from_slice(&own[..len_bytes]);
-        }
-    }
-    tally(work, sample.index(), hash);
-}
-
 /// Writes the number of a sample's source over its int64.
-fn write_source(source: u32, target: &mut [u8]) {
+pub(super) fn write_source(source: u32, target: &mut [u8]) {
     target.copy_from_slice(&i64::from(source).to_ne_bytes());
 }
 
 /// Writes the `valid` byte, counts, and commits: the last step of every sample.
-fn finish_sample(work: &BatchWork, mut sample: SampleMut, valid: bool) {
+pub(super) fn finish_sample(work: &BatchWork, mut sample: SampleMut, valid: bool) {
     if !valid {
         work.invalid_rows.fetch_add(1, Ordering::Relaxed);
     }

@@ -70,8 +70,8 @@ impl Pool {
         self.hedges.fetch_add(1, Ordering::Relaxed);
         add(&task.work.counters.hedged, 1);
         metrics::read_hedged();
-        let read = self.request(task, self.buffers.take(extra.bytes()));
-        Some(read.tagged(Ticket { place, extra: Some(extra) }))
+        let read = self.request(task, self.buffers.take());
+        Some(read.tagged(Ticket { place, is_copy: task.is_copy(), extra: Some(extra) }))
     }
 
     /// Fails the sessions of reads that have had no answer for too long.

@@ -1,6 +1,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rustix::fs::FileType;
@@ -20,7 +21,7 @@ fn write_files(dir: &Path) {
 
 fn read_one(root: &Arc<Root>, path: &str) -> Result<Vec<u8>, StorageError> {
     let mut read = read_of(root, path, 0);
-    read_file(&mut read, &Pieces::new(0)).map(|()| read.buf.bytes.to_vec())
+    read_file(&mut read, &Pieces::new(0), None).map(|()| read.buf.bytes.to_vec())
 }
 
 #[test]
@@ -48,6 +49,69 @@ fn the_thread_pool_conforms_with_reads_in_pieces() {
         };
         conformance(start);
     }
+}
+
+/// A caller whose places have room for so many bytes, and which finishes what came there.
+struct Places {
+    room_bytes: u64,
+    filled: Mutex<Vec<(u64, Vec<u8>)>>,
+    finished: flume::Sender<u64>,
+}
+
+impl Desk<u64> for Places {
+    fn in_place(&self, read: &Read<u64>, len_bytes: u64, fill: &mut dyn FnMut(&mut [u8]) -> bool) -> bool {
+        let mut place = vec![0xAA; len_bytes as usize];
+        let filled = len_bytes <= self.room_bytes && fill(&mut place);
+        if filled {
+            self.filled.lock().unwrap().push((read.tag, place));
+        }
+        filled
+    }
+
+    fn finish(&self, done: Done<u64>) -> Option<Done<u64>> {
+        if !done.read.buf.is_placed() {
+            return Some(done);
+        }
+        self.finished.send(done.read.tag).unwrap();
+        None
+    }
+}
+
+#[test]
+fn what_is_in_memory_goes_straight_to_its_place_and_is_finished_there() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("small"), b"0123456789").unwrap();
+    fs::write(dir.path().join("large"), [7; 5000]).unwrap();
+    let root = Root::open(dir.path()).unwrap();
+    let ((done, completions), (finished, tags)) = (flume::unbounded(), flume::unbounded());
+    let engine = ThreadsEngine::new(TWO, &done).unwrap();
+    let desk = Arc::new(Places { room_bytes: 4096, filled: Mutex::default(), finished });
+    engine.serve(Arc::clone(&desk) as Arc<dyn Desk<u64>>);
+    engine.submit(read_of(&root, "small", 1));
+    engine.submit(Read { extent: Some((3, 4)), ..read_of(&root, "small", 2) });
+    engine.submit(read_of(&root, "large", 3));
+    engine.submit(read_of(&root, "missing", 4));
+    engine.submit(Read { extent: Some((8, 4)), ..read_of(&root, "small", 5) });
+    let placed = if root.has_nowait_reads() { 2 } else { 0 };
+    let mut finished: Vec<_> = tags.iter().take(placed).collect();
+    let others: Vec<_> = completions.iter().take(5 - placed).collect();
+    drop((engine, done));
+    let mut filled = std::mem::take(&mut *desk.filled.lock().unwrap());
+    filled.sort_unstable();
+    finished.sort_unstable();
+    if root.has_nowait_reads() {
+        assert_eq!(filled, [(1, b"0123456789".to_vec()), (2, b"3456".to_vec())]);
+        assert_eq!(finished, [1, 2], "and nowhere else");
+    } else {
+        assert!(filled.is_empty() && finished.is_empty(), "no file system for it here");
+    }
+    assert!(tags.is_empty() && completions.is_empty(), "each comes back once");
+    let told = |tag: u64| others.iter().find(|done| done.read.tag == tag);
+    let large = told(3).expect("it has no room in its place");
+    assert!(large.result.is_ok() && large.read.buf.bytes.iter().all(|byte| *byte == 7));
+    assert_eq!((large.read.buf.len_bytes(), large.read.buf.is_placed()), (5000, false));
+    assert!(told(4).expect("it is missing").result.is_err());
+    assert!(told(5).expect("it ends before").result.is_err());
 }
 
 /// Takes every thread that reads for one that hangs, so that others take their places and leave again.

@@ -5,17 +5,17 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::MemfdFlags;
 use tokio::sync::Semaphore;
 
-use super::RingOptions;
 use super::descriptors::Descriptors;
 use super::file::RingFile;
-use crate::storage::buf::{ByteBuf, ReadBuf};
+use super::{RingOptions, Shared};
+use crate::storage::buf::{BLOCK_BYTES, ByteBuf, ReadBuf};
 use crate::storage::error::StorageError;
 use crate::storage::file::OpenFile;
 use crate::storage::queued::Queued;
@@ -29,11 +29,14 @@ const FRESH: Duration = Duration::from_secs(1);
 /// Parts of smaller files are never read past the page cache: they are in it soon, and cost no device then.
 const DIRECT_FROM_BYTES: u64 = 64 << 20;
 
+/// Longer reads are finished elsewhere: a copy would hold up the others of the ring for longer than it takes to wake a thread.
+const AT_ONCE_BYTES_MAX: usize = 256 << 10;
+
 /// What one thread needs to serve.
 pub(super) struct Ring<T> {
     pub(super) reads: flume::Receiver<Queued<T>>,
     pub(super) done: flume::Sender<Done<T>>,
-    pub(super) stopping: Arc<AtomicBool>,
+    pub(super) shared: Arc<Shared<T>>,
     pub(super) options: RingOptions,
     /// As [`FRESH`] and [`DIRECT_FROM_BYTES`], but for tests.
     pub(super) fresh: Duration,
@@ -48,13 +51,13 @@ impl<T> Ring<T> {
     pub(super) fn new(
         reads: flume::Receiver<Queued<T>>,
         done: flume::Sender<Done<T>>,
-        stopping: Arc<AtomicBool>,
+        shared: Arc<Shared<T>>,
         options: RingOptions,
     ) -> Self {
         Self {
             reads,
             done,
-            stopping,
+            shared,
             options,
             fresh: FRESH,
             direct_from_bytes: DIRECT_FROM_BYTES,
@@ -145,24 +148,29 @@ impl<T: Send + 'static> Thread<T> {
     /// Reads, and sends back what came of it.
     async fn bring(self: &Rc<Self>, mut queued: Queued<T>) {
         let taken = Instant::now();
-        let result = if self.ring.stopping.load(Ordering::Acquire) {
+        let result = if self.ring.shared.stopping.load(Ordering::Acquire) {
             Err(queued.shutdown())
         } else {
             self.read(&mut queued.read).await
         };
-        // A receiver that has gone away wants no completions.
-        let _ = self.ring.done.send(queued.done(result, taken));
+        let done = queued.done(result, taken);
+        let desk = self.ring.shared.desk.get().filter(|_| done.read.buf.bytes.len() <= AT_ONCE_BYTES_MAX);
+        let left = if let Some(desk) = desk { desk.finish(done) } else { Some(done) };
+        if let Some(done) = left {
+            // A receiver that has gone away wants no completions.
+            let _ = self.ring.done.send(done);
+        }
     }
 
     async fn read(self: &Rc<Self>, read: &mut Read<T>) -> Result<(), StorageError> {
         let Read { root, buf, extent, limit_bytes, .. } = read;
-        buf.bytes.clear();
+        buf.clear();
         let outcome = match self.open(root, &buf.path, extent.is_some()).await {
             Ok(file) => fill(&file, root, buf, *extent, *limit_bytes).await,
             Err(error) => Err(error),
         };
         if outcome.is_err() {
-            buf.bytes.clear();
+            buf.clear();
         }
         outcome
     }
@@ -227,6 +235,8 @@ async fn fill(
 ) -> Result<(), StorageError> {
     let before = file.stamp().map_err(|errno| StorageError::io("stat", root.display(&buf.path), errno))?;
     let wanted = Wanted::new(before, root, buf, extent, limit_bytes)?;
+    // Whole blocks reach up to one block before and two behind.
+    buf.make_room(wanted.len_bytes.saturating_add(3 * BLOCK_BYTES as u64));
     let ReadBuf { path, bytes, .. } = buf;
     let got_bytes = file
         .read(bytes, &wanted)

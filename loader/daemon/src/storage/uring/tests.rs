@@ -38,11 +38,11 @@ fn one_ring(
     change: impl FnOnce(&mut Ring<u64>),
 ) -> UringEngine<u64> {
     let (queue, reads) = flume::unbounded();
-    let stopping = Arc::new(AtomicBool::new(false));
-    let mut ring = Ring::new(reads, done.clone(), Arc::clone(&stopping), options);
+    let shared = Arc::<Shared<u64>>::default();
+    let mut ring = Ring::new(reads, done.clone(), Arc::clone(&shared), options);
     change(&mut ring);
     ring::start(0, ring, ONE).unwrap();
-    UringEngine { rings: vec![queue], submitted: AtomicUsize::new(0), stopping }
+    UringEngine { rings: vec![queue], submitted: AtomicUsize::new(0), shared }
 }
 
 /// Descriptors of this process that lie beneath a folder.
