@@ -125,6 +125,14 @@ impl<T> Drop for ThreadsEngine<T> {
     }
 }
 
+impl<T> Crew<T> {
+    /// Helpers for a large read, unless others wait for a thread: those would wait for the device next, behind all of its
+    /// pieces.
+    fn pieces(&self) -> Option<&Pieces> {
+        self.reads.is_empty().then_some(&self.pieces)
+    }
+}
+
 /// Serves reads until the engine is gone and its queue is empty, or there is a thread too many.
 fn serve<T>(crew: &Crew<T>, lane: &Arc<Lane>) {
     for mut queued in &crew.reads {
@@ -133,7 +141,7 @@ fn serve<T>(crew: &Crew<T>, lane: &Arc<Lane>) {
         let result = if crew.stopping.load(Ordering::Acquire) {
             Err(queued.shutdown())
         } else {
-            read_file(&mut queued.read, &crew.pieces, crew.desk.get().map(|desk| &**desk))
+            read_file(&mut queued.read, crew.pieces(), crew.desk.get().map(|desk| &**desk))
         };
         let leaves = crew.lanes.is_done(lane);
         let done = queued.done(result, taken);
@@ -148,7 +156,11 @@ fn serve<T>(crew: &Crew<T>, lane: &Arc<Lane>) {
     }
 }
 
-fn read_file<T>(read: &mut Read<T>, pieces: &Pieces, desk: Option<&dyn Desk<T>>) -> Result<(), StorageError> {
+fn read_file<T>(
+    read: &mut Read<T>,
+    pieces: Option<&Pieces>,
+    desk: Option<&dyn Desk<T>>,
+) -> Result<(), StorageError> {
     read.buf.clear();
     let file = InPieces { file: OpenFile::open(&read.root, &read.buf.path)?, pieces };
     let wanted = Wanted::of(&file, &read.root, &read.buf, read.extent, read.limit_bytes)?;
@@ -160,10 +172,10 @@ fn read_file<T>(read: &mut Read<T>, pieces: &Pieces, desk: Option<&dyn Desk<T>>)
     outcome
 }
 
-/// A file whose large reads are cut.
+/// A file whose large reads are cut, where there are helpers.
 struct InPieces<'a> {
     file: OpenFile,
-    pieces: &'a Pieces,
+    pieces: Option<&'a Pieces>,
 }
 
 impl Source for InPieces<'_> {
@@ -181,7 +193,8 @@ impl Source for InPieces<'_> {
 
     fn fill(&self, target: &mut [u8], offset_bytes: u64) -> Result<u64, Errno> {
         let fd = self.file.fd();
-        self.pieces.fill(target, offset_bytes, |target, at| rustix::io::pread(fd, target, at))
+        let Some(pieces) = self.pieces else { return self.file.fill(target, offset_bytes) };
+        pieces.fill(target, offset_bytes, |target, at| rustix::io::pread(fd, target, at))
     }
 }
 

@@ -21,7 +21,7 @@ fn write_files(dir: &Path) {
 
 fn read_one(root: &Arc<Root>, path: &str) -> Result<Vec<u8>, StorageError> {
     let mut read = read_of(root, path, 0);
-    read_file(&mut read, &Pieces::new(0), None).map(|()| read.buf.bytes.to_vec())
+    read_file(&mut read, None, None).map(|()| read.buf.bytes.to_vec())
 }
 
 #[test]
@@ -112,6 +112,18 @@ fn what_is_in_memory_goes_straight_to_its_place_and_is_finished_there() {
     assert_eq!((large.read.buf.len_bytes(), large.read.buf.is_placed()), (5000, false));
     assert!(told(4).expect("it is missing").result.is_err());
     assert!(told(5).expect("it ends before").result.is_err());
+}
+
+#[test]
+fn a_large_read_has_helpers_only_where_no_other_read_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Root::open(dir.path()).unwrap();
+    let ((queue, reads), (done, _completions)) = (flume::unbounded(), flume::unbounded());
+    let (desk, stopping) = (OnceLock::new(), AtomicBool::new(false));
+    let crew = Crew { reads, done, desk, pieces: Pieces::new(3), lanes: Lanes::new(1), stopping };
+    assert!(crew.pieces().is_some());
+    queue.send(Queued::new(read_of(&root, "x", 0))).unwrap();
+    assert!(crew.pieces().is_none());
 }
 
 /// Takes every thread that reads for one that hangs, so that others take their places and leave again.
