@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._dataset import Dataset
 from ._digest import combine_digests
+from ._frames import Clip, Frames
 from ._mixture import Mixture
 from ._pack import Buckets, Packed, TokenBudget
 from ._shards import Shards
@@ -27,10 +28,12 @@ __all__ = [
     "Array",
     "Boundaries",
     "Buckets",
+    "Clip",
     "Column",
     "Dataset",
     "Folder",
     "ForebayError",
+    "Frames",
     "Image",
     "Length",
     "List",

@@ -6,6 +6,11 @@ from typing import Any
 
 from .errors import InvalidError
 
+# Types of a tensor's elements.
+ELEMENTS = (
+    "uint8", "uint16", "uint32", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64", "bool",
+    "utf8",
+)  # fmt: skip
 _TAILS = ("drop", "partial", "pad")
 
 

@@ -8,22 +8,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Union, cast
 
-from ._checks import dtype_name, whole
+from ._checks import ELEMENTS, dtype_name, whole
 from ._dataset import Dataset, is_place
+from ._frames import Clip, Frames
 from ._record import record
 from ._shards import Shards, are_shards, is_shard
 from ._stored import STORED_FIELDS, StoredField
 from ._tokens import TOKEN_FIELDS, TokenField
 from .errors import InvalidError
-from .transforms import split_dtype
+from .transforms import as_list, image_settings
 
 _LIST_FORMATS = {".csv": "CSV", ".jsonl": "JSONL", ".ndjson": "JSONL", ".parquet": "PARQUET"}
 _COLUMN_KINDS = ("path", "int", "float", "float_vector", "multi_hot", "weight", "text", "tokens")
-_DTYPES = (
-    "uint8", "uint16", "uint32", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64", "bool",
-    "utf8",
-)  # fmt: skip
-_IMAGE_DTYPES = ("uint8", "float16", "bfloat16", "float32")
 _POLICIES = ("fail", "substitute", "mask")
 _VIEWS_MAX = 16
 
@@ -155,20 +151,11 @@ class Image:
 
     def to_spec(self, name: str, memory_order: str) -> dict[str, Any]:
         """Give the `forebay.v1.Field`."""
-        steps, dtype = split_dtype(_as_list(self.transform))
-        chosen = _dtype_name(self.dtype) or dtype
-        normalized = any("normalize" in step for step in steps)
-        if chosen not in (None, *_IMAGE_DTYPES) or (normalized and chosen == "uint8"):
-            raise InvalidError(
-                f"field {name}: an image{' behind Normalize' if normalized else ''} cannot be {chosen}",
-                hint="leave dtype out (uint8, and float32 behind Normalize), or choose float16 or bfloat16",
-            )
         spec: dict[str, Any] = {
             "name": name,
             "column": self.column or name,
             "decode": "DECODE_IMAGE",
-            "transforms": steps,
-            "dtype": f"DTYPE_{(chosen or ('float32' if normalized else 'uint8')).upper()}",
+            **image_settings(name, self.transform, self.dtype),
             "memory_order": memory_order,
         }
         if self.views > 1:
@@ -203,8 +190,8 @@ class Source:
         return {"name": name, "decode": "DECODE_SOURCE"}
 
 
-Field = Union[Image, Value, Source, StoredField, TokenField]
-Origin = Union[Folder, List, Records, Dataset, Shards, Range]
+Field = Union[Image, Clip, Value, Source, StoredField, TokenField]
+Origin = Union[Folder, Frames, List, Records, Dataset, Shards, Range]
 Data = Union[StrPath, Sequence[StrPath], Sequence[Mapping[str, Any]], Origin]
 # What has an image and a label where no fields are named.
 _LABELLED = (Folder, Dataset, Shards)
@@ -212,7 +199,7 @@ _LABELLED = (Folder, Dataset, Shards)
 
 def as_source(data: Any) -> Origin:
     """Tell a folder from a data set from shards from a list file from records."""
-    if isinstance(data, (Folder, List, Records, Dataset, Shards, Range)):
+    if isinstance(data, (Folder, Frames, List, Records, Dataset, Shards, Range)):
         return data
     if isinstance(data, (str, os.PathLike)):
         if is_place(os.fspath(cast("StrPath", data))):
@@ -244,7 +231,7 @@ def as_source(data: Any) -> Origin:
     raise InvalidError(
         f"a data set of type {name}",
         hint="pass a folder, a .csv, .jsonl or .parquet file, .tar or .tfrecord shards, a list of dicts, or a "
-        "forebay.Folder, Dataset or Shards",
+        "forebay.Folder, Frames, Dataset or Shards",
     )
 
 
@@ -272,6 +259,11 @@ def build(
     is_tuple = fields is None and isinstance(origins[0][0], _LABELLED)
     asked = _ImageAsked(transform, dtype, views, apply_exif_orientation, decode_scale)
     if fields is None:
+        if any(isinstance(origin, Frames) for origin, _ in origins):
+            raise InvalidError(
+                "clips need their fields named",
+                hint='fields={"clip": forebay.Clip(frames=16, stride=2, transform=[...]), "label": forebay.Value()}',
+            )
         fields = _default_fields([origin for origin, _ in origins], asked)
     elif asked != _NOTHING_ASKED:
         raise InvalidError(
@@ -305,7 +297,7 @@ class _ImageAsked(NamedTuple):
         """Give the field."""
         views = 1 if self.views is None else self.views
         turned, scale = self.apply_exif_orientation, self.decode_scale
-        return Image("", _as_list(self.transform), self.dtype, views, turned, scale)
+        return Image("", as_list(self.transform), self.dtype, views, turned, scale)
 
 
 _NOTHING_ASKED = _ImageAsked()
@@ -329,19 +321,13 @@ def _default_fields(origins: Sequence[Origin], asked: _ImageAsked) -> Mapping[st
 
 
 def _field(name: str, field: Any, memory_order: str) -> dict[str, Any]:
-    if not isinstance(field, (Image, Value, Source, *STORED_FIELDS, *TOKEN_FIELDS)):
-        raise InvalidError(f"field {name}: {field!r} is no forebay.Image, Value, Raw, Array, Tokens or other field")
+    if not isinstance(field, (Image, Clip, Value, Source, *STORED_FIELDS, *TOKEN_FIELDS)):
+        raise InvalidError(f"field {name}: {field!r} is no forebay.Image, Clip, Value, Raw, Tokens or other field")
     return field.to_spec(name, memory_order)
 
 
-def _as_list(transform: Any) -> Sequence[Any]:
-    if transform is None:
-        return ()
-    return cast("Sequence[Any]", transform) if isinstance(transform, (list, tuple)) else (transform,)
-
-
 def _dtype_name(dtype: Any) -> str | None:
-    return None if dtype is None else dtype_name(dtype, _DTYPES)
+    return None if dtype is None else dtype_name(dtype, ELEMENTS)
 
 
 def _columns(columns: Columns | None) -> list[dict[str, Any]]:

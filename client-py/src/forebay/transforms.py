@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Union, cast
 
+from ._checks import ELEMENTS, dtype_name
 from ._record import record
 from .errors import InvalidError
 
@@ -152,6 +153,29 @@ def ToTensor() -> ToDtype:  # noqa: N802 - torchvision's name
 
 
 Transform = Union[Resize, CenterCrop, RandomResizedCrop, RandomHorizontalFlip, Normalize, ToDtype]
+
+
+def image_settings(field: str, transform: Any, dtype: Any) -> dict[str, Any]:
+    """Give the transforms and the dtype of a `forebay.v1.Field` of pixels."""
+    steps, own = split_dtype(as_list(transform))
+    chosen = (None if dtype is None else dtype_name(dtype, ELEMENTS)) or own
+    normalized = any("normalize" in step for step in steps)
+    if chosen not in (None, "uint8", *_FLOATS) or (normalized and chosen == "uint8"):
+        raise InvalidError(
+            f"field {field}: an image{' behind Normalize' if normalized else ''} cannot be {chosen}",
+            hint="leave dtype out (uint8, and float32 behind Normalize), or choose float16 or bfloat16",
+        )
+    return {
+        "transforms": steps,
+        "dtype": f"DTYPE_{(chosen or ('float32' if normalized else 'uint8')).upper()}",
+    }
+
+
+def as_list(transform: Any) -> Sequence[Any]:
+    """Give one transform, several or none, as several."""
+    if transform is None:
+        return ()
+    return cast("Sequence[Any]", transform) if isinstance(transform, (list, tuple)) else (transform,)
 
 
 def split_dtype(transforms: Sequence[Any]) -> tuple[list[dict[str, Any]], str | None]:

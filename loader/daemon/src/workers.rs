@@ -2,7 +2,9 @@
 //! again helps.
 
 mod at_once;
+mod clip;
 mod columns;
+mod draws;
 mod files;
 mod flights;
 mod make;
@@ -14,11 +16,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use forebay_arena::SampleMut;
+use forebay_plan::RowRng;
 use forebay_plan::orders::Pick;
 
 use crate::decode::ImageLimits;
 use crate::error::{Fault, Kind};
-use crate::job::PartPlan;
+use crate::job::{PartPlan, START_VIEW};
 use crate::meter::throttle::ThrottleGauge;
 use crate::meter::{PoolSums, Worked};
 use crate::metrics::{self, Queue};
@@ -26,9 +29,9 @@ use crate::prefetch::{BatchWork, Gate, ReadBudget, Reserved, Share};
 use crate::session::slowest::Slow;
 use crate::storage::{Done, Engine, HedgeAfter, Read, ReadBuf, RetryPolicy, Root, SpareBuffers};
 use columns::make_without_reading;
+pub use draws::Draws;
 use files::{Files, Wanted, wanted};
 use flights::{Flights, Place};
-pub use make::Draws;
 use make::decode_loop;
 
 /// One sample on its way: it has its range of a slot and, once the gate let it through, its read bytes; from then on it
@@ -79,7 +82,13 @@ impl Task {
 
     /// What its fields read, in their order.
     fn wanted(&self) -> impl Iterator<Item = Wanted<'_>> + Clone {
-        wanted(&self.work, self.pick, self.part_in_hand())
+        wanted(&self.work, self.pick, self.part_in_hand(), || self.starts())
+    }
+
+    /// What the starts of its clips are drawn from: all the same, so that clips of one length stay together.
+    fn starts(&self) -> RowRng {
+        let position = self.work.part(self.sample.index()).position;
+        self.work.epoch.draws(position, START_VIEW, self.attempt)
     }
 
     /// The bytes that it reads, where that is known before. `limit_bytes`: of a sample.
@@ -336,8 +345,7 @@ impl Pool {
         let nth = shared.map_or(0, |read| read.field);
         let want = task.wanted().nth(nth).expect("a sample reads as often as its fields ask");
         let extent = shared.map_or(want.extent, |read| read.extent);
-        buf.set_path(want.path);
-        buf.file_bytes = want.file_bytes;
+        want.address(&mut buf);
         let room_bytes = task.reserved.room_bytes().saturating_sub(task.files.bytes_held());
         // An extent's length was known when it was admitted; a file's is known when it is opened.
         let limit_bytes =
@@ -350,7 +358,7 @@ impl Pool {
     /// Has a sample that turned out to need more than it holds wait for that, in its place; `file_bytes`: of the file in
     /// hand. What it held is free meanwhile, so it is in nobody's way.
     fn ask_for_more(&self, mut task: Task, buf: ReadBuf, file_bytes: u64) {
-        let bytes = task.files.bytes_held().saturating_add(file_bytes);
+        let bytes = task.files.expected_bytes(task.files.bytes_held().saturating_add(file_bytes));
         self.buffers.put(buf);
         task.files.clear(&self.buffers);
         task.waits = Instant::now();

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use forebay::catalog::{self, CatalogLimits, ColumnKind, ColumnSpec, Snapshot, SourceSpec};
 use forebay::decode::array::ArrayScratch;
 use forebay::decode::{ImageDecoder, ImageFormat, ImageInfo, ImageLimits};
-use forebay::job::{self, EpochRows, FieldMaker, Job, PartPlan, RowWalker};
+use forebay::job::{self, EpochRows, FieldMaker, Job, PartPlan, RowWalker, START_VIEW};
 use forebay::transform::{ImagePipeline, RowDraws, Scratch};
 use forebay_plan::orders::Pick;
 use forebay_plan::{BatchRange, RowRng, SUBSTITUTE_ATTEMPTS_MAX};
@@ -195,6 +195,14 @@ fn make(job: &Job, pick: Pick, draws: impl Fn(u32) -> Draws) {
                 if sample_bytes <= SAMPLE_BYTES_MAX {
                     IMAGES.iter().for_each(|image| run(pipeline, image, *views, &draws, sample_bytes));
                 }
+            }
+            FieldMaker::Clip { clip, .. } => {
+                let chosen = clip.chosen(job.snapshot(pick.source), pick.sample.0, || draws(START_VIEW).0);
+                let count = chosen.names.len();
+                assert!(
+                    (0..clip.frames())
+                        .all(|nth| chosen.number(nth) < count && !chosen.name(nth).contains('/'))
+                );
             }
             FieldMaker::Value(value) => {
                 value.write(job.snapshot(pick.source), pick.sample.0, &mut vec![0; sample_bytes as usize]);

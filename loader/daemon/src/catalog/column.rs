@@ -11,7 +11,7 @@ use super::bytes::ByteStrings;
 ///   [`FloatVector`](Self::FloatVector), strings [`Text`](Self::Text);
 /// * a column of strings is a [`Path`](Self::Path) where its name, in any case, is `image`, `img`, `audio`, `video`,
 ///   `mask`, `path`, `file`, `filename`, `file_name`, `filepath` or `file_path`, or ends in `_path`, `_file`,
-///   `_filename` or `_file_name`;
+///   `_filename` or `_file_name`; and where texts named `NAME.frames` stand beside the column `NAME`;
 /// * in CSV a column is numbers only where every filled cell is one, and a list of numbers stays text until it is
 ///   named a vector;
 /// * `MultiHot`, `Tokens` and `Weight` are never inferred: nothing tells them from a vector or a number.

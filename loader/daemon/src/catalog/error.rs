@@ -71,6 +71,38 @@ pub enum CatalogError {
         /// Which one.
         path: String,
     },
+    /// Folders where clips lie that hold neither a frame nor a folder.
+    #[error("found no frame in {}; supported extensions are: {}", some(.clips), .extensions.join(", "))]
+    EmptyClips {
+        /// Which folders, in order.
+        clips: Vec<String>,
+        /// What a frame's name must end in.
+        extensions: Vec<String>,
+    },
+    /// Frames in a folder that should hold clips.
+    #[error("{folder} holds frames itself, as {frame}, and should hold a folder a clip")]
+    LooseFrames {
+        /// A class folder, or the root.
+        folder: String,
+        /// One of them.
+        frame: String,
+    },
+    /// A frame whose name is no UTF-8.
+    #[error("the frame {path} has a name that is not UTF-8")]
+    FrameName {
+        /// Which one.
+        path: String,
+    },
+    /// A clip whose frames have too many names without a pattern.
+    #[error("the names of the frames in {clip} take {bytes} bytes, the limit is {bytes_max}")]
+    LongClip {
+        /// Which one.
+        clip: String,
+        /// What they take.
+        bytes: usize,
+        /// What is allowed.
+        bytes_max: usize,
+    },
     /// A link to a folder that it lies in.
     #[error("{path} links to a folder that it lies in")]
     LinkLoop {
@@ -313,6 +345,17 @@ impl CatalogError {
             }
             Self::EmptyClasses { classes, .. } => return Some(empty_classes_hint(classes)),
             Self::ClassName { .. } => "rename the folder, or use a list with a label column",
+            Self::EmptyClips { .. } => {
+                "remove the empty folders or extract their videos again, or name the extensions of your frames"
+            }
+            Self::LooseFrames { .. } => {
+                "frames lie in class/clip/000001.jpg; without classes, in clip/000001.jpg: \
+                 forebay.Frames(path, classes=False); images that are no clips are a forebay.Folder"
+            }
+            Self::FrameName { .. } => "rename the frame",
+            Self::LongClip { .. } => {
+                "number the frames, as ffmpeg's %06d.jpg does: a run of numbers takes 20 bytes"
+            }
             Self::LinkLoop { .. } => "remove the link",
             Self::LinkLeaves { .. } => {
                 "only relative links that stay beneath the root are followed: copy the data, bind-mount it, or use a list \

@@ -1,7 +1,8 @@
 //! Guesses the kinds of columns by the rules in [`ColumnKind`].
 
 use super::cell::{Cell, parse_f64};
-use super::column::ColumnKind;
+use super::column::{ColumnKind, ColumnSpec};
+use super::frames::FRAMES;
 
 const PATH_NAMES: [&str; 11] = [
     "image",
@@ -84,6 +85,16 @@ pub(super) fn kind_of_text(name: &str) -> ColumnKind {
     if is_path { ColumnKind::Path } else { ColumnKind::Text }
 }
 
+/// The same columns, where texts beside which the names of frames stand are paths of folders.
+pub(super) fn with_clips(mut specs: Vec<ColumnSpec>) -> Vec<ColumnSpec> {
+    let texts = specs.iter().filter(|spec| spec.kind == ColumnKind::Text);
+    let clips: Vec<_> = texts.filter_map(|spec| spec.name.strip_suffix(FRAMES)).map(str::to_owned).collect();
+    for spec in specs.iter_mut().filter(|spec| spec.kind == ColumnKind::Text && clips.contains(&spec.name)) {
+        spec.kind = ColumnKind::Path;
+    }
+    specs
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +106,14 @@ mod tests {
     fn csv(name: &str, cells: &[&str]) -> Option<ColumnKind> {
         let cells: Vec<_> = cells.iter().map(|cell| Cell::Raw(cell.as_bytes())).collect();
         kind(name, &cells)
+    }
+
+    #[test]
+    fn folders_of_frames_are_paths_whatever_they_are_called() {
+        let text = |name: &str| ColumnSpec { name: name.to_owned(), kind: ColumnKind::Text };
+        let made = with_clips(vec![text("rgb"), text("rgb.frames"), text("caption"), text("flow")]);
+        let kinds: Vec<_> = made.iter().map(|spec| spec.kind).collect();
+        assert_eq!(kinds, [ColumnKind::Path, ColumnKind::Text, ColumnKind::Text, ColumnKind::Text]);
     }
 
     #[test]

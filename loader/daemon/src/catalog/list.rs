@@ -10,7 +10,7 @@ use super::column::{Column, ColumnSpec};
 use super::csv::CsvRows;
 use super::error::CatalogError;
 use super::fault::{CellFault, Place, Unit};
-use super::infer::Seen;
+use super::infer::{Seen, with_clips};
 use super::json::JsonRows;
 use super::limits::CatalogLimits;
 use super::paths::PathRule;
@@ -168,7 +168,7 @@ impl Loading<'_> {
                 || unsupported(rows.naming(), name, "objects or lists of other things than numbers");
             Ok(ColumnSpec { name: name.clone(), kind: seen.kind(name).ok_or_else(unsupported)? })
         });
-        specs.collect()
+        specs.collect::<Result<_, _>>().map(with_clips)
     }
 
     fn fill(&self, rows: &dyn Rows, specs: &[ColumnSpec]) -> Result<Table, CatalogError> {

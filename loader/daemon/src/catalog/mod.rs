@@ -1,4 +1,5 @@
-//! Finds samples and links their labels: an immutable, in-memory [`Snapshot`] of a folder, a list, records or shards.
+//! Finds samples and links their labels: an immutable, in-memory [`Snapshot`] of a folder, folders of frames, a list, records
+//! or shards.
 //!
 //! A snapshot names samples, it does not look at them: no file is opened or even stat'ed, so a listed file that is
 //! missing shows when it is read. Where a source gives no columns, their kinds are inferred by the rules in
@@ -15,6 +16,7 @@ mod error;
 mod fault;
 mod folder;
 mod found;
+mod frames;
 mod gaps;
 mod infer;
 mod json;
@@ -43,6 +45,8 @@ pub use error::{CatalogError, CatalogErrorKind};
 pub use fault::{CellFault, Place, Unit};
 pub use folder::IMG_EXTENSIONS;
 pub use found::{Finding, Found, find_among, find_by_names, find_in_folder, find_in_list, find_in_shards};
+pub use frames::names::{BadNames, FrameNames};
+pub use frames::{FRAMES, names_column};
 pub use gaps::{List, Listed, Reading};
 pub use limits::CatalogLimits;
 pub use listings::{Listings, own_folder};
@@ -63,6 +67,16 @@ pub enum SourceSpec {
         root: PathBuf,
         /// Suffixes of sample files, any case, with or without the dot; [`IMG_EXTENSIONS`] where absent.
         extensions: Option<Vec<String>>,
+    },
+    /// A folder of class folders of clips, each a folder of frames: columns `clip` (path), `clip.frames` (the names of its
+    /// frames, see [`FrameNames`]) and `label` (class index).
+    Frames {
+        /// The folder that holds the class folders.
+        root: PathBuf,
+        /// Suffixes of frames, as for [`SourceSpec::Folder`].
+        extensions: Option<Vec<String>>,
+        /// Whether the first folder of a path is the clip's class; else there are no labels.
+        classes: bool,
     },
     /// A file with one sample a row.
     List {
@@ -115,6 +129,9 @@ pub enum Format {
 pub fn open(spec: &SourceSpec, limits: &CatalogLimits) -> Result<Snapshot, CatalogError> {
     match spec {
         SourceSpec::Folder { root, extensions } => folder::open(root, extensions.as_deref(), limits),
+        SourceSpec::Frames { root, extensions, classes } => {
+            frames::open(root, extensions.as_deref(), *classes, limits)
+        }
         SourceSpec::List { file, root, format, columns } => list::open(file, root, *format, columns, limits),
         SourceSpec::Records { root, json_lines, columns } => {
             list::open_records(root.as_deref(), json_lines, columns, limits)

@@ -18,6 +18,7 @@ use super::builder::Builder;
 use super::cell::Cell;
 use super::column::ColumnSpec;
 use super::error::CatalogError;
+use super::infer::with_clips;
 use super::list::{Loading, Naming, Table, check_names, check_present, unsupported};
 
 /// pandas stores a row index that is no plain range under such a name.
@@ -118,7 +119,7 @@ impl<R: ChunkReader + 'static> Tables<'_, R> {
                 kind.ok_or_else(|| unsupported(self.naming, name, &type_name(&schema.column(leaf))))?;
             Ok(ColumnSpec { name: name.clone(), kind })
         });
-        specs.collect()
+        specs.collect::<Result<_, _>>().map(with_clips)
     }
 
     /// The one leaf of a top-level column.

@@ -94,9 +94,11 @@ pub(super) enum Entry {
 /// Called with each name and what it leads to.
 pub(super) type Visit<'a> = &'a mut dyn FnMut(&[u8], Entry) -> Result<(), CatalogError>;
 
-struct Job {
-    class: usize,
-    dir: Vec<u8>,
+/// A directory that is to be listed.
+pub(super) struct Job {
+    pub(super) class: usize,
+    /// Relative to the root.
+    pub(super) dir: Vec<u8>,
 }
 
 /// Lists folders to the bottom, each given with its class; the listings are in torchvision's order, one a directory.
@@ -274,7 +276,7 @@ fn or_dot(dir: &[u8]) -> &[u8] {
     if dir.is_empty() { b"." } else { dir }
 }
 
-fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+pub(super) fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
     if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() }
 }
 
@@ -317,7 +319,7 @@ fn lies_in(root: &Arc<Root>, dir: &[u8], found: &Stat) -> bool {
 }
 
 /// Jobs that make more jobs; at its end when none is waiting and none is being worked on.
-struct Queue {
+pub(super) struct Queue {
     state: Mutex<QueueState>,
     changed: Condvar,
 }
@@ -328,11 +330,12 @@ struct QueueState {
 }
 
 impl Queue {
-    fn new(jobs: Vec<Job>) -> Self {
+    pub(super) fn new(jobs: Vec<Job>) -> Self {
         Self { state: Mutex::new(QueueState { jobs, working: 0 }), changed: Condvar::new() }
     }
 
-    fn take(&self) -> Option<Job> {
+    /// The next one, waiting for those that may still make some.
+    pub(super) fn take(&self) -> Option<Job> {
         let mut state = self.lock();
         loop {
             if let Some(job) = state.jobs.pop() {
@@ -346,7 +349,8 @@ impl Queue {
         }
     }
 
-    fn finish(&self, more: Vec<Job>) {
+    /// Ends the job in hand, which made these.
+    pub(super) fn finish(&self, more: Vec<Job>) {
         let mut state = self.lock();
         state.jobs.extend(more);
         state.working -= 1;
@@ -354,7 +358,7 @@ impl Queue {
     }
 
     /// Forgets what is waiting, so that the others end after the job in their hands.
-    fn stop(&self) {
+    pub(super) fn stop(&self) {
         let mut state = self.lock();
         state.jobs.clear();
         state.working -= 1;

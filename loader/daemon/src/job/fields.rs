@@ -3,6 +3,7 @@
 use forebay_plan::{MemoryOrder, TensorSpec};
 use forebay_proto::v1;
 
+use super::clips::ClipPlan;
 use super::located::Located;
 use super::rows::PartPlan;
 use super::stored::StoredBytes;
@@ -31,6 +32,13 @@ pub enum FieldMaker {
         pipeline: Box<ImagePipeline>,
         /// How often it is run on each image, with draws of their own: 1 to [`VIEWS_MAX`](crate::transform::VIEWS_MAX).
         views: u32,
+    },
+    /// Frames of a clip, each a file, decoded and transformed with one draw.
+    Clip {
+        /// The folder, and which of its frames.
+        clip: ClipPlan,
+        /// As of an image.
+        pipeline: Box<ImagePipeline>,
     },
     /// Bytes of a file as they are, all of them.
     Raw {
@@ -68,6 +76,7 @@ impl FieldMaker {
             Self::Raw { place } => place.is_plain(),
             Self::Stored(_) | Self::Value(_) | Self::Source => true,
             Self::Image { .. }
+            | Self::Clip { .. }
             | Self::Array { .. }
             | Self::Tokens(_)
             | Self::Length { .. }
@@ -75,7 +84,7 @@ impl FieldMaker {
         }
     }
 
-    /// The column of the file that must be read, if any.
+    /// The column of the one file that must be read, if any.
     pub fn path_column(&self) -> Option<usize> {
         match self {
             Self::Image { place, .. } | Self::Raw { place } | Self::Array { place, .. } => {
@@ -83,7 +92,7 @@ impl FieldMaker {
             }
             Self::Stored(StoredBytes { column, .. }) => Some(*column),
             Self::Tokens(tokens) => tokens.reads().then(|| tokens.column()),
-            Self::Value(_) | Self::Source | Self::Length { .. } | Self::Packed(_) => None,
+            Self::Clip { .. } | Self::Value(_) | Self::Source | Self::Length { .. } | Self::Packed(_) => None,
         }
     }
 
@@ -97,7 +106,7 @@ impl FieldMaker {
             Self::Image { place, .. } | Self::Raw { place } | Self::Array { place, .. } => {
                 place.extent(snapshot, sample)
             }
-            Self::Value(_) | Self::Source | Self::Length { .. } | Self::Packed(_) => None,
+            Self::Clip { .. } | Self::Value(_) | Self::Source | Self::Length { .. } | Self::Packed(_) => None,
         }
     }
 
@@ -125,6 +134,7 @@ impl FieldMaker {
             Self::Tokens(tokens) => tokens.pad(target),
             Self::Packed(ids) => ids.write(&[], target),
             Self::Image { .. }
+            | Self::Clip { .. }
             | Self::Raw { .. }
             | Self::Array { .. }
             | Self::Stored(_)
@@ -134,9 +144,12 @@ impl FieldMaker {
         }
     }
 
-    /// Whether a file must be read.
-    pub fn reads(&self) -> bool {
-        self.path_column().is_some()
+    /// How many files a row's value is made of.
+    pub fn reads_a_row(&self) -> usize {
+        match self {
+            Self::Clip { clip, .. } => clip.frames() as usize,
+            maker => usize::from(maker.path_column().is_some()),
+        }
     }
 }
 

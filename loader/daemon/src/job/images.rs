@@ -22,7 +22,27 @@ pub(super) const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 ///
 /// # Errors
 /// Invalid, naming the field and what is wrong in it.
-pub(super) fn image_field(mut field: v1::Field, place: Located) -> Result<Planned, Fault> {
+pub(super) fn image_field(field: v1::Field, place: Located) -> Result<Planned, Fault> {
+    let Pixels { field, pipeline, dtype, order } = pixels(field)?;
+    let (views, pipeline) = (field.views, Box::new(pipeline));
+    let spec = FieldPlan::image_spec(&field.name, &pipeline, views, dtype, order);
+    Ok((field, spec, FieldMaker::Image { place, pipeline, views }))
+}
+
+/// What is done to the pixels of a field.
+pub(super) struct Pixels {
+    /// Every default filled in.
+    pub(super) field: v1::Field,
+    pub(super) pipeline: ImagePipeline,
+    pub(super) dtype: DType,
+    pub(super) order: MemoryOrder,
+}
+
+/// Reads the transforms, the type and the memory order of a field of pixels.
+///
+/// # Errors
+/// As [`image_field`].
+pub(super) fn pixels(mut field: v1::Field) -> Result<Pixels, Fault> {
     if field.transforms.len() > TRANSFORMS_MAX {
         return Err(Fault::invalid(format!("field {}: more than {TRANSFORMS_MAX} transforms", field.name)));
     }
@@ -59,9 +79,7 @@ pub(super) fn image_field(mut field: v1::Field, place: Located) -> Result<Planne
     } else {
         v1::MemoryOrder::ChannelsLast
     });
-    let (views, pipeline) = (field.views, Box::new(pipeline));
-    let spec = FieldPlan::image_spec(&field.name, &pipeline, views, asked, order);
-    Ok((field, spec, FieldMaker::Image { place, pipeline, views }))
+    Ok(Pixels { field, pipeline, dtype: asked, order })
 }
 
 /// Sets whether images may be decoded smaller; not at all has one name.

@@ -17,6 +17,10 @@ pub fn check(spec: &v1::JobSpec) -> Result<(), Fault> {
         known::<v1::DType>("stored_dtype", field.stored_dtype)?;
         known::<v1::MemoryOrder>("memory_order", field.memory_order)?;
         known::<v1::DecodeScale>("decode_scale", field.decode_scale)?;
+        if let Some(clip) = &field.clip {
+            known::<v1::ClipStart>("clip start", clip.start)?;
+            known::<v1::ShortClip>("on_short", clip.on_short)?;
+        }
         field.transforms.iter().filter_map(|transform| transform.op.as_ref()).try_for_each(transform)?;
     }
     if let Some(order) = &spec.order {
@@ -43,7 +47,9 @@ fn source(source: &v1::Source) -> Result<(), Fault> {
         }
         Some(Origin::Records(records)) => &records.columns,
         Some(Origin::Shards(shards)) => return known::<v1::ShardFormat>("format", shards.format),
-        Some(Origin::Folder(_) | Origin::Dataset(_) | Origin::Range(_)) | None => return Ok(()),
+        Some(Origin::Folder(_) | Origin::Frames(_) | Origin::Dataset(_) | Origin::Range(_)) | None => {
+            return Ok(());
+        }
     };
     columns.iter().try_for_each(|column| known::<v1::ColumnKind>("kind", column.kind))
 }

@@ -1,6 +1,6 @@
 //! Where the bytes of a field lie: a file of its own, or an extent of one that holds many samples.
 
-use crate::catalog::{Column, ColumnKind, RECORD, SHARD_BYTES, Snapshot};
+use crate::catalog::{Column, ColumnKind, FRAMES, RECORD, SHARD_BYTES, Snapshot};
 use crate::container::parquet::{self, Cell};
 use crate::decode::record::{self, FOOT_BYTES};
 use crate::error::Fault;
@@ -127,10 +127,13 @@ impl Pair {
     }
 }
 
-/// Whether a column only says where the bytes of another lie.
+/// Whether a column only says where the bytes of another lie, or in which files.
 pub(crate) fn is_of_places(snapshot: &Snapshot, column: &Column) -> bool {
     let is_path = |name: &str| snapshot.column(name).is_some_and(|column| column.kind() == ColumnKind::Path);
     let field = [".offset", ".length", ".row"].iter().find_map(|end| column.name().strip_suffix(end));
+    if column.kind() == ColumnKind::Text {
+        return column.name().strip_suffix(FRAMES).is_some_and(is_path);
+    }
     column.kind() == ColumnKind::Int
         && (field.is_some_and(|field| field == RECORD || is_path(field)) || column.name() == SHARD_BYTES)
 }

@@ -2,6 +2,7 @@
 
 mod arrays;
 mod classes;
+mod clips;
 mod digest;
 mod fields;
 mod images;
@@ -25,6 +26,7 @@ use forebay_proto::v1;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use classes::CLASS_COLUMN;
+pub use clips::{Chosen, ClipPlan, START_VIEW};
 pub use fields::{FieldMaker, FieldPlan};
 pub use located::Located;
 pub(crate) use located::is_of_places;
@@ -153,9 +155,9 @@ impl Job {
         if self.sources.len() > 1 { format!("{}:{key}", source.name) } else { key.into_owned() }
     }
 
-    /// Reads that one row needs: its path fields.
+    /// Reads that one row needs: one a path field, and as many as it has frames of a clip.
     pub fn reads_a_row(&self) -> usize {
-        self.fields.iter().filter(|field| field.makers[0].reads()).count()
+        self.fields.iter().map(|field| field.makers[0].reads_a_row()).sum()
     }
 
     /// Whether its samples are made by copying what was read, and nothing else.

@@ -100,6 +100,7 @@ fn text(field: &v1::Field) -> String {
         pieces.push(format!("array {:?}", shape.dims));
         pieces.extend((!field.member.is_empty()).then(|| format!("member {}", field.member)));
     }
+    pieces.extend(field.clip.as_ref().map(about_clip));
     pieces.extend(about_tokens(field));
     pieces.extend(field.apply_exif_orientation.then(|| "apply_exif_orientation=True".to_owned()));
     let smaller = field.decode_scale() == v1::DecodeScale::Auto;
@@ -111,11 +112,22 @@ fn text(field: &v1::Field) -> String {
     if field.dtype() != v1::DType::DtypeUnspecified {
         pieces.push(dtype_name(field.dtype()));
     }
-    if field.decode() == v1::Decode::Image {
+    if matches!(field.decode(), v1::Decode::Image | v1::Decode::Clip) {
         let row_major = field.memory_order() == v1::MemoryOrder::RowMajor;
         pieces.push(if row_major { "channels first" } else { "channels last" }.to_owned());
     }
     pieces.join("; ")
+}
+
+/// Which frames of a clip a row has.
+fn about_clip(clip: &v1::ClipFrames) -> String {
+    let start = match clip.start() {
+        v1::ClipStart::Unspecified | v1::ClipStart::Random => "from anywhere",
+        v1::ClipStart::Center => "from the middle",
+        v1::ClipStart::First => "from the first on",
+    };
+    let short = if clip.on_short() == v1::ShortClip::Error { ", short ones are corrupt" } else { "" };
+    format!("{} frames, stride {}, {start}{short}", clip.frames, clip.stride)
 }
 
 /// What a field of tokens says, or the name of one about them.

@@ -46,6 +46,15 @@ pub fn plan_raw(given: &v1::Field, source: &JobSource, order: &JobOrder) -> Resu
 /// # Errors
 /// Invalid: there is no column of the name, or it holds something else.
 pub fn located(field: &mut v1::Field, snapshot: &Snapshot) -> Result<Located, Fault> {
+    let column = path_column(field, snapshot)?;
+    Located::of(snapshot, column).map_err(|fault| fault.context(format!("field {}", field.name)))
+}
+
+/// The number of the column of paths that a field names.
+///
+/// # Errors
+/// As [`located`].
+pub fn path_column(field: &mut v1::Field, snapshot: &Snapshot) -> Result<usize, Fault> {
     let column = column_of(field, snapshot)?;
     let kind = snapshot.columns()[column].kind();
     if kind != ColumnKind::Path {
@@ -53,7 +62,7 @@ pub fn located(field: &mut v1::Field, snapshot: &Snapshot) -> Result<Located, Fa
             format!("field {}: column {} is {}, and no paths", field.name, field.column, kind.name());
         return Err(Fault::invalid(message).hint("name the column's kind where it was inferred wrong"));
     }
-    Located::of(snapshot, column).map_err(|fault| fault.context(format!("field {}", field.name)))
+    Ok(column)
 }
 
 /// Bytes of a row: what was asked for, or what the longest sample has.

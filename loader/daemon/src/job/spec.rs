@@ -8,6 +8,7 @@ use forebay_proto::v1;
 
 use super::arrays::{no_array_settings, plan_array};
 use super::classes::{CLASS_COLUMN, Classes};
+use super::clips::{no_clip_settings, plan_clip};
 use super::digest::content_digest;
 use super::fields::{FieldMaker, FieldPlan};
 use super::images::{image_field, no_image_settings};
@@ -17,7 +18,7 @@ use super::raw_fields::plan_raw;
 use super::token_fields::{is_of_tokens, no_token_settings, packed_can_do, plan_tokens};
 use super::values::ValueMaker;
 use super::{Job, JobSource, VALID, known, parts};
-use crate::catalog::{Column, ColumnKind, Snapshot};
+use crate::catalog::{Column, ColumnKind, Snapshot, names_column};
 use crate::error::Fault;
 use crate::transform::VIEWS_MAX;
 
@@ -200,8 +201,11 @@ fn plan_of_all(
     let mut plans = Vec::new();
     for (index, source) in sources.iter().enumerate() {
         let decode = decode_of(given, &source.snapshot);
-        if decode != v1::Decode::Image {
+        if !matches!(decode, v1::Decode::Image | v1::Decode::Clip) {
             no_image_settings(given)?;
+        }
+        if decode != v1::Decode::Clip {
+            no_clip_settings(given)?;
         }
         if decode != v1::Decode::Array {
             no_array_settings(given)?;
@@ -210,6 +214,7 @@ fn plan_of_all(
             decode if is_of_tokens(decode) => plan_tokens(given, decode, all, source, index, order),
             v1::Decode::Raw => plan_raw(given, source, order),
             v1::Decode::Array => plan_array(given, source, order),
+            v1::Decode::Clip => plan_clip(given, source, order),
             _ => plan_field(given, source, order, classes.relabel(index)),
         };
         plans.push(plan.map_err(|fault| match sources.len() {
@@ -260,7 +265,11 @@ pub(super) fn decode_of(field: &v1::Field, snapshot: &Snapshot) -> v1::Decode {
         return decode;
     }
     let name = if field.column.is_empty() { &field.name } else { &field.column };
-    match snapshot.column(name).map(Column::kind) {
+    let column = snapshot.columns().iter().position(|column| column.name() == name);
+    match column.map(|column| snapshot.columns()[column].kind()) {
+        Some(ColumnKind::Path) if column.is_some_and(|path| names_column(snapshot, path).is_some()) => {
+            v1::Decode::Clip
+        }
         Some(ColumnKind::Path) => v1::Decode::Image,
         Some(ColumnKind::Tokens) => v1::Decode::Tokens,
         _ => v1::Decode::Value,
@@ -299,6 +308,10 @@ fn plan_field(
     let decode = decode_of(&field, snapshot);
     field.set_decode(decode);
     match decode {
+        v1::Decode::Image if is_path && names_column(snapshot, index).is_some() => {
+            let message = format!("field {}: column {} holds folders of frames", field.name, field.column);
+            Err(Fault::invalid(message).hint("make it a clip, as forebay.Clip(frames=16)"))
+        }
         v1::Decode::Image if is_path => {
             let place = Located::of(snapshot, index)
                 .map_err(|fault| fault.context(format!("field {}", field.name)))?;

@@ -192,7 +192,7 @@ impl Job {
 
     /// How many files are read for the fields before one.
     pub fn files_before(&self, field: usize, source: u32) -> usize {
-        self.fields[..field].iter().filter(|field| field.maker(source).reads()).count()
+        self.fields[..field].iter().map(|field| field.maker(source).reads_a_row()).sum()
     }
 }
 

@@ -282,10 +282,13 @@ fn check_apart(spec: &v1::JobSpec, state_root: &str) -> Result<(), Fault> {
     let real = |path: &str| std::fs::canonicalize(path).ok();
     let Some(state) = real(state_root) else { return Ok(()) };
     for source in &spec.sources {
-        let Some(v1::source::Origin::Folder(folder)) = &source.origin else { continue };
-        if real(&folder.path).is_some_and(|folder| state.starts_with(folder)) {
-            let message =
-                format!("the state root {state_root} lies inside of the folder of classes {}", folder.path);
+        let path = match &source.origin {
+            Some(v1::source::Origin::Folder(folder)) => &folder.path,
+            Some(v1::source::Origin::Frames(frames)) => &frames.path,
+            _ => continue,
+        };
+        if real(path).is_some_and(|folder| state.starts_with(folder)) {
+            let message = format!("the state root {state_root} lies inside of the folder of classes {path}");
             return Err(Fault::invalid(message).hint(
                 "its folders would be classes, here and for torchvision: make it beside the data, not in it",
             ));

@@ -168,6 +168,11 @@ impl Service {
                 let extensions = (!folder.extensions.is_empty()).then(|| folder.extensions.clone());
                 Ok(SourceSpec::Folder { root, extensions })
             }
+            Some(v1::source::Origin::Frames(frames)) => {
+                let root = self.roots.check(peer, &frames.path)?;
+                let extensions = (!frames.extensions.is_empty()).then(|| frames.extensions.clone());
+                Ok(SourceSpec::Frames { root, extensions, classes: !frames.no_classes })
+            }
             Some(v1::source::Origin::List(list)) => {
                 let file = self.roots.check(peer, &list.path)?;
                 let root = match list.root.as_str() {
@@ -241,7 +246,9 @@ fn naming(source: &v1::Source, fault: Fault) -> Fault {
 /// The directory that a source's paths lie in.
 fn data_root(source: &SourceSpec) -> Option<&PathBuf> {
     match source {
-        SourceSpec::Folder { root, .. } | SourceSpec::List { root, .. } => Some(root),
+        SourceSpec::Folder { root, .. } | SourceSpec::Frames { root, .. } | SourceSpec::List { root, .. } => {
+            Some(root)
+        }
         SourceSpec::Records { root, .. } => root.as_ref(),
         SourceSpec::Shards(shards) => Some(&shards.root),
         SourceSpec::Range { .. } => None,
@@ -252,6 +259,7 @@ fn data_root(source: &SourceSpec) -> Option<&PathBuf> {
 fn paths(source: &v1::Source) -> Vec<String> {
     let given = match &source.origin {
         Some(v1::source::Origin::Folder(folder)) => vec![&folder.path],
+        Some(v1::source::Origin::Frames(frames)) => vec![&frames.path],
         Some(v1::source::Origin::List(list)) => vec![&list.path, &list.root],
         Some(v1::source::Origin::Records(records)) => vec![&records.root],
         Some(v1::source::Origin::Dataset(set)) => catalogued::paths(set),

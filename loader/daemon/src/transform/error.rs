@@ -56,6 +56,34 @@ pub enum SampleError {
     /// Its bytes.
     #[error("take bytes")]
     Raw(#[from] RawError),
+    /// A clip has fewer frames than a row needs.
+    #[error("the clip has {frames} frames, a row takes {needed}")]
+    ShortClip {
+        /// What it has.
+        frames: u64,
+        /// From the first to the last of a row.
+        needed: u64,
+    },
+    /// The frames of a clip, which are cropped alike, differ in size.
+    #[error("the frame is {width} x {height} pixels, the first of the row {first_width} x {first_height}")]
+    FrameSize {
+        /// In pixels.
+        width: u32,
+        /// In pixels.
+        height: u32,
+        /// In pixels.
+        first_width: u32,
+        /// In pixels.
+        first_height: u32,
+    },
+    /// One frame of a clip.
+    #[error("frame {name}")]
+    Frame {
+        /// Its file in the clip's folder.
+        name: String,
+        /// What is wrong with it.
+        source: Box<SampleError>,
+    },
     /// The page that it lies in.
     #[error("take it out of its page")]
     Page(#[from] PageError),
@@ -75,13 +103,18 @@ pub enum SampleError {
 impl SampleError {
     /// Whether it says something about the sample's bytes, so that every machine comes to the same.
     pub fn is_verdict(&self) -> bool {
-        !matches!(self, Self::Decode(error) if !error.is_verdict())
+        match self {
+            Self::Decode(error) => error.is_verdict(),
+            Self::Frame { source, .. } => source.is_verdict(),
+            _ => true,
+        }
     }
 
     /// The key of the configuration whose limit the sample passed, where it did.
     pub fn limit(&self) -> Option<&'static str> {
         match self {
             Self::Decode(error) => error.limit(),
+            Self::Frame { source, .. } => source.limit(),
             _ => None,
         }
     }

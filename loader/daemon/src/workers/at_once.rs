@@ -56,7 +56,7 @@ impl Task {
     /// Where the only bytes that are read for it end up, and what lies behind them in their row.
     fn landing(&mut self, len_bytes: u64) -> Option<(&mut [u8], &mut [u8])> {
         let job = &self.work.job;
-        let field = job.fields.iter().position(|field| field.maker(self.pick.source).reads())?;
+        let field = job.fields.iter().position(|field| field.maker(self.pick.source).reads_a_row() > 0)?;
         let is_raw = matches!(job.fields[field].maker(self.pick.source), FieldMaker::Raw { .. });
         // None of no bytes: what went to its place is told by its length.
         if !is_raw || job.reads_a_row() > 1 || len_bytes == 0 {

@@ -1,9 +1,11 @@
-//! What is read for one sample: its fields that lie close together in one file share a read.
+//! What is read for one sample: its fields that lie close together in one file share a read, and a field of a clip has
+//! one a frame.
 
-use forebay_plan::Extent;
 use forebay_plan::orders::Pick;
+use forebay_plan::{Extent, RowRng};
 
-use crate::job::PartPlan;
+use crate::catalog::FrameNames;
+use crate::job::{Chosen, FieldMaker, PartPlan};
 use crate::prefetch::BatchWork;
 use crate::storage::{ReadBuf, SpareBuffers};
 
@@ -13,14 +15,34 @@ const GAP_BYTES_MAX: u64 = 32 << 10;
 /// The longest shared read, but where one field alone is longer: from here on a read more costs nothing beside its bytes.
 const SPAN_BYTES_MAX: u64 = 8 << 20;
 
-/// What one field of a sample needs of storage.
+/// What one field of a sample, or one frame of it, needs of storage.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
-    pub(super) path: &'a [u8],
+    /// The file, or the folder that it lies in.
+    path: &'a [u8],
+    /// Which of the files in the folder.
+    frame: Option<(FrameNames<'a>, u64)>,
     /// All of the file where absent.
     pub(super) extent: Option<Extent>,
     /// How long the file has to be, where that is known.
     pub(super) file_bytes: Option<u64>,
+}
+
+impl Wanted<'_> {
+    /// Points a buffer at the file.
+    pub(super) fn address(&self, buf: &mut ReadBuf) {
+        buf.set_path(self.path);
+        if let Some((names, number)) = self.frame {
+            buf.path.push(b'/');
+            names.push(number, &mut buf.path);
+        }
+        buf.file_bytes = self.file_bytes;
+    }
+
+    fn is_of_the_same_file(&self, other: &Self) -> bool {
+        let number = |want: &Self| want.frame.map(|(_, number)| number);
+        (self.path, number(self), self.file_bytes) == (other.path, number(other), other.file_bytes)
+    }
 }
 
 /// The reads of one sample that has several, and what has come back of them. Used again for other samples, so that it
@@ -80,7 +102,7 @@ impl Files {
             let before = all;
             for (place, other) in self.places.iter_mut().zip(wanted.clone()).skip(field + 1) {
                 if place.read.is_none()
-                    && (other.path, other.file_bytes) == (want.path, want.file_bytes)
+                    && other.is_of_the_same_file(&want)
                     && join(&mut all, other.extent, span_bytes_max)
                 {
                     place.read = read;
@@ -105,6 +127,11 @@ impl Files {
         }
         self.came.push(buf);
         None
+    }
+
+    /// What all reads are taken to bring where those that came and the one in hand are `bytes` together: as much each.
+    pub(super) fn expected_bytes(&self, bytes: u64) -> u64 {
+        bytes.saturating_mul(self.reads.len().max(1) as u64) / (self.came.len() as u64 + 1)
     }
 
     /// Bytes of what has come.
@@ -143,25 +170,47 @@ fn join(all: &mut Option<Extent>, other: Option<Extent>, span_bytes_max: u64) ->
     both.is_some()
 }
 
-/// What the fields of a sample read, in their order. `part`: the one in hand, of a packed row.
+/// What the fields of a sample read, in their order.
+///
+/// * `part`: the one in hand, of a packed row.
+/// * `starts`: what the starts of its clips are drawn from.
 pub(super) fn wanted(
     work: &BatchWork,
     pick: Pick,
     part: Option<PartPlan>,
+    starts: impl Fn() -> RowRng + Clone,
 ) -> impl Iterator<Item = Wanted<'_>> + Clone {
     let (job, snapshot) = (&work.job, work.job.snapshot(pick.source));
-    job.fields.iter().filter_map(move |field| {
-        let maker = field.maker(pick.source);
+    let of_file = move |maker: &FieldMaker, row_bytes: u64| {
         let path = snapshot.columns()[maker.path_column()?].path(pick.sample.0);
         let extent = if let Some(part) = &part {
             maker.extent_of_part(job, part)
         } else {
-            let row_bytes = field.spec.sample_bytes().expect("its layout was made");
             maker.extent(snapshot, pick.sample.0, row_bytes)
         };
         let extent = extent.map(|(offset_bytes, len_bytes)| Extent { offset_bytes, len_bytes });
         let file_bytes = maker.file_bytes(snapshot, pick.sample.0);
-        Some(Wanted { path, extent, file_bytes })
+        Some(Wanted { path, frame: None, extent, file_bytes })
+    };
+    job.fields.iter().flat_map(move |field| {
+        let maker = field.maker(pick.source);
+        let frames = match maker {
+            FieldMaker::Clip { clip, .. } => {
+                Some(frames(clip.chosen(snapshot, pick.sample.0, starts.clone()), clip.frames()))
+            }
+            _ => None,
+        };
+        let file = of_file(maker, field.spec.sample_bytes().expect("its layout was made"));
+        file.into_iter().chain(frames.into_iter().flatten())
+    })
+}
+
+fn frames(chosen: Chosen<'_>, frames: u32) -> impl Iterator<Item = Wanted<'_>> + Clone {
+    (0..frames).map(move |nth| Wanted {
+        path: chosen.folder,
+        frame: Some((chosen.names, chosen.number(nth))),
+        extent: None,
+        file_bytes: None,
     })
 }
 
@@ -175,7 +224,14 @@ mod tests {
 
     fn want(path: &str, extent: Option<(u64, u64)>) -> Wanted<'_> {
         let extent = extent.map(|(offset_bytes, len_bytes)| Extent { offset_bytes, len_bytes });
-        Wanted { path: path.as_bytes(), extent, file_bytes: None }
+        Wanted { path: path.as_bytes(), frame: None, extent, file_bytes: None }
+    }
+
+    /// The first `frames` files that a text names, in one folder.
+    fn clip(names: &str, frames: u64) -> Vec<Wanted<'_>> {
+        let names = FrameNames::known(names);
+        let frame = |number| Wanted { frame: Some((names, number)), ..want("clip", None) };
+        (0..frames).map(frame).collect()
     }
 
     /// The reads of these fields: of each the first field, where it begins and how long it is.
@@ -209,6 +265,32 @@ mod tests {
         let (first, last, middle) =
             (want("a", Some((0, 1))), want("a", Some((2 * gap, 1))), want("a", Some((gap, 1))));
         assert_eq!(reads(&[first, last, middle], LIMIT), [(0, Some((0, 2 * gap + 1)))]);
+    }
+
+    #[test]
+    fn every_frame_of_a_clip_is_a_read_of_its_own_and_one_that_comes_again_is_none() {
+        let mut wanted = clip("{08..10}.jpg/x.jpg", 4);
+        let paths: Vec<_> = wanted
+            .iter()
+            .map(|want| {
+                let mut buf = ReadBuf::default();
+                want.address(&mut buf);
+                String::from_utf8(buf.path).unwrap()
+            })
+            .collect();
+        assert_eq!(paths, ["clip/08.jpg", "clip/09.jpg", "clip/10.jpg", "clip/x.jpg"]);
+        wanted.extend([wanted[3], wanted[3]]);
+        assert_eq!(reads(&wanted, LIMIT), [(0, None), (1, None), (2, None), (3, None)]);
+    }
+
+    #[test]
+    fn what_is_still_to_come_is_taken_to_be_like_what_has_come() {
+        let mut files = Files::default();
+        assert_eq!(files.expected_bytes(7), 7, "a single read");
+        files.plan(&clip("{1..4}.jpg", 4).into_iter(), LIMIT);
+        assert_eq!(files.expected_bytes(10), 40);
+        assert!(files.take(ReadBuf::default()).is_none());
+        assert_eq!(files.expected_bytes(10), 20);
     }
 
     #[test]

@@ -6,16 +6,16 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use forebay_arena::SampleMut;
+use forebay_plan::ContentRow;
 use forebay_plan::orders::Pick;
-use forebay_plan::{ContentRow, RowRng};
 
 use super::flights::Arrival;
-use super::{Pool, PoolOptions, Task, Ticket, pack};
+use super::{Draws, Pool, PoolOptions, Task, Ticket, clip, pack};
 use crate::buffer::grown;
 use crate::decode::array::ArrayScratch;
 use crate::decode::{ImageDecoder, raw};
 use crate::error::{Fault, Kind, with_causes};
-use crate::job::{FieldMaker, Policy, StoredBytes};
+use crate::job::{FieldMaker, Policy, START_VIEW, StoredBytes};
 use crate::meter::ThreadMeter;
 use crate::metrics::{self, Fate, Queue};
 use crate::prefetch::{BadRow, BatchWork};
@@ -23,7 +23,7 @@ use crate::session::counters::add;
 use crate::storage::{Done, Read, ReadBuf, Root, StorageError, StorageErrorKind};
 use crate::tally::place;
 use crate::trace::{TracedImage, TracedRow, Verdict};
-use crate::transform::{RowDraws, SampleError, Scratch};
+use crate::transform::{SampleError, Scratch};
 
 /// Other samples that `substitute` tries before the session fails.
 const SUBSTITUTES_MAX: u32 = 8;
@@ -117,7 +117,9 @@ impl Bench {
     fn took(&mut self, pool: &Arc<Pool>, mut task: Task, buf: ReadBuf) {
         let held_bytes = task.files.bytes_held() + buf.len_bytes();
         let last = task.files.take(buf);
-        pool.gate.settle(&mut task.reserved, held_bytes, last.is_some());
+        // What is still to come stays counted.
+        let bytes = if last.is_some() { held_bytes } else { held_bytes.max(task.reserved.bytes()) };
+        pool.gate.settle(&mut task.reserved, bytes, last.is_some());
         match last {
             Some(buf) => self.make(pool, task, buf),
             None => pool.read_next(task),
@@ -279,6 +281,15 @@ impl Bench {
                     let written = spec.write(encoded, &mut self.arrays, target);
                     self.decode += started.elapsed();
                     written?;
+                }
+                FieldMaker::Clip { clip: plan, pipeline } => {
+                    let chosen = plan.chosen(work.job.snapshot(source), sample.0, || draws(START_VIEW).0);
+                    plan.check(&chosen)?;
+                    let read = |nth| task.files.of_field(file + nth as usize, last);
+                    let (decoder, scratch) = (&mut self.decoder, &mut self.scratch);
+                    let draw = || draws(0);
+                    self.decode += clip::write(pipeline, &chosen, read, draw, decoder, scratch, target)?;
+                    file += plan.frames() as usize;
                 }
                 FieldMaker::Image { place, pipeline, views } => {
                     let read = task.files.of_field(file, last);
@@ -452,17 +463,4 @@ pub(super) fn finish_sample(work: &BatchWork, mut sample: SampleMut, valid: bool
     work.done_us.fetch_max(work.elapsed_us(), Ordering::Relaxed);
     work.left.fetch_sub(1, Ordering::AcqRel);
     sample.commit();
-}
-
-/// The plan's generator as the transforms' source of draws.
-pub struct Draws(pub RowRng);
-
-impl RowDraws for Draws {
-    fn unit_f64(&mut self) -> f64 {
-        self.0.unit_f64()
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.0.below(n)
-    }
 }

@@ -163,6 +163,7 @@ fn values(job: &Job, part: PartPlan) -> Vec<v1::ValueReport> {
             }
             // What stands in files is not read, and what is made of it is not known.
             FieldMaker::Image { .. }
+            | FieldMaker::Clip { .. }
             | FieldMaker::Raw { .. }
             | FieldMaker::Stored(_)
             | FieldMaker::Array { .. }

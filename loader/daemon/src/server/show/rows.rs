@@ -144,6 +144,7 @@ fn values(made: &Made, file: &File, row: u32) -> Result<Vec<v1::ValueReport>, Fa
             FieldMaker::Value(_) | FieldMaker::Source | FieldMaker::Length { .. } => &numbers(NUMBERS_TOLD),
             FieldMaker::Tokens(_) | FieldMaker::Packed(_) => &numbers(TOKENS_TOLD),
             FieldMaker::Image { .. }
+            | FieldMaker::Clip { .. }
             | FieldMaker::Raw { .. }
             | FieldMaker::Array { .. }
             | FieldMaker::Stored(_) => continue,
