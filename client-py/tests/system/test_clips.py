@@ -305,3 +305,16 @@ def test_clips_without_classes_lie_at_any_depth(videos: Path) -> None:
         batch = next(iter(loader))
         assert np.array_equal(batch["clip"][23, 1], pixels(23, 1))
         assert batch_digest(batch) == batch_digest(next(iter(loader)))
+
+
+def test_a_data_set_of_clips_is_indexed_once_and_filtered_by_what_was_measured(videos: Path) -> None:
+    command = [REAL, "index", str(videos), "--frames", "--measure", "--json"]
+    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert (told["counts"]["added"], told["measured"]["read"]) == (24, 24)
+    long = [clip for clip, frames in enumerate(LENGTHS) if frames >= 25]
+    data = forebay.Dataset(videos, where="frames >= 25 and width = 16")
+    fields = {**fields_of(WHOLE, start="first"), "frames": forebay.Value()}
+    with DataLoader(data, batch_size=24, fields=fields) as loader:
+        batch = next(iter(loader))
+    assert batch["frames"].tolist() == [LENGTHS[clip] for clip in long]
+    assert all(np.array_equal(row[0], pixels(clip, 0)) for clip, row in zip(long, batch["clip"]))

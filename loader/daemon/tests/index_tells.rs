@@ -102,6 +102,36 @@ fn a_folder_is_indexed_grown_measured_and_never_written_to() {
 }
 
 #[test]
+fn clips_are_indexed_once_grown_by_what_is_new_and_measured_by_their_first_frame() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let root = dir.path().join("videos");
+    (1..=12).for_each(|number| write(&root, &format!("run/a/{number:04}.png"), &png(3)));
+    write(&root, "jump/b/0001.png", b"no picture");
+    let first = told(&["index", utf8(&root), "--frames"]);
+    assert_eq!([&first["counts"]["added"], &first["classes"]], [2, 2]);
+    (1..=3).for_each(|number| write(&root, &format!("run/c/f{number}.png"), &png(5)));
+    // A data set of clips knows by itself what a sample is.
+    let second = told(&["index", utf8(&root), "--measure"]);
+    assert_eq!([&second["counts"]["added"], &second["counts"]["known"]], [1, 2]);
+    assert_eq!([&second["measured"]["read"], &second["measured"]["unreadable"]], [2, 1]);
+    assert_eq!(second["measured"]["some_unreadable"]["jump/b"], "neither JPEG, PNG nor WAV");
+    let place = format!("{}.forebay", root.display());
+    let keys = |condition: &str| {
+        let output = forebay(&["dataset", "files", &place, "--where", condition, "--keys"]);
+        text(&output.stdout).to_owned()
+    };
+    assert_eq!(keys("frames = 12 and width = 3 and height = 7"), "run/a\n");
+    assert_eq!(keys("frames < 12 and width = 5"), "run/c\n");
+    assert!(refused(&["index", utf8(&root), "--frames", "--stat"]).contains("--stat"));
+    write(&root, "run/d/notes.txt", b"");
+    assert!(refused(&["index", utf8(&root)]).contains("found no frame in run/d"));
+    let photos = dir.path().join("photos");
+    write(&photos, "cats/1.png", &png(3));
+    told(&["index", utf8(&photos)]);
+    assert!(refused(&["index", utf8(&photos), "--frames"]).contains("and no clips"));
+}
+
+#[test]
 fn names_come_from_standard_input_without_a_look() {
     let dir = tempfile::tempdir().expect("a folder");
     let (root, place) = (dir.path().join("data"), dir.path().join("set"));

@@ -10,6 +10,7 @@ use super::column::{Column, ColumnKind, ColumnSpec, Values};
 use super::error::CatalogError;
 use super::fault::{CellFault, Unit};
 use super::folder::{Extensions, class_folders, columns, empty_classes, find_classes};
+use super::frames;
 use super::limits::CatalogLimits;
 use super::list::Naming;
 use super::paths::PathRule;
@@ -28,6 +29,8 @@ pub struct Finding {
     pub extensions: Option<Vec<String>>,
     /// Whether the first folder of a path is the sample's class.
     pub classes: bool,
+    /// Whether a sample is a folder of frames.
+    pub frames: bool,
     /// The column of the paths.
     pub column: String,
     /// Whether each file's size and time of the last write are asked for: columns `size_bytes` and `mtime_ns`.
@@ -98,6 +101,9 @@ pub fn find_in_folder(
 ) -> Result<Found, CatalogError> {
     let root = Root::open(root)?;
     let extensions = Extensions::new(finding.extensions.as_deref());
+    if finding.frames {
+        return clips(root, &extensions, finding, found);
+    }
     let looking = Looking {
         root: &root,
         keep: &|name| extensions.fit(name),
@@ -120,6 +126,24 @@ pub fn find_in_folder(
     }
     let (table, root) = (Table::of_columns(columns), Base::Folder(root));
     Ok(Found { table, classes, root, whole: true, empty_classes: empty })
+}
+
+/// Lists folders of frames.
+fn clips(
+    root: Arc<Root>,
+    extensions: &Extensions,
+    finding: &Finding,
+    found: &AtomicU64,
+) -> Result<Found, CatalogError> {
+    let looking =
+        frames::Looking { root: &root, extensions, classes: finding.classes, found, limits: &finding.limits };
+    let frames::Clips { columns, classes, empty_classes } = frames::find(&looking, &finding.column)?;
+    if columns[0].len() == 0 {
+        let root = root.path().display().to_string();
+        return Err(CatalogError::NoSamples { root, extensions: extensions.0.clone() });
+    }
+    let (table, root) = (Table::of_columns(columns), Base::Folder(root));
+    Ok(Found { table, classes, root, whole: true, empty_classes })
 }
 
 /// Takes a path a line, relative to the root or beneath it, and looks at none of them.

@@ -29,6 +29,15 @@ pub enum Header {
         /// Of the file.
         bytes: i64,
     },
+    /// A folder of frames.
+    Clip {
+        /// How many.
+        frames: i64,
+        /// Columns of the first.
+        width: i64,
+        /// Rows of the first.
+        height: i64,
+    },
     /// Stored tokens.
     Tokens {
         /// How many.

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::header::{Header, Headers, Unread, text};
 use crate::catalog::dataset::{Change, Dataset, Manifest, Numbers};
-use crate::catalog::{Cells, Column, Table};
+use crate::catalog::{Cells, Column, FRAMES, FrameNames, Table};
 use crate::decode::tokens::{StoredToken, TokenError};
 use crate::error::{Fault, Kind, with_causes};
 use crate::storage::{RetryPolicy, Root, StorageError, StorageErrorKind, head};
@@ -67,7 +67,9 @@ pub fn measure(
     let mut told = Measured { known: (table.len() - rows.len()) as u64, ..Measured::default() };
     let mut newest = head.clone();
     for rows in rows.chunks(COMMIT_ROWS) {
-        let reading = Reading { root: &root, path, rows, tokens, count, retry: RetryPolicy::default() };
+        let names = table.column(&format!("{}{FRAMES}", path.name())).map(Cells::column);
+        let reading =
+            Reading { root: &root, path, names, rows, tokens, count, retry: RetryPolicy::default() };
         let read = reading.run(threads)?;
         if let Some(made) = commit(dataset, &table, &read)? {
             newest = made;
@@ -98,6 +100,8 @@ type Read = Vec<(usize, Result<Header, String>)>;
 struct Reading<'a> {
     root: &'a Arc<Root>,
     path: &'a Column,
+    /// Of the frames in each path, where these are folders.
+    names: Option<&'a Column>,
     rows: &'a [usize],
     tokens: Option<StoredToken>,
     count: &'a AtomicU64,
@@ -128,11 +132,28 @@ impl Reading<'_> {
             let first = next.fetch_add(TURN, Ordering::Relaxed);
             let Some(rows) = self.rows.get(first..).filter(|rows| !rows.is_empty()) else { break };
             for &row in &rows[..rows.len().min(TURN)] {
-                read.push((row, self.header(&mut headers, self.path.path(row as u64))?));
+                read.push((row, self.measure(&mut headers, row as u64)?));
                 self.count.fetch_add(1, Ordering::Relaxed);
             }
         }
         Ok(read)
+    }
+
+    /// What one sample's header says; the inner error is about this sample alone.
+    fn measure(&self, headers: &mut Headers, row: u64) -> Result<Result<Header, String>, Fault> {
+        let path = self.path.path(row);
+        let Some(names) = self.names else { return self.header(headers, path) };
+        let names = match FrameNames::parse(names.text(row)) {
+            Ok(names) => names,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let mut first = [path, b"/"].concat();
+        names.push(0, &mut first);
+        let clip = |header| match header {
+            Header::Image { width, height } => Ok(Header::Clip { frames: names.len() as i64, width, height }),
+            _ => Err("its first frame is no JPEG or PNG".to_owned()),
+        };
+        Ok(self.header(headers, &first)?.and_then(clip))
     }
 
     /// The header of one file; the inner error is about this file alone.
@@ -220,18 +241,21 @@ fn commit(dataset: &Dataset, table: &Table, read: &Read) -> Result<Option<Manife
 #[derive(Clone, Copy, Debug)]
 enum Measure {
     Pictures,
+    Clips,
     Recordings,
     Texts,
     Tokens,
 }
 
-const KINDS: [Measure; 4] = [Measure::Pictures, Measure::Recordings, Measure::Texts, Measure::Tokens];
+const KINDS: [Measure; 5] =
+    [Measure::Pictures, Measure::Clips, Measure::Recordings, Measure::Texts, Measure::Tokens];
 
 impl Measure {
     fn is(self, header: &Header) -> bool {
         matches!(
             (self, header),
             (Self::Pictures, Header::Image { .. })
+                | (Self::Clips, Header::Clip { .. })
                 | (Self::Recordings, Header::Audio { .. })
                 | (Self::Texts, Header::Text { .. })
                 | (Self::Tokens, Header::Tokens { .. })
@@ -241,6 +265,7 @@ impl Measure {
     fn names(self) -> &'static [&'static str] {
         match self {
             Self::Pictures => &["width", "height"],
+            Self::Clips => &["frames", "width", "height"],
             Self::Recordings => &["duration_s", "sample_rate", "channels"],
             Self::Texts => &["text_bytes"],
             Self::Tokens => &["tokens"],
@@ -266,6 +291,7 @@ impl Header {
     fn whole(self, at: usize) -> i64 {
         match self {
             Self::Image { width, height } => [width, height][at],
+            Self::Clip { frames, width, height } => [frames, width, height][at],
             Self::Audio { sample_rate, channels, .. } => [0, sample_rate, channels][at],
             Self::Text { bytes } => bytes,
             Self::Tokens { tokens } => tokens,
@@ -275,7 +301,7 @@ impl Header {
     fn seconds(self) -> f32 {
         match self {
             Self::Audio { duration_s, .. } => duration_s,
-            Self::Image { .. } | Self::Text { .. } | Self::Tokens { .. } => 0.0,
+            Self::Image { .. } | Self::Clip { .. } | Self::Text { .. } | Self::Tokens { .. } => 0.0,
         }
     }
 }

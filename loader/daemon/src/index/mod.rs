@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use crate::catalog::dataset::{self, Dataset, Growth, Manifest};
 use crate::catalog::{
-    CatalogError, CatalogLimits, Finding, Found, Journal, Resumed, are_shards, find_among, find_by_names,
-    find_in_folder, find_in_list, find_in_shards, own_folder,
+    CatalogError, CatalogLimits, ColumnKind, FRAMES, Finding, Found, Journal, Resumed, are_shards,
+    find_among, find_by_names, find_in_folder, find_in_list, find_in_shards, own_folder,
 };
 use crate::dataset::common::absolute;
 use crate::error::{Fault, Kind};
@@ -50,7 +50,9 @@ pub fn run(args: &IndexArgs) -> Result<String, Fault> {
     let head = known.as_ref().map(Dataset::head).transpose()?;
     let set_root = head.as_ref().map(|head| PathBuf::from(&head.root)).filter(|root| root.is_absolute());
     let started = Instant::now();
-    let (found, journal) = find(args, Path::new(&source), column(args, head.as_ref()), set_root)?;
+    let finding = finding(args, head.as_ref());
+    check_alike(args, head.as_ref(), &finding.column)?;
+    let (found, journal) = find(args, Path::new(&source), &finding, set_root)?;
     let seconds = started.elapsed().as_secs_f64();
     // Made only now: a source with nothing in it leaves no empty data set behind.
     let dataset = match known {
@@ -87,7 +89,10 @@ pub fn run_over(args: &IndexArgs, names: &[Vec<u8>]) -> Result<String, Fault> {
     let known = known(&place)?;
     let head = known.as_ref().map(Dataset::head).transpose()?;
     let started = Instant::now();
-    let finding = finding(args, column(args, head.as_ref()));
+    if args.frames {
+        return Err(Fault::unimplemented("folders of frames in a bucket"));
+    }
+    let finding = finding(args, head.as_ref());
     let found = find_among(&source, names, &finding).map_err(|error| folder_fault(&error))?;
     let seconds = started.elapsed().as_secs_f64();
     let dataset = match known {
@@ -189,6 +194,7 @@ fn column(args: &IndexArgs, head: Option<&Manifest>) -> String {
     let images = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"];
     let by_default = args.extensions.is_empty();
     match () {
+        () if args.frames => "clip",
         () if by_default || is_one_of(&images) => "image",
         () if is_one_of(&["wav", "flac", "mp3", "ogg", "opus", "m4a", "aac"]) => "audio",
         () => "path",
@@ -202,16 +208,19 @@ fn column(args: &IndexArgs, head: Option<&Manifest>) -> String {
 fn find(
     args: &IndexArgs,
     source: &Path,
-    column: String,
+    finding: &Finding,
     set_root: Option<PathBuf>,
 ) -> Result<(Found, Option<Journal>), Fault> {
-    let finding = finding(args, column);
     if args.from.is_none() && source.is_dir() {
-        return in_folder(source, &finding);
+        return in_folder(source, finding);
+    }
+    if args.frames {
+        let message = format!("{} is no folder, and holds no folders of frames", source.display());
+        return Err(Fault::invalid(message).hint("a list names frames itself: leave --frames out"));
     }
     let found = watched("listing", String::new, |count| {
         if let Some(list) = &args.from {
-            return from(source, list, &finding, count);
+            return from(source, list, finding, count);
         }
         let name = source.to_string_lossy();
         if are_shards(&name) {
@@ -225,7 +234,8 @@ fn find(
 }
 
 fn in_folder(source: &Path, finding: &Finding) -> Result<(Found, Option<Journal>), Fault> {
-    let journal = if finding.stat { None } else { journal(source, finding.extensions.as_deref()) };
+    let journal =
+        if finding.stat || finding.frames { None } else { journal(source, finding.extensions.as_deref()) };
     let note = || match journal.as_ref().map(Journal::resumed) {
         Some(Resumed { samples, .. }) if samples > 0 => {
             format!("{samples} of them from the listing that was stopped")
@@ -260,14 +270,33 @@ fn journal(source: &Path, extensions: Option<&[String]>) -> Option<Journal> {
         .ok()
 }
 
-fn finding(args: &IndexArgs, column: String) -> Finding {
+fn finding(args: &IndexArgs, head: Option<&Manifest>) -> Finding {
+    let column = column(args, head);
     Finding {
+        // Clips that are indexed again would else come in frame by frame.
+        frames: args.frames || head.is_some_and(|head| is_of_clips(head, &column)),
         extensions: (!args.extensions.is_empty()).then(|| args.extensions.clone()),
         classes: !args.no_classes,
         column,
         stat: args.stat,
         limits: CatalogLimits { scan_threads: args.threads, ..CatalogLimits::default() },
     }
+}
+
+fn is_of_clips(head: &Manifest, column: &str) -> bool {
+    head.kind_of(&format!("{column}{FRAMES}")) == Some(ColumnKind::Text)
+}
+
+/// Files and clips in one column could not be read as one field.
+fn check_alike(args: &IndexArgs, head: Option<&Manifest>, column: &str) -> Result<(), Fault> {
+    let has_files = |head: &&Manifest| head.kind_of(column).is_some() && !is_of_clips(head, column);
+    if !args.frames || head.filter(has_files).is_none() {
+        return Ok(());
+    }
+    Err(Fault::invalid(format!(
+        "the samples of this data set are files of the column {column}, and no clips"
+    ))
+    .hint("make another data set with --dataset"))
 }
 
 fn from(root: &Path, list: &Path, finding: &Finding, count: &AtomicU64) -> Result<Found, Fault> {

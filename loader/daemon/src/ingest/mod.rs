@@ -355,6 +355,7 @@ fn indexed(args: &IngestArgs, target: &Place, place: &str) -> Result<String, Fau
         from: None,
         extensions: args.extensions.clone(),
         no_classes: args.no_classes,
+        frames: false,
         column: None,
         root: None,
         stat: false,

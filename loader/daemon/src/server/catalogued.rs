@@ -6,7 +6,7 @@ use forebay_proto::v1::{self, source::Origin};
 
 use super::{Peer, Service};
 use crate::catalog::dataset::{Dataset, Manifest, Part, Selection};
-use crate::catalog::{CatalogError, RECORD, SHARD_BYTES, Snapshot, dataset};
+use crate::catalog::{CatalogError, FRAMES, RECORD, SHARD_BYTES, Snapshot, dataset};
 use crate::error::Fault;
 use crate::job::{CLASS_COLUMN, SIZE_COLUMN};
 use crate::storage::Root;
@@ -169,9 +169,9 @@ pub(super) fn columns(spec: &v1::JobSpec) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// The same with the columns that say where in their files the fields' bytes lie; those that are not there are not missed.
+/// The same with the columns that say where in their files, or in which, the fields' bytes lie; those that are not there are not missed.
 fn with_places(mut names: Vec<String>) -> Vec<String> {
-    let beside = |name: &str| [".offset", ".length"].map(|end| format!("{name}{end}"));
+    let beside = |name: &str| [".offset", ".length", FRAMES].map(|end| format!("{name}{end}"));
     let places: Vec<_> = names.iter().flat_map(|name| beside(name)).chain(beside(RECORD)).collect();
     names.extend(places);
     names.push(SHARD_BYTES.to_owned());

@@ -21,6 +21,7 @@ fn finding() -> Finding {
     Finding {
         extensions: None,
         classes: true,
+        frames: false,
         column: "image".to_owned(),
         stat: false,
         limits: CatalogLimits::default(),
