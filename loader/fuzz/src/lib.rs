@@ -8,6 +8,7 @@ use std::panic;
 pub mod arrays;
 pub mod calls;
 pub mod config;
+pub mod frames;
 pub mod images;
 pub mod kernel;
 pub mod lists;
@@ -24,11 +25,12 @@ pub mod stored;
 pub type Check = fn(&[u8]) -> bool;
 
 /// Every target: its name, which its seeds' folder and its binary share, and what it checks.
-pub const TARGETS: [(&str, Check); 22] = [
+pub const TARGETS: [(&str, Check); 23] = [
     ("calls", calls::calls),
     ("config", config::config),
     ("csv", lists::csv),
     ("filter", sets::filter),
+    ("frames", frames::frames),
     ("jpeg", images::jpeg),
     ("jsonl", lists::jsonl),
     ("kernel", kernel::kernel),

@@ -289,8 +289,8 @@ fn is_of_clips(head: &Manifest, column: &str) -> bool {
 
 /// Files and clips in one column could not be read as one field.
 fn check_alike(args: &IndexArgs, head: Option<&Manifest>, column: &str) -> Result<(), Fault> {
-    let has_files = |head: &&Manifest| head.kind_of(column).is_some() && !is_of_clips(head, column);
-    if !args.frames || head.filter(has_files).is_none() {
+    let has_files = |head: &Manifest| head.kind_of(column).is_some() && !is_of_clips(head, column);
+    if !args.frames || !head.is_some_and(has_files) {
         return Ok(());
     }
     Err(Fault::invalid(format!(

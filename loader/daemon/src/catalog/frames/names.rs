@@ -52,7 +52,7 @@ impl<'a> FrameNames<'a> {
     /// How many there are.
     #[allow(clippy::len_without_is_empty, reason = "there is always one")]
     pub fn len(self) -> u64 {
-        self.pieces().map(|piece| piece.len()).sum()
+        self.pieces().map(Piece::len).sum()
     }
 
     /// Writes name number `number` behind what `path` holds.

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use super::super::{CatalogError, CatalogLimits, FrameNames, Snapshot, SourceSpec, open};
-use crate::catalog::ColumnKind;
+use crate::catalog::{Column, ColumnKind};
 
 fn touch(root: &Path, files: &[&str]) {
     for file in files {
@@ -39,7 +39,7 @@ fn a_clip_is_a_folder_of_frames_in_natural_order_and_its_class_the_first_folder(
         [row("jump/deep/x", "001.JPG", 0), row("run/a", "1.png", 1), row("run/b", "f{9..10}.jpg", 1)];
     assert_eq!(told(&snapshot), expected);
     assert_eq!(snapshot.class_map().unwrap().names(), ["jump", "run"]);
-    let kinds: Vec<_> = snapshot.columns().iter().map(|column| column.kind()).collect();
+    let kinds: Vec<_> = snapshot.columns().iter().map(Column::kind).collect();
     assert_eq!(kinds, [ColumnKind::Path, ColumnKind::Text, ColumnKind::Int]);
 }
 
