@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import subprocess
@@ -318,3 +319,21 @@ def test_a_data_set_of_clips_is_indexed_once_and_filtered_by_what_was_measured(v
         batch = next(iter(loader))
     assert batch["frames"].tolist() == [LENGTHS[clip] for clip in long]
     assert all(np.array_equal(row[0], pixels(clip, 0)) for clip, row in zip(long, batch["clip"]))
+
+
+def test_show_draws_the_frames_of_a_clip_and_names_the_first_and_the_last(videos: Path) -> None:
+    with loader_of(videos, fields_of(CROPS, stride=3, start="first")) as loader:
+        clip = next(iter(loader))["clip"]
+        sheet = loader.show(6, tile=19)
+        assert "4 frames of uint8 6" in str(sheet)
+        for row in sheet.rows:
+            assert row.values["clip"] == "000001.png to 000010.png"
+            assert [image.size for image in row.images] == [(16, 16)]
+            assert (row.tile.width, row.tile.height) == (19, 13)
+        pil = pytest.importorskip("PIL.Image", reason="Pillow is not installed: the picture is not looked at")
+        picture = np.asarray(pil.open(io.BytesIO(sheet.png)))
+        for row, frames in zip(sheet.rows, clip):
+            place = row.tile
+            tile = picture[place.top : place.top + 13, place.left : place.left + 19]
+            shown = [tile[y : y + 6, x : x + 9] for y in (0, 7) for x in (0, 10)]
+            assert np.array_equal(shown, frames)

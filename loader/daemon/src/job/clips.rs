@@ -67,6 +67,11 @@ impl Chosen<'_> {
         self.names.push(self.number(nth), &mut name);
         String::from_utf8_lossy(&name).into_owned()
     }
+
+    /// The path of the row's frame number `nth`, beneath the root.
+    pub fn path(&self, nth: u32) -> Vec<u8> {
+        [self.folder, b"/", self.name(nth).as_bytes()].concat()
+    }
 }
 
 impl ClipPlan {
@@ -95,6 +100,14 @@ impl ClipPlan {
         };
         let (folder, stride) = (columns[self.path].path(sample), self.stride.into());
         Chosen { folder, names, first, stride, last: count - 1 }
+    }
+
+    /// The frames of a row in a few words.
+    pub fn words(&self, chosen: &Chosen<'_>) -> String {
+        match self.frames {
+            1 => chosen.name(0),
+            frames => format!("{} to {}", chosen.name(0), chosen.name(frames - 1)),
+        }
     }
 
     /// Whether a clip may stand in a row.

@@ -167,6 +167,14 @@ impl FieldPlan {
         }
     }
 
+    /// How many pictures a sample's tensor holds, one behind the other: views of an image, or frames of a clip.
+    pub fn pictures(&self) -> u32 {
+        match &self.makers[0] {
+            FieldMaker::Clip { clip, .. } => clip.frames(),
+            _ => self.views(),
+        }
+    }
+
     /// The tensor for the wire.
     pub fn to_proto(&self) -> v1::TensorSpec {
         let utf8 = matches!(&self.makers[0], FieldMaker::Value(value) if value.is_text());

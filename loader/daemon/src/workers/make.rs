@@ -286,9 +286,11 @@ impl Bench {
                     let chosen = plan.chosen(work.job.snapshot(source), sample.0, || draws(START_VIEW).0);
                     plan.check(&chosen)?;
                     let read = |nth| task.files.of_field(file + nth as usize, last);
-                    let (decoder, scratch) = (&mut self.decoder, &mut self.scratch);
-                    let draw = || draws(0);
-                    self.decode += clip::write(pipeline, &chosen, read, draw, decoder, scratch, target)?;
+                    let row = clip::Row { pipeline, chosen: &chosen, trace: (index, work.trace.as_ref()) };
+                    let tools = (&mut self.decoder, &mut self.scratch);
+                    let (took, image) = row.write(read, || draws(0), tools, target)?;
+                    self.decode += took;
+                    traced.extend(image);
                     file += plan.frames() as usize;
                 }
                 FieldMaker::Image { place, pipeline, views } => {

@@ -79,7 +79,7 @@ fn reply(made: &Made, looks: Option<Looks>) -> Result<v1::ShowReply, Fault> {
     Ok(v1::ShowReply { png, rows, text, head })
 }
 
-/// The image field that the sheet shows: the one named, else the job's first, if it has any.
+/// The field of images or clips that the sheet shows: the one named, else the job's first, if it has any.
 fn chosen(job: &Arc<Job>, name: &str) -> Result<Option<usize>, Fault> {
     let images: Vec<_> = (0..job.fields.len()).filter(|&index| pipeline(job, index).is_some()).collect();
     if name.is_empty() {
@@ -100,7 +100,7 @@ fn chosen(job: &Arc<Job>, name: &str) -> Result<Option<usize>, Fault> {
 
 fn pipeline(job: &Job, field: usize) -> Option<&ImagePipeline> {
     match &job.fields[field].makers[0] {
-        FieldMaker::Image { pipeline, .. } => Some(pipeline),
+        FieldMaker::Image { pipeline, .. } | FieldMaker::Clip { pipeline, .. } => Some(pipeline),
         _ => None,
     }
 }

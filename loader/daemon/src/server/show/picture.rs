@@ -15,6 +15,9 @@ use crate::sheet::{self, Cut, PAPER, Scale, Tile};
 use crate::trace::TracedRow;
 use crate::transform::ImagePipeline;
 
+/// Pictures of a sample that a sheet has room for: of more, so many are shown, evenly apart.
+const PICTURES_MAX: u32 = 16;
+
 /// Which image is shown, and how large.
 pub struct Looks {
     /// Number of an image field.
@@ -48,13 +51,18 @@ pub fn draw(
     Ok(sheet::png(&drawn.image))
 }
 
-/// Width and height of a field's sample on the sheet, in pixels: its views in a grid.
+/// Width and height of a field's sample on the sheet, in pixels: its views, or frames, in a grid.
 pub fn sides(job: &Job, field: usize) -> (u32, u32) {
     let pipeline = super::pipeline(job, field).expect("an image field was chosen");
-    let views = job.fields[field].views();
-    let (columns, gap) = (columns(views), gap(pipeline));
+    let shown = shown(job, field);
+    let (columns, gap) = (columns(shown), gap(pipeline));
     let along = |count: u32, side: u32| count * (side + gap) - gap;
-    (along(columns, pipeline.width()), along(views.div_ceil(columns), pipeline.height()))
+    (along(columns, pipeline.width()), along(shown.div_ceil(columns), pipeline.height()))
+}
+
+/// How many pictures of a sample stand on the sheet.
+pub fn shown(job: &Job, field: usize) -> u32 {
+    job.fields[field].pictures().min(PICTURES_MAX)
 }
 
 /// Between two views, in pixels of a view: seen, and not much of the sheet.
@@ -76,11 +84,15 @@ fn sample(made: &Made, field: usize, row: u32) -> Result<RgbImage, Fault> {
         .read_exact_at(&mut bytes, place.sample_offset_bytes(row))
         .map_err(|error| Fault::from_error(Kind::Internal, &error))?;
     let (width, height) = sides(&made.work.job, field);
-    let (columns, gap) = (columns(made.work.job.fields[field].views()), gap(pipeline));
+    let (pictures, shown) = (made.work.job.fields[field].pictures(), shown(&made.work.job, field));
+    let (columns, gap) = (columns(shown), gap(pipeline));
     let mut sample = RgbImage::from_pixel(width, height, PAPER);
-    for (view, bytes) in (0..).zip(bytes.chunks_exact(pipeline.view_bytes())) {
-        let pixels = RgbImage::from_raw(pipeline.width(), pipeline.height(), pipeline.rgb(bytes));
-        let (x, y) = (view % columns * (pipeline.width() + gap), view / columns * (pipeline.height() + gap));
+    for place in 0..shown {
+        let start = (place * pictures / shown) as usize * pipeline.view_bytes();
+        let rgb = pipeline.rgb(&bytes[start..][..pipeline.view_bytes()]);
+        let pixels = RgbImage::from_raw(pipeline.width(), pipeline.height(), rgb);
+        let (x, y) =
+            (place % columns * (pipeline.width() + gap), place / columns * (pipeline.height() + gap));
         imageops::replace(&mut sample, &pixels.expect("a view has its pixels"), x.into(), y.into());
     }
     Ok(sample)

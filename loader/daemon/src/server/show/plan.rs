@@ -9,9 +9,10 @@ use forebay_plan::{BatchRange, SUBSTITUTE_ATTEMPTS_MAX};
 use forebay_proto::v1::{self, RowState};
 
 use super::{pipeline, rows, words};
+use crate::catalog::Snapshot;
 use crate::decode::{ImageDecoder, ImageInfo};
 use crate::error::{Fault, with_causes};
-use crate::job::{EpochRows, FieldMaker, Job, Located, PartPlan, Policy, RowPlan, RowWalker};
+use crate::job::{EpochRows, FieldMaker, Job, PartPlan, Policy, RowPlan, RowWalker, START_VIEW};
 use crate::server::{Peer, Service};
 use crate::storage;
 use crate::transform::{Drawn, ImagePipeline};
@@ -137,7 +138,7 @@ impl Standing {
         };
         if stands {
             report.class_name = rows::class_name(job, pick).unwrap_or_default();
-            report.values = values(job, self.part);
+            report.values = values(job, epoch, self.part, self.attempt);
             match images(job, epoch, self.part, self.attempt, headers) {
                 Ok(images) => report.images = images,
                 Err(why) => report.note = why,
@@ -148,7 +149,7 @@ impl Standing {
 }
 
 /// The values of the fields that are columns, as they are in the batch.
-fn values(job: &Job, part: PartPlan) -> Vec<v1::ValueReport> {
+fn values(job: &Job, epoch: &EpochRows, part: PartPlan, attempt: u32) -> Vec<v1::ValueReport> {
     let (source, sample) = (part.pick.source, part.pick.sample.0);
     let of = |field: &crate::job::FieldPlan| {
         let mut bytes = vec![0; field.spec.sample_bytes()? as usize];
@@ -162,8 +163,8 @@ fn values(job: &Job, part: PartPlan) -> Vec<v1::ValueReport> {
                 Some(v1::ValueReport { name: field.spec.name.clone(), text })
             }
             // What stands in files is not read, and what is made of it is not known.
+            FieldMaker::Clip { .. } => rows::frames(job, field, epoch, part, attempt),
             FieldMaker::Image { .. }
-            | FieldMaker::Clip { .. }
             | FieldMaker::Raw { .. }
             | FieldMaker::Stored(_)
             | FieldMaker::Array { .. }
@@ -175,7 +176,7 @@ fn values(job: &Job, part: PartPlan) -> Vec<v1::ValueReport> {
     job.fields.iter().filter_map(of).collect()
 }
 
-/// What each view of each image shows, or why that can't be told.
+/// What each view of each image, and each frame of each clip, shows, or why that can't be told.
 fn images(
     job: &Job,
     epoch: &EpochRows,
@@ -185,9 +186,20 @@ fn images(
 ) -> Result<Vec<v1::ImageReport>, String> {
     let mut told = Vec::new();
     for (index, field) in job.fields.iter().enumerate() {
-        let FieldMaker::Image { place, .. } = field.maker(part.pick.source) else { continue };
-        let pipeline = pipeline(job, index).expect("it is an image");
-        let image = headers.info(job, part, place, pipeline)?;
+        let Some(pipeline) = pipeline(job, index) else { continue };
+        let (snapshot, sample) = (job.snapshot(part.pick.source), part.pick.sample.0);
+        let (path, extent) = match field.maker(part.pick.source) {
+            FieldMaker::Image { place, .. } => {
+                let path = snapshot.columns()[place.column()].path(sample).to_vec();
+                (path, place.value(snapshot, sample))
+            }
+            FieldMaker::Clip { clip, .. } => {
+                let draws = || epoch.draws(part.position, START_VIEW, attempt);
+                (clip.chosen(snapshot, sample, draws).path(0), None)
+            }
+            _ => continue,
+        };
+        let image = headers.info(snapshot, &path, extent, pipeline)?;
         let draw = |view| pipeline.draw(image, &mut Draws(epoch.draws(part.position, view, attempt)));
         let drawn = Drawn { image, views: (0..field.views()).map(draw).collect() };
         told.extend(rows::image_reports(job, index, &drawn));
@@ -202,20 +214,17 @@ struct Headers {
 }
 
 impl Headers {
-    /// Size and format, as `pipeline` sees it, of the image at a place.
+    /// Size and format, as `pipeline` sees it, of the image in a file or an extent of it.
     fn info(
         &mut self,
-        job: &Job,
-        part: PartPlan,
-        place: &Located,
+        snapshot: &Snapshot,
+        path: &[u8],
+        extent: Option<(u64, u64)>,
         pipeline: &ImagePipeline,
     ) -> Result<ImageInfo, String> {
-        let snapshot = job.snapshot(part.pick.source);
         let root = snapshot.root().ok_or("its source has no root")?;
-        let sample = part.pick.sample.0;
-        let path = snapshot.columns()[place.column()].path(sample);
         let read = |len_max| {
-            let read = match place.value(snapshot, sample) {
+            let read = match extent {
                 Some(extent) => storage::head_of(root, path, extent, len_max),
                 None => storage::head(root, path, len_max),
             };

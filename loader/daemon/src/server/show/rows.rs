@@ -10,7 +10,7 @@ use half::{bf16, f16};
 
 use crate::decode::Rect;
 use crate::error::{Fault, Kind};
-use crate::job::{CLASS_COLUMN, FieldMaker, Job, PartPlan};
+use crate::job::{CLASS_COLUMN, EpochRows, FieldMaker, FieldPlan, Job, PartPlan, START_VIEW};
 use crate::prefetch::BadRow;
 use crate::server::fetch::Made;
 use crate::trace::{TracedRow, Verdict};
@@ -43,7 +43,7 @@ fn report(made: &Made, file: &File, row: &TracedRow, ledger: &[BadRow]) -> Resul
     };
     let stands = row.verdict == Verdict::Made;
     let nothing = row.verdict == Verdict::Failed;
-    let values = if nothing { Vec::new() } else { values(made, file, row.row)? };
+    let values = if nothing { Vec::new() } else { values(made, file, row)? };
     Ok(v1::RowReport {
         epoch: work.range.epoch,
         position: planned.position,
@@ -133,7 +133,7 @@ pub fn class_name(job: &Job, pick: Pick) -> Option<String> {
 }
 
 /// The values of a row, from the bytes that a trainer gets.
-fn values(made: &Made, file: &File, row: u32) -> Result<Vec<v1::ValueReport>, Fault> {
+fn values(made: &Made, file: &File, row: &TracedRow) -> Result<Vec<v1::ValueReport>, Fault> {
     let job = &made.work.job;
     let fields = job.fields.iter().zip(made.layout.tensors());
     let mut told = Vec::new();
@@ -143,18 +143,36 @@ fn values(made: &Made, file: &File, row: u32) -> Result<Vec<v1::ValueReport>, Fa
             FieldMaker::Value(value) if value.is_text() => &text,
             FieldMaker::Value(_) | FieldMaker::Source | FieldMaker::Length { .. } => &numbers(NUMBERS_TOLD),
             FieldMaker::Tokens(_) | FieldMaker::Packed(_) => &numbers(TOKENS_TOLD),
+            FieldMaker::Clip { .. } => {
+                let frames = |part| frames(job, field, &made.work.epoch, part, row.attempt);
+                told.extend(frames(PartPlan { pick: row.pick, ..made.work.part(row.row) }));
+                continue;
+            }
             FieldMaker::Image { .. }
-            | FieldMaker::Clip { .. }
             | FieldMaker::Raw { .. }
             | FieldMaker::Array { .. }
             | FieldMaker::Stored(_) => continue,
         };
         let mut bytes = vec![0; place.stride_bytes as usize];
-        file.read_exact_at(&mut bytes, place.sample_offset_bytes(row))
+        file.read_exact_at(&mut bytes, place.sample_offset_bytes(row.row))
             .map_err(|error| Fault::from_error(Kind::Internal, &error))?;
         told.push(v1::ValueReport { name: field.spec.name.clone(), text: tell(&bytes) });
     }
     Ok(told)
+}
+
+/// Which frames of its clip a row has.
+pub fn frames(
+    job: &Job,
+    field: &FieldPlan,
+    epoch: &EpochRows,
+    part: PartPlan,
+    attempt: u32,
+) -> Option<v1::ValueReport> {
+    let FieldMaker::Clip { clip, .. } = field.maker(part.pick.source) else { return None };
+    let draws = || epoch.draws(part.position, START_VIEW, attempt);
+    let chosen = clip.chosen(job.snapshot(part.pick.source), part.pick.sample.0, draws);
+    Some(v1::ValueReport { name: field.spec.name.clone(), text: clip.words(&chosen) })
 }
 
 /// One value from its bytes in a tensor.

@@ -33,9 +33,7 @@ pub fn head(job: &Job, range: BatchRange, epoch_rows: u64) -> Vec<String> {
 pub fn pictured(job: &Job, looks: Option<&Looks>) -> Vec<String> {
     match looks {
         Some(looks) => pipeline(job, looks).into(),
-        None if job.fields.iter().any(|field| matches!(field.makers[0], FieldMaker::Image { .. })) => {
-            Vec::new()
-        }
+        None if (0..job.fields.len()).any(|field| super::pipeline(job, field).is_some()) => Vec::new(),
         None => vec!["no field of this job is an image: there is nothing to draw".to_owned()],
     }
 }
@@ -46,14 +44,17 @@ fn pipeline(job: &Job, looks: &Looks) -> [String; 2] {
     let pipeline = super::pipeline(job, looks.field).expect("an image field was chosen");
     let ops: Vec<_> = pipeline.ops().iter().map(ToString::to_string).collect();
     let normalised = pipeline.ops().iter().any(|op| matches!(op, ImageOp::Normalize { .. }));
-    let views = match field.views() {
-        1 => String::new(),
-        views => format!("{views} views of "),
+    let views = match (&field.makers[0], field.pictures()) {
+        (FieldMaker::Clip { .. }, frames) => format!("{frames} frames of "),
+        (_, 1) => String::new(),
+        (_, views) => format!("{views} views of "),
     };
     let dtype = field.spec.dtype.as_str();
     let mut facts = vec![format!("{views}{dtype} {}×{}×3", pipeline.height(), pipeline.width())];
     facts.extend(pipeline.applies_exif_orientation().then(|| "turned by EXIF".to_owned()));
     facts.extend(pipeline.decodes_smaller().then(|| "large ones decoded smaller".to_owned()));
+    let shown = super::picture::shown(job, looks.field);
+    facts.extend((shown < field.pictures()).then(|| format!("{shown} of them shown")));
     facts.extend(normalised.then(|| "normalised, shown de-normalised".to_owned()));
     facts.extend(looks.scale.in_words());
     [format!("{}: {}", field.spec.name, ops.join(" · ")), facts.join(" · ")]
