@@ -44,7 +44,7 @@ def volumes(tmp_path: Path) -> Path:
 
 
 def evict(folder: Path) -> None:
-    """Drop files from the page cache, so that they are read into buffers: what is in memory goes straight to the slots."""
+    """Drop files from memory, so that they are read into buffers: what is there goes straight to the slots."""
     for path in folder.rglob("*.bin"):
         with path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
