@@ -31,10 +31,10 @@ class Arena:
     It is never unmapped by hand: each ctypes array holds the mapping, which goes with the last of them.
     """
 
-    __slots__ = ("_mapping", "_slot", "is_one_off", "slot_bytes", "slots")
+    __slots__ = ("__weakref__", "_mapping", "_slot", "descriptor", "is_one_off", "lent", "slot_bytes", "slots")
 
-    def __init__(self, announced: _wire.Arena, descriptor: int) -> None:
-        """Map the memfd and close `descriptor`."""
+    def __init__(self, announced: _wire.Arena, descriptor: int, lends: bool = False) -> None:
+        """Map the memfd and close `descriptor`; `lends`: keep one of our own, for others to map it too."""
         self.slot_bytes = announced.slot_bytes
         self.slots = announced.slots
         self.is_one_off = bool(announced.flags & _wire.ONE_OFF)
@@ -43,8 +43,12 @@ class Arena:
             if length == 0 or os.fstat(descriptor).st_size < length:
                 raise ProtocolError(f"an arena of {self.slots} slots of {self.slot_bytes} bytes is too small")
             self._mapping = mmap.mmap(descriptor, length, **_NO_DESCRIPTOR)
+            self.descriptor = os.dup(descriptor) if lends else -1
         finally:
             os.close(descriptor)
+        self.lent: object = None  # what those who lend it know of it
+        if lends:
+            weakref.finalize(self, os.close, self.descriptor)
         self._slot = ctypes.c_ubyte * self.slot_bytes
 
     def slot(self, index: int) -> ctypes.Array[ctypes.c_ubyte]:

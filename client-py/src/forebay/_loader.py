@@ -100,6 +100,8 @@ class Loader(Converting, Copied, Digested, Reporting, Stepping, Told, Viewed, Ge
 
     _memory_order = "MEMORY_ORDER_CHANNELS_LAST"
     _resolver_type = Resolver
+    # Whether processes of the loader's own map what the daemon makes.
+    _lends = False
 
     def __init__(
         self,
@@ -454,6 +456,7 @@ class Loader(Converting, Copied, Digested, Reporting, Stepping, Told, Viewed, Ge
                 rolling=self._rolling and not self._resolver.by_epoch,
                 digest=self._digest,
                 share=self._share,
+                lends=self._lends,
             )
             if str(partition) not in _announced:
                 _announced.add(str(partition))

@@ -51,14 +51,19 @@ class Consumer:
     rolling: bool
     digest: bool
     share: tuple[int, int] = (1, 0)  # its weight and priority on the daemon
+    lends: bool = False  # whether other processes map its arenas too
 
 
 class Batch(NamedTuple):
-    """What came: its record and one array a tensor. The arrays keep the slot; drop them and it is free."""
+    """What came: its record and one array a tensor. The arrays keep the slot; drop them and it is free.
+
+    `arena`: where they lie; None where they were copied.
+    """
 
     ready: _wire.Ready
     arrays: list[Array]
     specs: tuple[TensorSpec, ...]
+    arena: Arena | None = None
 
     @property
     def is_last(self) -> bool:
@@ -352,7 +357,10 @@ class Session:
             raise self._broken(
                 channel, f"a batch of epoch {ready.epoch}, row {ready.position} where {self._cursor} is next"
             )
-        made: list[Array] = [] if ready.flags & _wire.EMPTY else self._arrays(channel, ready)
+        made: list[Array] = []
+        arena: Arena | None = None
+        if not ready.flags & _wire.EMPTY:
+            made, arena = self._arrays(channel, ready)
         # From here on the batch counts as handed out.
         self._cursor = Cursor(ready.next_epoch, ready.next_position)
         channel.taken += 1
@@ -363,7 +371,7 @@ class Session:
             channel.grant()
         except ConnectionLostError:
             pass  # the batch is whole and ours; the next call sees the end
-        return Batch(ready, made, channel.specs)
+        return Batch(ready, made, channel.specs, arena)
 
     def _count_arrival(self, channel: _Channel, ready: _wire.Ready) -> None:
         arrived, started, copied = time.perf_counter(), self._started_at, self._copied_seconds
@@ -378,7 +386,7 @@ class Session:
         if not ready.flags & _wire.EMPTY:
             self._stats.delivered(ready, waited)
 
-    def _arrays(self, channel: _Channel, ready: _wire.Ready) -> list[Array]:
+    def _arrays(self, channel: _Channel, ready: _wire.Ready) -> tuple[list[Array], Arena | None]:
         arena = channel.arenas.get(ready.arena)
         if arena is None:
             raise self._broken(channel, f"a batch in arena {ready.arena}, which was not announced")
@@ -393,8 +401,8 @@ class Session:
             channel.leases.sweep()
             if len(channel.leases.held) > channel.max_leases:
                 self._say_copy(channel)
-                return arrays(self._copied(owner, ready), where)
-        return arrays(owner, where)
+                return arrays(self._copied(owner, ready), where), None
+        return arrays(owner, where), arena
 
     def _say_copy(self, channel: _Channel) -> None:
         if not self._stats.copies:
@@ -419,7 +427,7 @@ class Session:
         descriptors = channel.records.descriptors
         if len(descriptors) != 1:
             raise self._broken(channel, f"an ARENA with {len(descriptors)} descriptors")
-        channel.arenas[announced.arena] = Arena(announced, descriptors.pop())
+        channel.arenas[announced.arena] = Arena(announced, descriptors.pop(), self.consumer.lends)
 
     def _fault(self, channel: _Channel, fault: _wire.Fault) -> None:
         """Raise what the daemon says, unless it was said before our SEEK."""

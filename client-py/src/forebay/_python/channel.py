@@ -76,6 +76,9 @@ class Channel:
                 sent = self.sock.sendmsg([data], beside, _SEND_FLAGS)
             except BlockingIOError:
                 break
+            except OSError:
+                self._midway = False  # what the other side sent before it went is still to be read
+                raise
             if sent == len(data):
                 self._going.popleft()
             else:

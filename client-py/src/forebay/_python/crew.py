@@ -25,8 +25,9 @@ from .channel import Channel, Message
 from .collate import Modes
 from .errors import WorkerError, raised
 from .fetch import has_getitems
+from .rest import Source
 from .shape import Node
-from .slots import Slot, Slots, mapped
+from .slots import Lent, Slot, Slots, mapped
 from .start import Starter, starter_of
 from .tasks import (
     CONTROL_BYTES,
@@ -61,12 +62,12 @@ class Plan(NamedTuple):
 
 
 class Part:
-    """A task that was given to a worker, until its answer is in. Holds the slot that it is written to."""
+    """A task that was given to a worker, until its answer is in. Holds the slots that it reads and writes."""
 
-    __slots__ = ("answer", "deaths", "descriptor", "error", "slot", "task")
+    __slots__ = ("answer", "deaths", "descriptor", "error", "slot", "source", "task")
 
-    def __init__(self, task: Task, slot: Slot | None) -> None:
-        self.task, self.slot = task, slot
+    def __init__(self, task: Task, slot: Slot | None, source: Source | None) -> None:
+        self.task, self.slot, self.source = task, slot, source
         self.deaths = 0
         self.answer: Done | None = None
         self.descriptor = -1
@@ -118,6 +119,7 @@ class Crew:
         self._free_streams = list(range(STREAMS - 1, -1, -1))
         self._ending: set[int] = set()  # streams that nobody waits for, with answers still to come
         self._forgotten: deque[int] = deque()
+        self._lent: set[int] = set()
         self._process = os.getpid()
         self.node: Node | None = None
         self.by_batch = has_getitems(plan.own.dataset)
@@ -181,18 +183,28 @@ class Crew:
         """Have workers unmap slots, behind the tasks that they have. Safe in a finalizer, on any thread."""
         self._forgotten.append(slots.number)
 
-    def probe(self, stream: int, keys: Keys) -> None:
+    def probe(self, stream: int, keys: Keys, source: Source | None = None) -> None:
         """Have one worker make a sample, and learn its shape and whether it draws."""
-        part = self.submit(stream, "probe", keys.part(0, 1))
+        part = self.submit(stream, "probe", keys.part(0, 1), source=source)
         self.finish([part], 0.0)
         answer = cast("Done", part.answer)
         self.node, self.row_seconds = answer.node, answer.seconds
 
-    def submit(self, stream: int, kind: str, keys: Keys, slot: Slot | None = None, rows: int = 0) -> Part:
+    def submit(
+        self,
+        stream: int,
+        kind: str,
+        keys: Keys,
+        slot: Slot | None = None,
+        rows: int = 0,
+        source: Source | None = None,
+    ) -> Part:
         """Give a task to the worker that has the least to do."""
         with self._turn():
             at = (slot.slots.number, slot.index) if slot is not None else (0, 0)
-            part = Part(Task(next(self._numbers), kind, stream, keys, *at, rows, self.draws), slot)
+            decoded = source.decoded if source is not None else None
+            task = Task(next(self._numbers), kind, stream, keys, *at, rows, self.draws, decoded)
+            part = Part(task, slot, source)
             self._give(min(self._workers, key=lambda worker: worker.rows), part)
             return part
 
@@ -304,11 +316,23 @@ class Crew:
         if self.node is not None and worker.shape is not self.node:
             worker.shape = self.node
             self._send(worker, Shape(self.node))
-        slots = part.slot.slots if part.slot is not None else None
-        if slots is not None and slots.number not in worker.known:
+        if part.slot is not None:
+            self._share(worker, part.slot.slots)
+        if part.source is not None:
+            self._share(worker, part.source.slots)
+            self._forget_with(part.source.slots)
+        self._send(worker, part.task)
+
+    def _share(self, worker: _Worker, slots: Slots | Lent) -> None:
+        if slots.number not in worker.known:
             worker.known.add(slots.number)
             self._send(worker, Share(slots.number, slots.slot_bytes, slots.count), [slots.descriptor])
-        self._send(worker, part.task)
+
+    def _forget_with(self, lent: Slots | Lent) -> None:
+        """Have workers unmap what is not this loader's to keep, once nobody here has it any more."""
+        if lent.number not in self._lent:
+            self._lent.add(lent.number)
+            weakref.finalize(lent, self._forgotten.append, lent.number)
 
     def _send(self, worker: _Worker, message: object, descriptors: list[int] | None = None) -> None:
         with contextlib.suppress(OSError, EOFError):  # it has died, which `_pump` sees

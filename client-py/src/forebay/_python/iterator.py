@@ -18,11 +18,13 @@ from .._iterator import BatchIterator, Progress
 from .._job import Cursor
 from .._notice import say
 from .._report import Delivered
+from .._session import Batch
 from .._stats import LoaderStats
 from .._wire import Ready
 from .collate import Collated, Modes, is_rows
 from .crew import Crew, Part
 from .fetch import Fetcher
+from .rest import source_of
 from .seeds import plant, restore, seeds_of, states
 from .shape import Layout, Leaf, MismatchError, Node, Writer, rebuilt, shape_of
 from .slots import Slot, Slots, mapped
@@ -34,11 +36,15 @@ _PART_SECONDS = 0.004
 
 
 class Rows(NamedTuple):
-    """Which samples a batch holds: the daemon's record, their indices, and which of them count (or how many)."""
+    """Which samples a batch holds: the daemon's record, their indices, and which of them count (or how many).
+
+    `decoded`: what the daemon has made of them, for a data set that takes it (`rest.Rest`).
+    """
 
     ready: Ready
     keys: Keys
     valid: Any
+    decoded: Batch | None = None
 
 
 class Maker(Protocol):
@@ -86,6 +92,8 @@ class Inline:
         """Make the next batch; after an error the same one is made again."""
         if self._head is None:
             rows = self._next = self._next or next(self._rows)
+            if rows.decoded is not None:
+                self._own.dataset.arrays = rows.decoded.arrays
             self._head = (rows, self._named(rows.keys))
         return self._head
 
@@ -247,7 +255,7 @@ class Ahead:
         """Give a batch to the workers; False where no memory for it is free."""
         count = len(rows.keys.indices)
         if self._is_rows and self._crew.node is None:
-            self._crew.probe(self._stream, rows.keys)
+            self._crew.probe(self._stream, rows.keys, None if rows.decoded is None else source_of(rows.decoded))
         if self._is_rows and (self._layout is None or count > self._layout.rows):
             self._layout = Layout(cast("Node", self._crew.node), count)
             if self._slots is None or self._slots.slot_bytes < self._layout.bytes:
@@ -261,7 +269,8 @@ class Ahead:
             slot = self._slots.take()
         layout, cuts = self._layout, self._cuts(count)
         kind, height = ("rows", layout.rows) if layout is not None else ("whole", 0)
-        parts = [self._crew.submit(self._stream, kind, rows.keys.part(*cut), slot, height) for cut in cuts]
+        source = None if rows.decoded is None else source_of(rows.decoded)
+        parts = [self._crew.submit(self._stream, kind, rows.keys.part(*cut), slot, height, source) for cut in cuts]
         self._pending.append(_Pending(rows, slot, layout, parts))
         return True
 

@@ -75,6 +75,7 @@ class OwnLoader(Loader[Any]):
         prefetch_factor: batches under way for each worker (default 2); `prefetch`: for all of them.
         persistent_workers: do not look at each `iter()` whether the data set has changed.
         in_order: batches always are.
+        recognise: whether the daemon reads what it knows of torchvision's (default True; forebay.torch only).
         data_name: what the data set is called in states, which fit data of equal name and length (default: its class).
         max_leases: batches that can be held before further ones are copied (default 4).
         native: further arguments of every loader that do not ask the daemon for contents.
@@ -105,6 +106,7 @@ class OwnLoader(Loader[Any]):
         persistent_workers: bool = False,
         pin_memory_device: str = "",
         in_order: bool = True,
+        recognise: bool = True,
         data_name: str | None = None,
         on_bad_sample: str = "fail",
         max_leases: int | None = None,
@@ -120,7 +122,7 @@ class OwnLoader(Loader[Any]):
         alone = batch_size is None and batch_sampler is None and native.get("global_batch_size") is None
         if alone:
             self._modes = "one" if collate_fn is None else None
-        self._own = Own(dataset, _Alone(collate_fn) if alone else collate_fn, worker_init_fn)
+        self._own = Own(self._indexed(), _Alone(collate_fn) if alone else collate_fn, worker_init_fn)
         self._own = self._own._replace(collate=self._own.collate if self._modes is None else None)
         self._workers = _workers_of(num_workers)
         self._context = multiprocessing_context
@@ -131,14 +133,16 @@ class OwnLoader(Loader[Any]):
         self._own_leases = whole_or_least("max_leases", max_leases, 0) or _MAX_LEASES
         if generator is not None and "seed" not in native:
             native["seed"] = int(generator.initial_seed())
+        source, asked = self._source()
         super().__init__(
-            Range(self._length, self._name),
+            source,
             None if native.get("global_batch_size") is not None or batch_sampler is not None else batch_size or 1,
             shuffle,
             sampler,
             batch_sampler,
             drop_last=drop_last,
             **native,
+            **asked,
         )
         self._seed = int(self._order.spec["seed"])
         self._is_told = False
@@ -227,6 +231,14 @@ class OwnLoader(Loader[Any]):
         self._idle.clear()
         if self._crew is not None:
             self._crew.close()
+
+    def _indexed(self) -> Any:
+        """Give what is asked for samples, in the workers."""
+        return self._dataset
+
+    def _source(self) -> tuple[Any, dict[str, Any]]:
+        """Give what the daemon reads, and what else it is asked for."""
+        return Range(self._length, self._name), {}
 
     def _pin(self, pin_memory: bool) -> None:
         """Have batches copied to pinned memory, where the framework can."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .._arena import Arena
 from .._batch import Array
 
 # Python keeps a duplicate of the descriptor beside each mapping unless told otherwise (3.13).
@@ -31,6 +32,21 @@ class Slot:
 
     def __init__(self, slots: Slots, index: int, owner: ctypes.Array[ctypes.c_ubyte]) -> None:
         self.slots, self.index, self.owner = slots, index, owner
+
+
+class Lent:
+    """An arena of the daemon, which workers map as they map `Slots`; it lives as long as the arena."""
+
+    def __init__(self, arena: Arena) -> None:
+        self.slot_bytes, self.count, self.descriptor = arena.slot_bytes, arena.slots, arena.descriptor
+        self.number = next(_numbers)
+
+    @staticmethod
+    def of(arena: Arena) -> Lent:
+        """Give the one of this arena."""
+        if not isinstance(arena.lent, Lent):
+            arena.lent = Lent(arena)
+        return arena.lent
 
 
 class Slots:

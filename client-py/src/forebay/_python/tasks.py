@@ -66,6 +66,14 @@ class Keys(NamedTuple):
         return f"sample {self.indices[number]} (row {place.position} of epoch {place.epoch})"
 
 
+class Decoded(NamedTuple):
+    """Where the daemon's arrays of a batch lie: in a slot of what `Share` told of, of these dims and types."""
+
+    slots: int
+    slot: int
+    places: tuple[tuple[tuple[int, ...], str, int], ...]
+
+
 class Share(NamedTuple):
     """Slots, whose descriptor comes beside."""
 
@@ -99,6 +107,8 @@ class Task(NamedTuple):
     rows: int = 0
     # The generators that samples are known to draw from, as `Draws.needed`.
     draws: int = 0
+    # What the daemon has made of the samples, for a data set that takes it.
+    decoded: Decoded | None = None
 
 
 class Ready(NamedTuple):

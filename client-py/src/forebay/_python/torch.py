@@ -12,6 +12,7 @@ import torch.utils.data
 from .. import torch as _torch
 from .._batch import Array
 from .._notice import say
+from .._recognise import is_image_folder
 from ..errors import InvalidError
 from . import data_of, is_stream
 from .iterator import Frame
@@ -33,6 +34,10 @@ def made(arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
     data = data_of(arguments, named)
     if is_stream(data):
         return _stream_loader(data, arguments, named)
+    if is_image_folder(data) and named.get("recognise", True):
+        from .._recognise_torch import recognised
+
+        return recognised(data, arguments, named)
     return object.__new__(OwnTorchLoader)
 
 

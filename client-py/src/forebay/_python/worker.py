@@ -15,6 +15,7 @@ from .._batch import Array
 from .channel import Channel, Message
 from .collate import Collated, is_rows
 from .fetch import Fetcher, StoppedError
+from .rest import Rest, arrays_of
 from .seeds import Place, plant, seeds_of
 from .shape import Layout, Node, Writer, shape_of
 from .slots import mapped
@@ -130,6 +131,17 @@ class _Worker:
             self._tell_torch()
 
     def _done(self, task: Task) -> tuple[Done, int]:
+        if task.decoded is None:
+            return self._made(task)
+        share, memory = self._slots[task.decoded.slots]
+        rest = cast("Rest", self._own.dataset)
+        rest.arrays = arrays_of(task.decoded, memory, share.slot_bytes)
+        try:
+            return self._made(task)
+        finally:
+            rest.arrays = []
+
+    def _made(self, task: Task) -> tuple[Done, int]:
         if task.kind == "probe":
             sample = self._fetcher.one(task.keys)
             return Done(task.number, 0.0, 0, node=shape_of(sample) if self._is_rows else None), -1
