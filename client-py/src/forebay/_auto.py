@@ -37,8 +37,8 @@ def install() -> None:
                 return made
         following = cast("Any", super(torchs, cls)).__new__
         if following is object.__new__:
-            return cast("Any", following(cls))
-        return cast("Any", following(cls, *arguments, **named))
+            return following(cls)
+        return following(cls, *arguments, **named)
 
     torchs.__new__ = new
 
@@ -95,9 +95,10 @@ def _checked(dataset: Any, arguments: Sequence[Any], named: Mapping[str, Any]) -
     rows = given.get("batch_size") or getattr(given.get("batch_sampler"), "batch_size", 1)
     shuffle = bool(given.get("shuffle")) or _sampler_of(given) is not None
     agreed = _auto_check.check(dataset, plan, rows=int(rows), shuffle=shuffle, seed=int(asked.get("seed", 0)))
-    loader = unmade(plan, (), given)
+    loader: Any = unmade(plan, (), given)
+    state = cast("dict[str, Any]", vars(loader))
+    state["_is_quiet"] = "rank" in asked
     loader.__init__(**{**given, **asked, **_workers(given)})
-    state: dict[str, Any] = vars(loader)
     state.update(_is_made=True, _is_told=True)
     say(f"auto: {loader.parts_words()} ({agreed})")
     return loader

@@ -28,6 +28,10 @@ _EXACT = (0.0, 0.0)
 _ROUNDING = 0.01
 
 
+class _Probe(_numpy.DataLoader):
+    _is_quiet = True
+
+
 class Agreement(NamedTuple):
     """How far `rows` images lay apart, in levels of 255: `largest` of all values, `mean` of the worst image."""
 
@@ -46,7 +50,7 @@ def check(dataset: Any, plan: Plan, *, rows: int, shuffle: bool, seed: int) -> A
     """
     rows = min(rows, ROWS_MAX, len(dataset))
     # As one rank sees it: nothing is agreed on with others, who may not be here.
-    with _numpy.DataLoader(
+    with _Probe(
         Folder(plan.root), rows, shuffle, seed=seed, rank=0, world_size=1, transform=plan.steps, dtype=plan.dtype
     ) as probe:
         _check_folder(dataset, probe.job.rows, probe.classes)

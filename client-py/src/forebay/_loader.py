@@ -102,6 +102,8 @@ class Loader(Converting, Copied, Digested, Reporting, Stepping, Told, Viewed, Ge
     _resolver_type = Resolver
     # Whether processes of the loader's own map what the daemon makes.
     _lends = False
+    # Whether nobody is told which rank it is.
+    _is_quiet = False
 
     def __init__(
         self,
@@ -458,7 +460,7 @@ class Loader(Converting, Copied, Digested, Reporting, Stepping, Told, Viewed, Ge
                 share=self._share,
                 lends=self._lends,
             )
-            if str(partition) not in _announced:
+            if str(partition) not in _announced and not self._is_quiet:
                 _announced.add(str(partition))
                 say(str(partition))
             self._consumer = consumer

@@ -9,7 +9,10 @@ from typing import Any, cast
 import torch.utils.data
 
 from . import torch as _torch
+from ._daemon import Daemon
+from ._job import Job
 from ._notice import say
+from ._order import Order
 from ._python import data_of
 from ._python.collate import modes_of
 from ._python.iterator import Rows
@@ -26,6 +29,8 @@ __all__ = ["NativeLoader", "SplitLoader", "named_arguments", "recognised", "unma
 _ROW_MAJOR, _CHANNELS_LAST = "MEMORY_ORDER_ROW_MAJOR", "MEMORY_ORDER_CHANNELS_LAST"
 # What a loader whose samples pass through Python has beside the arguments of all.
 _OF_PYTHON = ("data_name",)
+# Orders whose epochs have a row a sample.
+_OF_ALL = ("SAMPLER_SEQUENTIAL", "SAMPLER_SHUFFLED")
 # What only makes sense where forebay's own transforms are named.
 _OF_FIELDS = ("transform", "fields", "dtype", "views", "apply_exif_orientation", "decode_scale")
 
@@ -67,6 +72,10 @@ class _OfFolder:
     _plan: Plan
     _dataset: Any
     _is_told: bool
+    _daemon: Daemon
+    _order: Order
+    # Whose folder was found to be the data set's.
+    _checked: Job | None = None
 
     def _planned(self, dataset: Any) -> Plan:
         """Give the plan; some trainers make loaders anew by their type, which then have none yet."""
@@ -77,7 +86,7 @@ class _OfFolder:
     def _check_unchanged(self) -> None:
         """Make sure that the data set is still what the daemon was asked for."""
         try:
-            plan = plan_of(self._dataset)
+            plan = plan_of(self._dataset, look_at_samples=False)
         except NotNativeError as error:
             raise _changed(self._dataset, str(error)) from None
         if not plan.is_as(self._plan):
@@ -86,13 +95,27 @@ class _OfFolder:
     def _check_folder(self, resolved: Resolved) -> Resolved:
         """Make sure that the daemon has found the samples that torchvision has."""
         job, dataset = resolved.job, self._dataset
-        if job.rows != len(dataset) or list(job.classes) != list(dataset.classes):
+        if job is self._checked:
+            return resolved
+        rows = job.rows if self._order.spec["sampler"] in _OF_ALL else self._samples_of(resolved)
+        if rows != len(dataset) or list(job.classes) != list(dataset.classes):
             raise InvalidError(
                 f"{_words(dataset)} has {len(dataset)} samples of {len(dataset.classes)} classes, and its folder now "
-                f"has {job.rows} of {len(job.classes)}",
+                f"has {rows} of {len(job.classes)}",
                 hint="make the data set anew, or pass recognise=False to have Python read the files that it lists",
             )
+        self._checked = job
         return resolved
+
+    def _samples_of(self, resolved: Resolved) -> int:
+        """Ask how many samples there are, where an order of some of them does not say."""
+        spec = {**resolved.asked["spec"], "order": {"sampler": "SAMPLER_SEQUENTIAL", "seed": "0"}}
+        return Job.from_wire(self._daemon.request("resolve", {"spec": spec})).rows
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = cast("dict[str, Any]", cast("Any", super()).__getstate__())
+        state.pop("_checked", None)
+        return state
 
     def parts_words(self) -> str:
         """Say which part is native, and where the rest runs."""

@@ -3,6 +3,8 @@
 //! The daemon lives in this process, so it ends with it however that happens. The job is a child that gets the signals
 //! that are meant for it and whose exit status is ours.
 
+mod auto;
+
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -37,6 +39,9 @@ pub struct RunArgs {
     /// Overrides the configuration's decode threads.
     #[arg(long, value_name = "N", env = "FOREBAY_CPU_THREADS")]
     pub cpu_threads: Option<usize>,
+    /// Have torch's own DataLoader read torchvision's `ImageFolder` through the daemon, where the images agree.
+    #[arg(long)]
+    pub auto: bool,
     /// The job: a command and its arguments.
     #[arg(required = true, num_args = 1.., trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -51,19 +56,25 @@ SIGTERM, SIGUSR1 and SIGUSR2 go on to the job, and so do SIGINT, SIGQUIT and SIG
 already. The exit status is the job's, 128 + the signal that ended it, or where it did not start 125, 126 (it may not
 be run) or 127 (there is no such command).
 
+With --auto a training script needs no changed line: torch's DataLoader over torchvision's ImageFolder decodes some
+images of its first batch both ways, says in one line what it found, and goes through the daemon where they agree.
+
 Examples:
   forebay run -- python train.py --epochs 90
+  forebay run --auto -- python train.py                    # the script imports torch's DataLoader and nothing of forebay
   forebay run -- torchrun --nproc-per-node 8 train.py
   forebay run --socket /tmp/job.sock -- python train.py    # and forebay top --socket /tmp/job.sock meanwhile";
 
-/// Becomes the job where FOREBAY_SOCKET names a daemon that answers; else says why it is not joined, if one is named.
+/// Becomes the job where FOREBAY_SOCKET names a daemon that answers, or gives its socket where somebody must tidy up
+/// behind the job; else says why it is not joined, if one is named.
 ///
 /// # Errors
 /// NotFound or Denied: the job's command.
-pub fn join(args: &RunArgs) -> Result<(), Fault> {
-    let Some(socket) = std::env::var_os(SOCKET).filter(|socket| !socket.is_empty()) else { return Ok(()) };
+pub fn join(args: &RunArgs) -> Result<Option<PathBuf>, Fault> {
+    let Some(socket) = std::env::var_os(SOCKET).filter(|socket| !socket.is_empty()) else { return Ok(None) };
     if args.socket.is_none() && args.config.is_none() {
         match operate::connect(Path::new(&socket)) {
+            Ok(_) if args.auto => return Ok(Some(PathBuf::from(socket))),
             Ok(_) => {
                 let error = job_of(args).exec();
                 return Err(unstarted(args, &error));
@@ -71,7 +82,15 @@ pub fn join(args: &RunArgs) -> Result<(), Fault> {
             Err(fault) => eprintln!("forebay: {}: the job gets a daemon of its own", fault.line()),
         }
     }
-    Ok(())
+    Ok(None)
+}
+
+/// Runs the job on the daemon of another, to the job's end: its exit status.
+///
+/// # Errors
+/// NotFound or Denied: the job's command; Unavailable: what `--auto` writes.
+pub async fn run_joined(args: &RunArgs, socket: &Path) -> Result<u8, Fault> {
+    attend(args, socket).await
 }
 
 /// Runs the job beside its daemon, to the job's end: its exit status.
@@ -116,7 +135,10 @@ fn unstarted(args: &RunArgs, error: &io::Error) -> Fault {
 async fn attend(args: &RunArgs, socket: &Path) -> Result<u8, Fault> {
     // Before the job starts: a signal between would end us and leave the job.
     let mut signals = Signals::listen()?;
-    let mut job = job_of(args).env(SOCKET, socket).spawn().map_err(|error| unstarted(args, &error))?;
+    let hook = args.auto.then(|| auto::Hook::make(new_folder("forebay-auto"))).transpose()?;
+    let mut job = job_of(args);
+    job.env(SOCKET, socket).envs(hook.as_ref().map(auto::Hook::variable));
+    let mut job = job.spawn().map_err(|error| unstarted(args, &error))?;
     tracing::info!(pid = job.id(), socket = %socket.display(), "the job started");
     let pid = Pid::from_child(&job);
     // It stays a zombie until `wait` below, so that no signal reaches another process that has got its number.
@@ -208,10 +230,8 @@ impl Home {
         if let Some(socket) = asked {
             return Ok(Self { socket, folder: None });
         }
-        // What is left of another process of this number, which was killed, stays where it is.
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        let folder = base().join(format!("forebay-{}-{:08x}", std::process::id(), now.tv_nsec));
-        DirBuilder::new().mode(0o700).create(&folder).map_err(|error| {
+        let folder = new_folder("forebay");
+        make_own(&folder).map_err(|error| {
             Fault::from_error(Kind::Unavailable, &error)
                 .context(format!("make {}", folder.display()))
                 .hint("--socket names another place for the daemon's socket")
@@ -226,6 +246,17 @@ impl Drop for Home {
             let _ = fs::remove_dir_all(folder);
         }
     }
+}
+
+/// A folder that there is not yet: what is left of another process of this number, which was killed, stays.
+fn new_folder(name: &str) -> PathBuf {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    base().join(format!("{name}-{}-{:08x}", std::process::id(), now.tv_nsec))
+}
+
+/// Makes a folder that only its user may enter.
+fn make_own(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(folder)
 }
 
 /// The user's folder for sockets, else the one for temporary files; /tmp where that makes the path too long.
@@ -256,7 +287,8 @@ mod tests {
 
     #[test]
     fn a_job_that_did_not_start_is_told_apart_from_one_that_failed() {
-        let args = RunArgs { config: None, socket: None, cpu_threads: None, command: vec!["x".into()] };
+        let args =
+            RunArgs { config: None, socket: None, cpu_threads: None, auto: false, command: vec!["x".into()] };
         for (kind, code) in [
             (io::ErrorKind::NotFound, 127),
             (io::ErrorKind::PermissionDenied, 126),

@@ -133,8 +133,13 @@ fn run_command(args: &RunArgs) -> anyhow::Result<ExitCode> {
         eprintln!("error: {fault}");
         ExitCode::from(launch::unstarted_code(&fault))
     };
-    if let Err(fault) = launch::join(args) {
-        return Ok(unstarted(fault));
+    let joined = match launch::join(args) {
+        Ok(joined) => joined,
+        Err(fault) => return Ok(unstarted(fault)),
+    };
+    if let Some(socket) = joined {
+        let ended = control_runtime()?.block_on(launch::run_joined(args, &socket));
+        return Ok(ended.map_or_else(unstarted, ExitCode::from));
     }
     let mut config = args.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
     config.cpu_threads = args.cpu_threads.unwrap_or(config.cpu_threads);

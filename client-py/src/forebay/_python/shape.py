@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
@@ -255,7 +256,7 @@ def _put_array(leaf: Leaf, array: Array) -> Put:
 
 
 def _put_tensor(leaf: Leaf, array: Array) -> Put:
-    torch: Any = sys.modules["torch"]
+    torch: Any = importlib.import_module("torch")  # another worker has seen the first sample
     dtype, dims = getattr(torch, leaf.dtype), leaf.dims
     bits = getattr(torch, leaf.stored) if leaf.stored != leaf.dtype else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import itertools
 import multiprocessing
 import os
@@ -23,6 +24,7 @@ from ..errors import InvalidError
 from . import worker
 from .channel import Channel, pair
 from .errors import RemoteTraceback, WorkerError
+from .rest import Rest
 from .tasks import Own
 from .zygote import End, Ended, Fork, Prepare, Refused, Started
 
@@ -115,6 +117,9 @@ def _modules_of(own: Own) -> tuple[str, ...]:
     """Name the modules that unpickling the user's part imports, for the zygote to import once for all workers."""
     kinds: list[Any] = [base for part in own for base in cast("type[object]", type(part)).__mro__]
     kinds += [part for part in own if callable(part)]
+    if isinstance(own.dataset, Rest):  # torch takes seconds, and each worker would import it by itself
+        kinds += [type(transform) for transform in own.dataset.transforms]
+        kinds.append(importlib.import_module("torch").Tensor)
     names = {str(getattr(kind, "__module__", "")) for kind in kinds}
     return tuple(sorted(name for name in names if name not in ("", "builtins", "__main__", "__mp_main__")))
 
