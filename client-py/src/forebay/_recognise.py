@@ -85,7 +85,8 @@ def is_image_folder(dataset: Any) -> bool:
 def plan_of(dataset: Any, *, look_at_samples: bool = True) -> Plan:
     """Give what of an `ImageFolder` can be native.
 
-    `look_at_samples`: a second for a million of them. Raises `NotNativeError` where nothing can: what stands in the way, in a few words.
+    `look_at_samples`: a second for a million of them. Raises `NotNativeError` where nothing can: what stands in the
+    way, in a few words.
     """
     _check_class(dataset)
     steps = list(_flat(dataset.transform))

@@ -56,7 +56,8 @@ class DataLoader(Accelerated, Loader[Any], TorchDataLoader[Any]):  # pyright: ig
 
     Args:
         data: what is read, as `dataset` too, the name that torch has for it; or the `dataset` of another such loader,
-            which gives a copy of that loader.
+            which gives a copy of that loader. Of torchvision's `ImageFolder` the leading transforms run in the daemon,
+            the others and any `collate_fn` in Python workers; other data sets run in those whole.
         sampler: also a `DistributedSampler`, whose rank, world size, shuffle and seed hold, in forebay's own order.
             Its `set_epoch` is heeded; without it each `iter()` is the next epoch all the same.
         collate_fn: called in this process with a list of samples, which are views of the batch. `batch_transform`

@@ -2,7 +2,8 @@
 
 Which sample stands in which row, resume, epochs, ranks and tails come from the daemon, as a job over a range of
 indices. The rest is here: `loader` takes the arguments, `iterator` keeps batches in order, `crew` has the worker
-processes, `zygote` and `start` make them, `worker` runs in them, and `slots` is the memory that they write to.
+processes, `zygote` and `start` make them, `worker` runs in them, and `slots` is the memory that they write to. `rest`
+is the data set of a job whose leading transforms are the daemon's.
 """
 
 from __future__ import annotations
