@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Fault, Kind};
@@ -20,14 +21,10 @@ impl Hook {
     /// # Errors
     /// Unavailable, where they cannot be written.
     pub(super) fn make(folder: PathBuf) -> Result<Hook, Fault> {
-        let unwritten = |error| {
-            Fault::from_error(Kind::Unavailable, &error)
-                .context(format!("make {}", folder.display()))
-                .hint("TMPDIR names another place for temporary files")
-        };
-        super::make_own(&folder).map_err(unwritten)?;
-        let hook = Hook(folder.clone());
-        fs::write(folder.join(NAME), include_str!("sitecustomize.py")).map_err(unwritten)?;
+        super::make_own(&folder).map_err(|error| unwritten(&folder, &error))?;
+        let hook = Hook(folder);
+        let module = hook.0.join(NAME);
+        fs::write(&module, include_str!("sitecustomize.py")).map_err(|error| unwritten(&module, &error))?;
         Ok(hook)
     }
 
@@ -41,6 +38,12 @@ impl Drop for Hook {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> Fault {
+    Fault::from_error(Kind::Unavailable, error)
+        .context(format!("make {}", path.display()))
+        .hint("TMPDIR names another place for temporary files")
 }
 
 /// A folder before those of a search path. An empty entry would be the working directory.
