@@ -37,6 +37,7 @@ from own_data import (
 from system.support import arenas, descriptors, pick, rss_bytes, wait_until
 
 import forebay
+from forebay._python import start
 from forebay._python.channel import Channel, pair
 from forebay._python.errors import WorkerError
 from forebay.errors import InvalidError, StateError, UnimplementedError
@@ -225,6 +226,14 @@ def test_batches_of_several_sizes(workers: int) -> None:
         assert [plain(batch) for batch in loader] == first
 
 
+def test_a_slot_that_is_used_again_for_more_rows_or_fewer_has_its_columns_where_they_are_read() -> None:
+    for sizes in ([1, 2, 5, 1, 2, 5], [5, 2, 1]):
+        batches = [list(range(size)) for size in sizes]
+        with DataLoader(Drawing(), batch_sampler=batches, num_workers=1, prefetch=1, max_leases=1) as loader:
+            for _ in range(3):  # with the slots of the epoch before
+                assert [batch["index"].tolist() for batch in loader] == batches
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_exception_keeps_its_type_and_names_the_sample(workers: int) -> None:
     with DataLoader(Failing(), 10, num_workers=workers) as loader:
@@ -377,6 +386,7 @@ def test_epochs_reuse_the_workers_and_see_a_changed_data_set() -> None:
 
 
 def test_workers_load_no_torch_that_the_data_set_does_not() -> None:
+    start._end_process()  # it may have loaded torch for other tests
     with DataLoader(Pids(""), 8, num_workers=2) as loader:
         pids, has_torch = next(iter(loader))
         assert os.getpid() not in pids

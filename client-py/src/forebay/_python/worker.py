@@ -81,7 +81,7 @@ class _Worker:
         self._slots: dict[int, tuple[Share, Array]] = {}
         self._node: Node | None = None
         self._layout: Layout | None = None
-        self._writers: dict[tuple[int, int], Writer] = {}
+        self._writers: dict[tuple[int, int, int], Writer] = {}
         self._knows_torch = False
 
     def start(self) -> None:
@@ -163,7 +163,7 @@ class _Worker:
         return pickle.dumps(writer.beside, 5) if writer.beside else b""
 
     def _writer(self, task: Task) -> Writer:
-        key = (task.slots, task.slot)
+        key = (task.slots, task.slot, task.rows)  # another number of rows has its columns elsewhere
         writer = self._writers.get(key)
         if writer is None:
             share, memory = self._slots[task.slots]
