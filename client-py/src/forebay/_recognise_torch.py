@@ -217,10 +217,11 @@ class SplitLoader(_OfFolder, OwnTorchLoader):
     def _rows_of(self, batch: Batch) -> tuple[Any, Any]:
         """Have the rows of a batch be its samples."""
         rows, valid = super()._rows_of(batch)
-        keys = rows.keys
-        return Rows(
-            rows.ready, RowKeys(*keys._replace(indices=tuple(range(len(batch.arrays[0]))))), valid, batch
-        ), valid
+        return Rows(rows.ready, RowKeys(*rows.keys), valid, batch), valid
+
+    def _indices_of(self, batch: Batch) -> tuple[int, ...]:
+        """Count the rows: the first array of these batches is of images, too large to make a list of."""
+        return tuple(range(len(batch.arrays[0])))
 
     def _iterate(self, convert: Any) -> Any:
         self._check_unchanged()
