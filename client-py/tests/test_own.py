@@ -6,6 +6,7 @@ import gc
 import os
 import random
 import signal
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -277,21 +278,34 @@ def test_images_of_pillow_are_refused_with_the_cure(photos: Path) -> None:
             assert images[0].size == (16, 16)
 
 
-def test_what_cannot_be_pickled_is_named_with_the_cure() -> None:
+def test_what_cannot_be_shared_is_named_with_the_cure() -> None:
     dataset = Table()
-    dataset.lock = lambda: None  # type: ignore[attr-defined]
+    dataset.lock = threading.Lock()  # type: ignore[attr-defined]
     with (
         DataLoader(dataset, num_workers=1) as loader,
         pytest.raises(InvalidError, match="the data set cannot be pickled"),
     ):
         iter(loader)
-    with (
-        DataLoader(Table(), num_workers=1, collate_fn=lambda samples: samples) as loader,
-        pytest.raises(InvalidError, match="collate_fn cannot be pickled"),
-    ):
-        iter(loader)
-    with DataLoader(Table(), 50, num_workers=1, collate_fn=len, multiprocessing_context="fork") as loader:
-        assert list(loader) == [50] * 4
+
+
+def test_functions_without_a_name_to_import_are_inherited(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "_said", set())
+    dataset = Table()
+    dataset.local = lambda: None  # type: ignore[attr-defined]
+    wanted = epoch_of(Table(), num_workers=0)
+    assert epoch_of(dataset, num_workers=2) == wanted
+    assert "the data set cannot be pickled for the workers: workers are forked" in capfd.readouterr().err
+    with DataLoader(Table(), 50, num_workers=1, collate_fn=lambda samples: len(samples)) as loader:
+        assert [list(loader), list(loader)] == [[50] * 4] * 2
+    assert "collate_fn cannot be pickled for the workers: workers are forked" in capfd.readouterr().err
+    for context in ("spawn", "forkserver"):
+        with (
+            DataLoader(dataset, num_workers=1, multiprocessing_context=context) as loader,
+            pytest.raises(InvalidError, match="the data set cannot be pickled"),
+        ):
+            iter(loader)
 
 
 @pytest.mark.parametrize("context", ["spawn", "forkserver", "fork"])

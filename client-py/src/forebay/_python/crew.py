@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import itertools
 import os
-import pickle
 import select
 import threading
 import time
@@ -28,7 +27,7 @@ from .fetch import has_getitems
 from .rest import Source
 from .shape import Node
 from .slots import Lent, Slot, Slots, mapped
-from .start import Starter, starter_of
+from .start import Starter, handed_over, starter_of
 from .tasks import (
     CONTROL_BYTES,
     STREAMS,
@@ -43,7 +42,7 @@ from .tasks import (
     Share,
     Task,
 )
-from .whole import Packed, Room, outline, pack
+from .whole import Packed, outline
 
 _DEATHS_MAX = 3
 _LOOK_AGAIN_MS = 1000
@@ -131,8 +130,8 @@ class Crew:
         forget_in_child(self)
         _crews.add(self)
         try:
-            if not self._starter.inherits:
-                self._packed = packed_own(plan.own)
+            self._starter, self._packed = handed_over(self._starter, plan.context, plan.own)
+            if self._packed is not None:
                 self._outline = outline(plan.own)
             for number in range(plan.workers):
                 self._workers.append(self._started(number))
@@ -464,33 +463,6 @@ class Crew:
             )
         for part in rest:
             self._give(new, part)
-
-
-def packed_own(own: Own) -> tuple[Packed, int]:
-    """Pickle the user's part once for all workers; its arrays lie in one file in memory that they share.
-
-    Raises `InvalidError` that names what cannot be pickled and the cure.
-    """
-    try:
-        packed, descriptor = pack(own, Room(None))
-    except Exception as error:
-        names = ("the data set", "collate_fn", "worker_init_fn")
-        wrong = next((name for name, part in zip(names, own) if not _is_picklable(part)), "the data set")
-        raise InvalidError(
-            f"{wrong} cannot be pickled for the workers",
-            causes=[f"{type(error).__name__}: {error}"],
-            hint="open files and locks in the worker, at their first use; make a lambda a function of a module; "
-            'or num_workers=0, or multiprocessing_context="fork"',
-        ) from error
-    return packed, descriptor
-
-
-def _is_picklable(part: Any) -> bool:
-    try:
-        pickle.dumps(part, 5)
-    except Exception:
-        return False
-    return True
 
 
 @atexit.register

@@ -8,6 +8,7 @@ import importlib
 import itertools
 import multiprocessing
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from .channel import Channel, pair
 from .errors import RemoteTraceback, WorkerError
 from .rest import Rest
 from .tasks import Own
+from .whole import Packed, Room, pack
 from .zygote import End, Ended, Fork, Prepare, Refused, Started
 
 _PATIENCE_SECONDS = 3.0
@@ -82,9 +84,7 @@ def starter_of(context: Any, own: Own) -> Starter:
         reason = _reason_to_fork()
         if not reason:
             return Zygote(_modules_of(own))
-        if reason not in _said:
-            _said.add(reason)
-            say(f'{reason}: workers are forked from this process, as by multiprocessing_context="fork"')
+        _say_why_forked(reason)
         context = "fork"
     if isinstance(context, str):
         if context not in multiprocessing.get_all_start_methods():
@@ -95,6 +95,51 @@ def starter_of(context: Any, own: Own) -> Starter:
     if not hasattr(context, "Process"):
         raise InvalidError(f"multiprocessing_context={context!r} is neither a name nor a context of multiprocessing")
     return Context(context, own)
+
+
+def handed_over(starter: Starter, context: Any, own: Own) -> tuple[Starter, tuple[Packed, int] | None]:
+    """Pickle the user's part once for all workers; its arrays lie in one file in memory that they share.
+
+    Functions without a name to import, as lambdas, are inherited by workers that are forked, unless `context` was
+    chosen; nothing is pickled then. An open file or a lock would be shared by forked workers, and break them.
+    Raises `InvalidError` that names what cannot be pickled and the cure.
+    """
+    if starter.inherits:
+        return starter, None
+    try:
+        return starter, pack(own, Room(None))
+    except Exception as error:
+        refused = _refusal(own, error)
+        if context is not None or not isinstance(error, (AttributeError, pickle.PicklingError)):
+            raise refused from error
+        starter.close()
+        _say_why_forked(refused.message)
+        return starter_of("fork", own), None
+
+
+def _refusal(own: Own, error: Exception) -> InvalidError:
+    names = ("the data set", "collate_fn", "worker_init_fn")
+    wrong = next((name for name, part in zip(names, own) if not _is_picklable(part)), "the data set")
+    return InvalidError(
+        f"{wrong} cannot be pickled for the workers",
+        causes=[f"{type(error).__name__}: {error}"],
+        hint="open files and locks in the worker, at their first use; make a lambda a function of a module; "
+        'or num_workers=0, or multiprocessing_context="fork"',
+    )
+
+
+def _is_picklable(part: Any) -> bool:
+    try:
+        pickle.dumps(part, 5)
+    except Exception:
+        return False
+    return True
+
+
+def _say_why_forked(reason: str) -> None:
+    if reason not in _said:
+        _said.add(reason)
+        say(f'{reason}: workers are forked from this process, as by multiprocessing_context="fork"')
 
 
 def _reason_to_fork() -> str:
