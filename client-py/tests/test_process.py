@@ -281,10 +281,10 @@ def test_descriptors_and_mappings_stay_flat(daemon: str, folder: Path) -> None:
 
 
 # What `import forebay` takes from Python's own library, besides what these import themselves. Each is part of the time
-# that every command line and every worker waits for: 45 ms in all, 20 of them for `dataclasses` (which imports inspect).
+# that every command line and every worker waits for: some 50 ms in all, a third of them for `dataclasses`.
 LIBRARY = (
-    "__future__ collections collections.abc contextlib dataclasses functools importlib itertools json math os pathlib re "
-    "struct sys types typing warnings"
+    "__future__ collections collections.abc contextlib dataclasses functools importlib itertools json math os pathlib "
+    "re struct sys types typing warnings"
 )
 
 
