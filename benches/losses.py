@@ -1,6 +1,7 @@
 """Ask whether a network trains as well on forebay's batches as on torch's, over several seeds.
 
-    PYTHONPATH=client-py/src python benches/losses.py [--seeds 5] [--arms torch,forebay,control] [--out FOLDER] [--json]
+    PYTHONPATH=client-py/src python benches/losses.py [--seeds 5] [--arms torch,forebay,auto,control] [--out FOLDER]
+        [--reuse FILE] [--json]
 
 The script is examples/reference/train.py on made images of ten shapes: once as it is, once with the import of
 `DataLoader` changed, with `auto` under `forebay run --auto`; `control` is torch again, without TrivialAugment, to see
@@ -27,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,19 @@ def train(script: Path, arm: str, data: Path, seed: int, options: Sequence[str])
     }
 
 
+def reused(file: Path, seeds: int, options: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Take torch's and the control's runs from an earlier report: with equal seeds and versions they are the same."""
+    report = json.loads(file.read_text())
+    if [report[word] for word in ("seeds", "options", *versions())] != [seeds, list(options), *versions().values()]:
+        raise SystemExit(f"error: {file} is of other seeds, options or versions")
+    return {arm: runs for arm, runs in report["runs"].items() if arm in ("torch", "control")}
+
+
+def versions() -> dict[str, str]:
+    """Tell what runs hang on besides their seeds."""
+    return {name: metadata.version(name) for name in ("torch", "torchvision")} | {"python": platform.python_version()}
+
+
 def compared(runs: dict[str, list[dict[str, Any]]], arm: str) -> dict[str, Any]:
     """Test each measure of an arm against torch's."""
     found: dict[str, Any] = {}
@@ -151,6 +166,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5, help="runs of each arm; at least 4 (default: %(default)s)")
     parser.add_argument("--arms", default="torch,forebay,control", help="torch is always one (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="a folder for losses.json")
+    parser.add_argument("--reuse", type=Path, metavar="FILE", help="take torch's and the control's runs from there")
     parser.add_argument("--json", action="store_true", help="print that instead of a table")
     parser.add_argument("options", nargs="*", help="for the script, behind --")
     args = parser.parse_args()
@@ -164,15 +180,15 @@ def main() -> int:
         subprocess.run([sys.executable, str(REFERENCE / "shapes.py"), str(folder / "data")], check=True, stdout=2)
         scripts = {arm: variant(folder, arm) for arm in arms}
         runs: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
+        runs |= reused(args.reuse, args.seeds, args.options) if args.reuse else {}
+        left = [arm for arm in arms if not runs[arm]]
         for seed in range(args.seeds):
-            for arm in arms if seed % 2 == 0 else reversed(arms):
+            for arm in left if seed % 2 == 0 else reversed(left):
                 runs[arm].append(train(scripts[arm], arm, folder / "data", seed, args.options))
                 print(f"seed {seed}, {arm}: loss {runs[arm][-1]['last_epoch_loss']:.4f}", file=sys.stderr, flush=True)
     tests = {arm: compared(runs, arm) for arm in arms if arm != "torch"}
     equal = {arm: is_as_wanted(arm, found) for arm, found in tests.items()}
-    import torch
-
-    report = {"torch": torch.__version__, "python": platform.python_version(), "margin": MARGIN, "alpha": ALPHA}
+    report = {**versions(), "seeds": args.seeds, "options": args.options, "margin": MARGIN, "alpha": ALPHA}
     report |= {"as_wanted": equal, "tests": tests, "runs": runs}
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
