@@ -120,7 +120,7 @@ fn a_mended_sample_is_released_and_verified_and_one_that_is_not_goes_back() {
     told(&["verify", &place]);
     let held = told(&["release", &place]);
     assert_eq!(named(&held["quarantine"]), ["cat/cut.jpg", "cat/empty.jpg", "dog/text.jpg"]);
-    assert_eq!(held["quarantine"][1]["reason"], "an empty file");
+    assert_eq!(held["quarantine"][1]["reason"], "it is empty");
     fs::copy(Path::new(&place).join("cat/0.jpg"), Path::new(&place).join("cat/empty.jpg")).expect("mended");
     let list = dir.path().join("list");
     fs::write(&list, "cat/empty.jpg\ncat/none.jpg\n").expect("a list");

@@ -26,6 +26,7 @@ mod listings;
 mod order;
 mod parquet;
 mod paths;
+mod places;
 mod range;
 mod relabel;
 mod scan;
@@ -50,8 +51,9 @@ pub use frames::{FRAMES, names_column};
 pub use gaps::{List, Listed, Reading};
 pub use limits::CatalogLimits;
 pub use listings::{Listings, own_folder};
+pub use places::{Location, Places, ValueError, Values};
 pub use scan::{Journal, Resumed};
-pub use shards::{RECORD, SHARD_BYTES, ShardFormat, Shards, are_shards, root_of};
+pub use shards::{RECORD, SHARD_BYTES, ShardFormat, Shards, are_shards, damaged_pages, holds_cells, root_of};
 pub use snapshot::Snapshot;
 pub use table::{Cells, KindsDiffer, Table};
 

@@ -243,6 +243,16 @@ impl Table {
         self.columns.push(Cells { column, present: None });
     }
 
+    /// Gives the samples that lack a value in a column of whole numbers this one.
+    pub(super) fn fill_ints(&mut self, name: &str, number: i64) {
+        for cells in self.columns.iter_mut().filter(|cells| cells.column.name == name) {
+            let (Values::Ints(ints), Some(present)) = (&mut cells.column.values, cells.present.take()) else {
+                continue;
+            };
+            ints.iter_mut().zip(present).filter(|(_, present)| !present).for_each(|(int, _)| *int = number);
+        }
+    }
+
     /// Adds a text a sample; `None`: no value. One of that name goes.
     pub fn set_texts<'a>(&mut self, name: &str, texts: impl Iterator<Item = Option<&'a str>>) {
         let (mut strings, mut present) = (ByteStrings::default(), Vec::with_capacity(self.rows));

@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use crate::catalog::dataset::{Dataset, Manifest};
-use crate::catalog::{Column, ColumnKind};
 use crate::error::Fault;
 
 /// Which data set, and how what is known of it is printed.
@@ -46,27 +45,6 @@ pub fn absolute(place: &str) -> Result<String, Fault> {
         Fault::invalid(format!("the path of {place} is not UTF-8"))
             .hint("give its folder another name, or a bucket")
     })
-}
-
-/// What reads whole files cannot do its work where a file holds many samples.
-///
-/// # Errors
-/// Invalid: a column of paths has the places in them beside it.
-pub fn check_own_files<'a>(columns: impl Iterator<Item = &'a Column>, verb: &str) -> Result<(), Fault> {
-    let columns: Vec<_> = columns.collect();
-    let has =
-        |name: String| columns.iter().any(|column| column.name() == name && column.kind() == ColumnKind::Int);
-    let in_shards = |column: &&&Column| {
-        column.kind() == ColumnKind::Path
-            && [".offset", ".length"].iter().all(|end| has(format!("{}{end}", column.name())))
-    };
-    match columns.iter().find(in_shards) {
-        None => Ok(()),
-        Some(column) => Err(Fault::unimplemented(format!("{verb} where {} lies in shards", column.name()))
-            .hint(
-                "samples in shards are read by loaders; what looks at each file works on files of their own",
-            )),
-    }
 }
 
 /// `commit 3: index /data/photos: 20 added, 5 known`.

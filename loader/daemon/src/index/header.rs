@@ -52,11 +52,7 @@ const SOUNDS: [&str; 7] = [".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".a
 ///
 /// * `start`: the first bytes of a file of `file_bytes`.
 pub fn text(name: &[u8], start: &[u8], file_bytes: u64) -> Option<Header> {
-    let ends_in = |ending: &&str| {
-        let at = name.len().checked_sub(ending.len());
-        at.is_some_and(|at| name[at..].eq_ignore_ascii_case(ending.as_bytes()))
-    };
-    if IMG_EXTENSIONS.iter().chain(&SOUNDS).any(ends_in) || start.contains(&0) {
+    if IMG_EXTENSIONS.iter().any(|ending| ends_in(name, ending)) || is_recording(name) || start.contains(&0) {
         return None;
     }
     let is_whole = start.len() as u64 >= file_bytes;
@@ -65,6 +61,16 @@ pub fn text(name: &[u8], start: &[u8], file_bytes: u64) -> Option<Header> {
         Err(error) if is_whole || error.error_len().is_some() => None,
         _ => Some(Header::Text { bytes: file_bytes as i64 }),
     }
+}
+
+/// Whether a file of this name should be a recording.
+pub fn is_recording(name: &[u8]) -> bool {
+    SOUNDS.iter().any(|ending| ends_in(name, ending))
+}
+
+fn ends_in(name: &[u8], ending: &str) -> bool {
+    let at = name.len().checked_sub(ending.len());
+    at.is_some_and(|at| name[at..].eq_ignore_ascii_case(ending.as_bytes()))
 }
 
 /// Why there is no header.

@@ -1,6 +1,7 @@
 //! `forebay index`: a folder or list -> a data set, made or grown by what is new.
 
 mod header;
+mod look;
 mod measure;
 pub mod options;
 mod report;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::catalog::dataset::{self, Dataset, Growth, Manifest};
 use crate::catalog::{
     CatalogError, CatalogLimits, ColumnKind, FRAMES, Finding, Found, Journal, Resumed, are_shards,
-    find_among, find_by_names, find_in_folder, find_in_list, find_in_shards, own_folder,
+    find_among, find_by_names, find_in_folder, find_in_list, find_in_shards, holds_cells, own_folder,
 };
 use crate::dataset::common::absolute;
 use crate::error::{Fault, Kind};
@@ -68,7 +69,8 @@ pub fn run(args: &IndexArgs) -> Result<String, Fault> {
     if args.measure {
         let measured = watched("reading headers", String::new, |count| {
             let tokens = args.tokens.map(Into::into);
-            measure::measure(&dataset, report.manifest(), tokens, args.threads, count)
+            let column = args.column.as_deref();
+            measure::measure(&dataset, report.manifest(), column, tokens, args.threads, count)
         })?;
         report.measured(measured);
     }
@@ -223,7 +225,7 @@ fn find(
             return from(source, list, finding, count);
         }
         let name = source.to_string_lossy();
-        if are_shards(&name) {
+        if are_shards(&name) && !is_list(source)? {
             return find_in_shards(&name, &finding.limits).map_err(|error| dataset::fault(&error));
         }
         let root = args.root.clone().or(set_root).or_else(|| source.parent().map(Path::to_owned));
@@ -231,6 +233,15 @@ fn find(
         find_in_list(source, &root, None, Vec::new(), &finding.limits).map_err(|error| dataset::fault(&error))
     })?;
     Ok((found, None))
+}
+
+/// Whether it is one Parquet file with no sample's bytes in it.
+fn is_list(source: &Path) -> Result<bool, Fault> {
+    let is_parquet = source.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
+    if !is_parquet || !source.is_file() {
+        return Ok(false);
+    }
+    holds_cells(source).map(|holds| !holds).map_err(|error| dataset::fault(&error))
 }
 
 fn in_folder(source: &Path, finding: &Finding) -> Result<(Found, Option<Journal>), Fault> {

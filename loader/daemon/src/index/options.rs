@@ -9,7 +9,8 @@ use crate::decode::tokens::StoredToken;
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct IndexArgs {
     /// A folder of class folders, a folder of files (--no-classes), of frames (--frames), a list: .csv, .tsv, .jsonl or
-    /// .parquet, or shards: .tar or .tfrecord, several as in 'x-{000..127}.tar' or 'x-*.tar'.
+    /// .parquet, or shards: .tar, .tfrecord, or .parquet with bytes in its cells, several as in 'x-{000..127}.tar' or
+    /// 'x-*.tar'.
     pub source: PathBuf,
     /// The data set: a folder, made where it is not there, or s3://bucket/prefix. Absent: beside the source, as
     /// /data/photos.forebay for /data/photos.
@@ -27,7 +28,8 @@ pub struct IndexArgs {
     /// A sample is a folder of images, the frames of a video: class/clip/000001.jpg. A data set of clips knows by itself.
     #[arg(long, conflicts_with_all = ["from", "stat", "tokens"])]
     pub frames: bool,
-    /// The column of the paths. Absent: as the data set has it; else clip, image, audio or path, by what is indexed.
+    /// The column of the paths. Absent: as the data set has it; else clip, image, audio or path, by what is indexed. Of
+    /// shards: the column that --measure reads; absent: images, else recordings, else the first of files, else texts.
     #[arg(long, value_name = "NAME")]
     pub column: Option<String>,
     /// Where a list's paths are relative to. Absent: where the data set's are; else the list's folder.
@@ -37,8 +39,8 @@ pub struct IndexArgs {
     #[arg(long, conflicts_with = "from")]
     pub stat: bool,
     /// Read the headers of samples that were not measured yet: width and height of JPEG and PNG; duration_s, sample_rate
-    /// and channels of WAV; text_bytes of texts in UTF-8; of clips how many frames, width and height of the first. Videos
-    /// are not measured.
+    /// and channels of WAV; text_bytes of texts in UTF-8; of clips how many frames, width and height of the first. Of a
+    /// member of a shard its own first bytes are read. Videos are not measured.
     #[arg(long)]
     pub measure: bool,
     /// With --measure: the files hold tokens of this type; the column tokens tells how many.
@@ -97,4 +99,4 @@ Examples:
   find . -name '*.jpg' | forebay index /data/photos --from -
   forebay index /data/photos --prune
   forebay index /data/videos --frames --measure
-  forebay index '/data/train-{000..127}.tar' --dataset /data/train.forebay";
+  forebay index '/data/train-{000..127}.tar' --dataset /data/train.forebay --measure";

@@ -171,7 +171,7 @@ pub(super) fn columns(spec: &v1::JobSpec) -> Option<Vec<String>> {
 
 /// The same with the columns that say where in their files, or in which, the fields' bytes lie; those that are not there are not missed.
 fn with_places(mut names: Vec<String>) -> Vec<String> {
-    let beside = |name: &str| [".offset", ".length", FRAMES].map(|end| format!("{name}{end}"));
+    let beside = |name: &str| [".offset", ".length", ".row", FRAMES].map(|end| format!("{name}{end}"));
     let places: Vec<_> = names.iter().flat_map(|name| beside(name)).chain(beside(RECORD)).collect();
     names.extend(places);
     names.push(SHARD_BYTES.to_owned());

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use super::splits::{self, Part};
 use super::{Dataset, FileRef, Manifest, filter};
 use crate::catalog::class_map::ClassMap;
+use crate::catalog::column::ColumnKind;
 use crate::catalog::snapshot::Snapshot;
-use crate::catalog::table::{KindsDiffer, Table};
+use crate::catalog::table::{Cells, KindsDiffer, Table};
+use crate::catalog::{RECORD, SHARD_BYTES};
 use crate::error::{Fault, Kind};
 use crate::storage::Root;
 
@@ -145,6 +147,7 @@ impl Dataset {
             return Err(Fault::invalid(format!("no sample of {} is left by {selection}", self.place()))
                 .hint("forebay dataset show tells how many samples each split has"));
         }
+        settle_places(&mut table, self.place())?;
         if let Some(columns) = columns {
             let wanted = |name: &str| columns.iter().any(|column| column == name);
             table.retain_key_and(|name| wanted(name));
@@ -160,6 +163,44 @@ impl Dataset {
         });
         made.map(|snapshot| snapshot.of_commit(manifest.number)).map_err(|error| super::fault(&error))
     }
+}
+
+/// Says of each sample in a file that holds many where it lies there. A column of places with gaps would be left out, and
+/// the whole file be taken for the sample.
+///
+/// # Errors
+/// Invalid: some samples lie in such files, and others do not; some in TFRecord files, whose records are checked.
+fn settle_places(table: &mut Table, place: &str) -> Result<(), Fault> {
+    let paths = table.columns().iter().map(Cells::column).filter(|column| column.kind() == ColumnKind::Path);
+    let names: Vec<_> = paths.map(|column| column.name().to_owned()).collect();
+    let of = |name: &str| [".offset", ".length", ".row"].map(|end| format!("{name}{end}"));
+    let mut all: Vec<_> = names.iter().map(String::as_str).chain([RECORD]).flat_map(of).collect();
+    all.push(SHARD_BYTES.to_owned());
+    // Of samples that were left out.
+    let is_idle = |name: &str| table.column(name).is_some_and(|cells| cells.missing() == table.len());
+    all.retain(|name| is_idle(name));
+    table.retain_only(|name| !all.iter().any(|idle| idle == name));
+    for name in names {
+        // -1 says that the bytes at the place are the value: another shard may have pages.
+        table.fill_ints(&format!("{name}.row"), -1);
+        let lacking = |of: &str| {
+            let offset = format!("{of}.offset");
+            table.column(&offset).is_some_and(|cells| cells.missing() > 0).then_some(offset)
+        };
+        let in_shards = table.column(&format!("{name}.offset")).is_some();
+        let (what, offset) = match (lacking(&name), lacking(RECORD)) {
+            (Some(offset), _) => ("in shards and others in files of their own", offset),
+            (None, Some(offset)) if in_shards => ("in TFRecord files and others in other shards", offset),
+            _ => continue,
+        };
+        if table.column(&name).is_some_and(|cells| cells.missing() == 0) {
+            return Err(Fault::invalid(format!("some samples of {place} lie {what}")).hint(format!(
+                "take one kind at a time, where='\"{offset}\" is not null' and where='\"{offset}\" is null': they may be two \
+                 sources of a job"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn check_whole(table: &Table, columns: &[String]) -> Result<(), Fault> {

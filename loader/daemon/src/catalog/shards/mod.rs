@@ -26,6 +26,7 @@ use super::snapshot::Snapshot;
 use crate::storage::Root;
 use columns::Shard;
 use kept::Folder;
+pub use parquet::{damaged_pages, holds_cells};
 pub use patterns::root_of;
 use sheet::Indexed;
 use walk::Seen;

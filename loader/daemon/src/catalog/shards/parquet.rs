@@ -1,10 +1,12 @@
 //! Rows of a Parquet file as samples: of its binary columns the places of their values, of all others the values.
 
 use std::fs::File;
+use std::path::Path;
 
 use ::parquet::basic::{ConvertedType, Type as Physical};
 use ::parquet::file::reader::FileReader as _;
 use ::parquet::schema::types::SchemaDescriptor;
+use rustix::fs::OFlags;
 
 use super::sheet::{Indexed, LENGTH, Left, NAME, OFFSET, ROW, Unfit};
 use crate::catalog::builder::Builder;
@@ -17,11 +19,15 @@ use crate::catalog::list::{Loading, Naming, check_names};
 use crate::catalog::parquet::{PANDAS_INDEX, Tables, damaged, guarded, reader};
 use crate::catalog::table::{Cells, Table};
 use crate::container::Window;
-use crate::container::parquet::{Cell, Chunk, places};
+use crate::container::parquet::{self as container, Cell, Chunk, places};
 use crate::error::with_causes;
+use crate::storage::Root;
 
 /// The field of a struct that holds the bytes of images and sounds: what Hugging Face's `datasets` writes.
 const BYTES: &str = "bytes";
+
+/// What a Parquet file begins with.
+const MAGIC: &[u8] = b"PAR1";
 
 /// Rows of a Parquet file. A column that no kind can hold is told where a job wants it.
 pub(super) fn parquet(
@@ -41,6 +47,53 @@ pub(super) fn parquet(
         let rows = rows.map_err(|_| damaged(&naming, "a negative number of rows"))?;
         loading.check_rows(&naming, rows)?;
         Shard { tables, window: Window::new(file, bytes), rows: rows as usize, limits }.read(shown)
+    })
+}
+
+/// Whether a Parquet file has samples' bytes in its cells; one that has none is a list.
+///
+/// # Errors
+/// [`CatalogError`]: it cannot be read, or is no Parquet file.
+pub fn holds_cells(file: &Path) -> Result<bool, CatalogError> {
+    let naming = Naming { source: file.display().to_string(), unit: Unit::Row };
+    let opened = File::open(file);
+    let opened =
+        opened.map_err(|source| CatalogError::Io { action: "open", path: naming.source.clone(), source })?;
+    guarded(&naming, || {
+        let reader = reader(opened, &naming)?;
+        let schema = reader.metadata().file_metadata().schema_descr();
+        let mut names = schema.columns().iter().map(|column| &column.path().parts()[0]);
+        Ok(names.any(|name| binary_leaf(schema, name).is_some()))
+    })
+}
+
+/// Where pages of a Parquet file begin and end that do not have the checksum which was written with them; none in a file of
+/// another kind.
+///
+/// # Errors
+/// [`CatalogError`]: it cannot be read, or is no Parquet file any more though it begins like one.
+pub fn damaged_pages(root: &Root, path: &[u8]) -> Result<Vec<(u64, u64)>, CatalogError> {
+    let naming = Naming { source: root.display(path), unit: Unit::Row };
+    let io = |action, source| CatalogError::Io { action, path: root.display(path), source };
+    let opened = root.open_beneath(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY);
+    let file = File::from(opened.map_err(|errno| io("open", errno.into()))?);
+    let bytes = file.metadata().map_err(|error| io("stat", error))?.len();
+    let again = file.try_clone().map_err(|error| io("open", error))?;
+    let mut window = Window::new(again, bytes);
+    let start = window.get(0, MAGIC.len());
+    if start.map_err(|source| CatalogError::Container { file: root.display(path), source })? != MAGIC {
+        return Ok(Vec::new());
+    }
+    guarded(&naming, || {
+        let (reader, mut found) = (reader(file, &naming)?, Vec::new());
+        for group in reader.metadata().row_groups() {
+            let rows = u64::try_from(group.num_rows()).unwrap_or(0);
+            // A chunk that is compressed in a way that is not read holds no sample.
+            for chunk in group.columns().iter().filter_map(|column| Chunk::of(column, rows).ok()) {
+                container::damaged_pages(&mut window, &chunk, &mut |first, end| found.push((first, end)));
+            }
+        }
+        Ok(found)
     })
 }
 

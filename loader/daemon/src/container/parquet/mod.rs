@@ -4,6 +4,7 @@
 //! before it. Of a compressed one the extent is the value's page, or of a large page the blocks that Snappy made of it, and
 //! which value of these it is says a [`Cell`]. A dictionary page serves all rows that name its entries.
 
+mod checked;
 mod chunk;
 mod codec;
 mod header;
@@ -12,11 +13,12 @@ mod page;
 mod snappy;
 
 use super::{ContainerError, ReadAt, Window};
+pub use checked::damaged_pages;
 pub use chunk::Chunk;
 pub use codec::Codec;
 use header::{HeaderError, PageHeader, PageKind, page_header};
 use levels::Hybrid;
-pub use page::{Cell, PageError, value};
+pub use page::{Cell, PageError, nth, value, values};
 use page::{PAGE_BYTES_MAX, PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY, behind_levels, inflated};
 use snappy::BLOCK_BYTES;
 

@@ -82,10 +82,23 @@ impl Cell {
 /// # Errors
 /// The page is not what it was when it was indexed, or damaged.
 pub fn value<'a>(page: &'a [u8], cell: Cell, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], PageError> {
-    let (index, codec, has_levels) = match cell {
-        Cell::InPage { index, codec, has_levels } => (index, codec, has_levels),
-        Cell::InBlocks { skip, len } => return in_blocks(page, skip.into(), len as usize, scratch),
-    };
+    match cell {
+        Cell::InPage { index, codec, has_levels } => nth(values(page, codec, has_levels, scratch)?, index),
+        Cell::InBlocks { skip, len } => in_blocks(page, skip.into(), len as usize, scratch),
+    }
+}
+
+/// All values of a page, one behind the other, for [`nth`]. `page`: its header and all behind it; `scratch`: for what is
+/// inflated.
+///
+/// # Errors
+/// As [`value`].
+pub fn values<'a>(
+    page: &'a [u8],
+    codec: Codec,
+    has_levels: bool,
+    scratch: &'a mut Vec<u8>,
+) -> Result<&'a [u8], PageError> {
     let header = page_header(page).map_err(|_| damaged("it has no header"))?;
     let stored = &page[header.header_bytes..];
     if stored.len() as u64 != u64::from(header.stored_bytes) {
@@ -95,11 +108,10 @@ pub fn value<'a>(page: &'a [u8], cell: Cell, scratch: &'a mut Vec<u8>) -> Result
         return Err(damaged("it has not the checksum that was written with it"));
     }
     let values = inflated(&header, stored, codec, scratch)?;
-    let values = match header.kind {
-        PageKind::Data { .. } if has_levels => behind_levels(values)?.1,
-        _ => values,
-    };
-    nth(values, index).ok_or(damaged("it ends before the value"))
+    match header.kind {
+        PageKind::Data { .. } if has_levels => Ok(behind_levels(values)?.1),
+        _ => Ok(values),
+    }
 }
 
 fn in_blocks<'a>(
@@ -164,16 +176,24 @@ pub fn behind_levels(page: &[u8]) -> Result<(&[u8], &[u8]), PageError> {
 }
 
 /// Value number `index` of those that lie one behind the other.
-fn nth(mut values: &[u8], index: u32) -> Option<&[u8]> {
-    for left in (0..=index).rev() {
+///
+/// # Errors
+/// They end before it.
+pub fn nth(mut values: &[u8], index: u32) -> Result<&[u8], PageError> {
+    let mut next = || {
         let (len, rest) = values.split_first_chunk::<4>()?;
         let (value, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
-        if left == 0 {
-            return Some(value);
-        }
         values = rest;
+        Some(value)
+    };
+    let mut value = next();
+    for _ in 0..index {
+        if value.is_none() {
+            break;
+        }
+        value = next();
     }
-    None
+    value.ok_or(damaged("it ends before the value"))
 }
 
 fn damaged(detail: &'static str) -> PageError {

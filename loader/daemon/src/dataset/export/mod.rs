@@ -3,6 +3,7 @@
 //! Output is a function of the recipe: samples in the order of the data set, times and owners of zero, one thread's work
 //! put where its number says. A shard is there whole or not at all, so a stopped export goes on with the next one.
 
+mod fields;
 pub mod options;
 mod picture;
 mod recipe;
@@ -12,21 +13,23 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::thread;
 
 use serde_json::json;
 
+use self::fields::{Field, Made};
 use self::options::{ExportArgs, Format};
-use self::picture::{Painter, Pipeline};
+use self::picture::Painter;
 use self::recipe::{Recipe, failed};
 use self::shards::{Names, Sample};
-use super::common::{absolute, check_own_files};
+use super::common::absolute;
 use crate::catalog::dataset::Dataset;
-use crate::catalog::{Column, ColumnKind, Snapshot};
+use crate::catalog::{Column, ColumnKind, Places, Snapshot, Values};
 use crate::error::{Fault, Kind};
+use crate::job::is_of_places;
 use crate::progress::Bar;
+use crate::storage::Root;
 
 /// Samples that are in work for each thread.
 const AHEAD: usize = 4;
@@ -39,8 +42,7 @@ pub fn run(args: &ExportArgs) -> Result<String, Fault> {
     let (recipe, snapshot) = if args.again { again(args)? } else { asked(args)? };
     let out = std::path::absolute(&args.out).map_err(|error| failed(&args.out, &error))?;
     if !recipe.begin(&out)? {
-        let export = Export { recipe: &recipe, snapshot: &snapshot, out: &out, threads: threads(args) };
-        export.run()?;
+        Export::of(&recipe, &snapshot, &out, threads(args), &recipe.columns())?.run()?;
         Recipe::finish(&out)?;
     }
     let (samples, place) = (snapshot.len(), out.display());
@@ -63,14 +65,13 @@ fn asked(args: &ExportArgs) -> Result<(Recipe, Snapshot), Fault> {
     let dataset = Dataset::open(&absolute(&args.place)?)?;
     let manifest = args.at.map_or_else(|| dataset.head(), |number| dataset.at(number))?;
     let snapshot = dataset.snapshot(&manifest, &args.selection(), None, None)?;
-    check_own_files(snapshot.columns().iter(), "export")?;
-    let column = path_column(&snapshot, args.column.as_deref())?.name().to_owned();
+    let columns = fields::chosen(&snapshot, &args.column)?;
     let root = match &args.root {
         Some(root) => absolute(&root.to_string_lossy())?,
         None => manifest.root.clone(),
     };
     let digest = snapshot.digest();
-    Ok((Recipe::of(args, dataset.place(), manifest.number, digest, root, column), snapshot))
+    Ok((Recipe::of(args, dataset.place(), manifest.number, digest, root, columns), snapshot))
 }
 
 fn again(args: &ExportArgs) -> Result<(Recipe, Snapshot), Fault> {
@@ -88,32 +89,41 @@ fn again(args: &ExportArgs) -> Result<(Recipe, Snapshot), Fault> {
     Ok((recipe, snapshot))
 }
 
-fn path_column<'a>(snapshot: &'a Snapshot, name: Option<&str>) -> Result<&'a Column, Fault> {
-    let is_path = |column: &&Column| column.kind() == ColumnKind::Path;
-    let found = match name {
-        Some(name) => snapshot.column(name).filter(is_path),
-        None => snapshot.columns().iter().find(is_path),
-    };
-    found.ok_or_else(|| {
-        let names: Vec<_> = snapshot.columns().iter().map(Column::name).collect();
-        Fault::invalid(format!("no column of files {}", name.unwrap_or_default()))
-            .hint(format!("the columns are {}; name one that holds paths with --column", names.join(", ")))
-    })
-}
-
 struct Export<'a> {
     recipe: &'a Recipe,
     snapshot: &'a Snapshot,
     out: &'a Path,
     threads: usize,
+    root: std::sync::Arc<Root>,
+    columns: &'a [String],
+    fields: Vec<Field<'a>>,
+    names: Names,
+    /// Columns that are told beside the files.
+    beside: Vec<&'a Column>,
 }
 
-impl Export<'_> {
+impl<'a> Export<'a> {
+    fn of(
+        recipe: &'a Recipe,
+        snapshot: &'a Snapshot,
+        out: &'a Path,
+        threads: usize,
+        columns: &'a [String],
+    ) -> Result<Self, Fault> {
+        let root = Root::open(&recipe.root).map_err(|error| {
+            Fault::from_error(Kind::Unavailable, &error)
+                .hint("mount the data, or say where it is with --root")
+        })?;
+        let fields = Field::all(snapshot, columns);
+        let names = Names::of(snapshot, fields.first().expect("one at least was chosen"));
+        let beside = beside(snapshot, columns);
+        Ok(Self { recipe, snapshot, out, threads, root, columns, fields, names, beside })
+    }
+
     fn run(&self) -> Result<(), Fault> {
-        let suffix = self.recipe.pipeline.as_ref().map(Pipeline::suffix);
-        let names = Names::of(self.snapshot, path_column(self.snapshot, Some(&self.recipe.column))?, suffix);
         let mut bar = Bar::new("exporting", "samples");
         let (total, step) = (self.snapshot.len(), self.recipe.shard_samples);
+        let mut files = Vec::new();
         for (number, first) in (0..total).step_by(step as usize).enumerate() {
             let rows = first..total.min(first + step);
             match self.recipe.format {
@@ -121,44 +131,61 @@ impl Export<'_> {
                     let file = self.out.join(format!("shard-{number:06}.tar"));
                     if !file.exists() {
                         shards::tar(&file, |shard| {
-                            self.each(
-                                rows,
-                                |row, bytes| shard.add(&self.sample(&names, row), &bytes),
-                                &mut bar,
-                            )
+                            self.each(rows, |row, made| shard.add(&self.sample(row), &made), &mut bar)
                         })?;
                     }
                 }
-                Format::Files => self.each(rows, |row, bytes| self.file(&names, row, &bytes), &mut bar)?,
+                Format::Files => {
+                    let mut write =
+                        |row, made: Vec<Made>| self.write(row, &made).map(|names| files.push(names));
+                    self.each(rows, &mut write, &mut bar)?;
+                }
             }
         }
         bar.clear();
         if self.recipe.format == Format::Files {
-            let samples = (0..total).map(|row| self.sample(&names, row));
-            shards::list(&self.out.join("samples.csv"), self.snapshot, samples)?;
+            let samples = (0..total).zip(files.iter().map(Vec::as_slice));
+            shards::list(&self.out.join("samples.csv"), &self.listed(), samples)?;
         }
         Ok(())
     }
 
-    fn sample<'s>(&'s self, names: &'s Names, row: u64) -> Sample<'s> {
-        Sample { name: names.of_row(row), snapshot: self.snapshot, row, column: &self.recipe.column }
+    fn sample(&self, row: u64) -> Sample<'_> {
+        Sample { name: self.names.of_row(row), snapshot: self.snapshot, row, beside: &self.beside }
     }
 
-    fn file(&self, names: &Names, row: u64, bytes: &[u8]) -> Result<(), Fault> {
-        let file = self.out.join(names.of_row(row).file());
-        let failed = |error: std::io::Error| failed(&file, &error);
-        if file.exists() {
-            return Ok(());
+    /// The columns of the list, and which of a sample's files is that of a column of files. A text is told as it is.
+    fn listed(&self) -> Vec<(&Column, Option<usize>)> {
+        let is_beside = |name: &str| self.beside.iter().any(|column| column.name() == name);
+        let file = |column: &'a Column| {
+            let field = self.columns.iter().position(|name| name == column.name());
+            let is_text = column.kind() == ColumnKind::Text;
+            (field.is_some() || is_beside(column.name())).then_some((column, field.filter(|_| !is_text)))
+        };
+        self.snapshot.columns().iter().filter_map(file).collect()
+    }
+
+    /// Writes the files of a sample, unless they are there; tells their names.
+    fn write(&self, row: u64, made: &[Made]) -> Result<Vec<String>, Fault> {
+        let mut files = Vec::with_capacity(made.len());
+        for Made { suffix, bytes } in made {
+            let name = self.names.of_row(row).file(suffix);
+            let file = self.out.join(&name);
+            let failed = |error: std::io::Error| failed(&file, &error);
+            if !file.exists() {
+                fs::create_dir_all(file.parent().unwrap_or(self.out)).map_err(failed)?;
+                recipe::whole(&file, bytes).map_err(failed)?;
+            }
+            files.push(name);
         }
-        fs::create_dir_all(file.parent().unwrap_or(self.out)).map_err(failed)?;
-        recipe::whole(&file, bytes).map_err(failed)
+        Ok(files)
     }
 
     /// Makes samples on all threads, and gives them to `taken` in order.
     fn each(
         &self,
         rows: std::ops::Range<u64>,
-        mut taken: impl FnMut(u64, Vec<u8>) -> Result<(), Fault>,
+        mut taken: impl FnMut(u64, Vec<Made>) -> Result<(), Fault>,
         bar: &mut Bar,
     ) -> Result<(), Fault> {
         let (ask, asked) = flume::bounded::<u64>(self.threads * AHEAD);
@@ -169,9 +196,9 @@ impl Export<'_> {
             for _ in 0..self.threads {
                 let (asked, tell) = (asked.clone(), tell.clone());
                 scope.spawn(move || {
-                    let mut painter = Painter::new();
+                    let mut means = (Painter::new(), Values::new(&self.root));
                     while let Ok(row) = asked.recv() {
-                        if tell.send((row, self.make(&mut painter, row))).is_err() {
+                        if tell.send((row, self.make(&mut means, row))).is_err() {
                             break;
                         }
                     }
@@ -186,8 +213,8 @@ impl Export<'_> {
                 let (row, made) =
                     told.recv().map_err(|_| Fault::internal("the threads that export are gone"))?;
                 early.insert(row, made?);
-                while let Some(bytes) = early.remove(&next) {
-                    taken(next, bytes)?;
+                while let Some(made) = early.remove(&next) {
+                    taken(next, made)?;
                     next += 1;
                     bar.show(next, self.snapshot.len());
                 }
@@ -196,25 +223,38 @@ impl Export<'_> {
         })
     }
 
-    fn make(&self, painter: &mut Painter, row: u64) -> Result<Vec<u8>, Fault> {
-        let column = self.snapshot.column(&self.recipe.column).expect("it was found before");
+    fn make(&self, (painter, values): &mut (Painter, Values<'_>), row: u64) -> Result<Vec<Made>, Fault> {
         let key = || String::from_utf8_lossy(&self.snapshot.key(row)).into_owned();
-        let path = Path::new(&self.recipe.root).join(std::ffi::OsStr::from_bytes(column.path(row)));
-        let bytes = fs::read(&path).map_err(|error| {
-            Fault::from_error(Kind::Unavailable, &error)
-                .context(format!("read sample {}", path.display()))
-                .object(key())
-                .hint("mount the data, or say where it is with --root; a sample that is gone for good: forebay dataset remove")
-        })?;
-        match &self.recipe.pipeline {
-            None => Ok(bytes),
-            Some(pipeline) => painter.paint(pipeline, &bytes).map_err(|fault| {
-                fault.context(format!("sample {}", path.display())).object(key()).hint(
-                    "forebay dataset verify puts what is corrupt into quarantine, so that it is in no selection",
-                )
-            }),
+        let told = |fault: Fault| fault.context(format!("export sample {}", key())).object(key());
+        let mut all = Vec::with_capacity(self.fields.len());
+        for field in &self.fields {
+            let mut made = field.read(values, row).map_err(told)?;
+            // The first alone: masks and the like are not to be resized as photographs are.
+            if let Some(pipeline) = self.recipe.pipeline.as_ref().filter(|_| all.is_empty()) {
+                made.bytes = painter.paint(pipeline, &made.bytes).map_err(|fault| {
+                    told(fault).hint(
+                        "forebay dataset verify puts what is corrupt into quarantine, so that it is in no selection",
+                    )
+                })?;
+                pipeline.suffix().clone_into(&mut made.suffix);
+            }
+            all.push(made);
         }
+        Ok(all)
     }
+}
+
+/// The columns that are told beside a sample's files: all others, but for those that say where it lay in a shard.
+fn beside<'a>(snapshot: &'a Snapshot, exported: &[String]) -> Vec<&'a Column> {
+    let lies_in_shards = |column: &Column| {
+        Places::of_snapshot(snapshot, column.name()).is_some_and(|places| places.are_in_shards())
+    };
+    let is_beside = |column: &&Column| {
+        !exported.iter().any(|name| name == column.name())
+            && !is_of_places(snapshot, column)
+            && !lies_in_shards(column)
+    };
+    snapshot.columns().iter().filter(is_beside).collect()
 }
 
 /// Asks for the next row, if there is one and room for it.

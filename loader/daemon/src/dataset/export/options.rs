@@ -16,7 +16,7 @@ pub struct ExportArgs {
     /// The folder to make. One that an export was stopped in is gone on with.
     pub out: PathBuf,
     /// Make an earlier export anew, byte for byte, by the recipe that it carries.
-    #[arg(long, conflicts_with_all = ["split", "filter", "fraction", "limit", "balanced", "at", "format", "resize", "crop", "encode"])]
+    #[arg(long, conflicts_with_all = ["split", "filter", "fraction", "limit", "balanced", "at", "format", "resize", "crop", "encode", "column"])]
     pub again: bool,
     /// A side of a split, or a frozen set.
     #[arg(long, value_name = "SIDE")]
@@ -57,9 +57,10 @@ pub struct ExportArgs {
     /// Of JPEGs.
     #[arg(long, value_name = "1-100", default_value_t = 95, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub quality: u8,
-    /// The column of the files. Absent: the first that holds paths.
-    #[arg(long, value_name = "NAME")]
-    pub column: Option<String>,
+    /// The columns of files or texts that are exported; --resize and --crop change the first. Absent: the first column of
+    /// files; of samples in shards all their files, images first, and their texts.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub column: Vec<String>,
     /// Threads. Absent: one a core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
@@ -72,9 +73,9 @@ pub struct ExportArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// Tar shards as WebDataset reads them: a file, its class and its columns a sample.
+    /// Tar shards as WebDataset reads them: a sample's files, its class and its columns.
     Webdataset,
-    /// The files under their own paths, and samples.csv.
+    /// The files under their own paths, those out of shards under their keys, and samples.csv.
     Files,
 }
 
@@ -101,5 +102,7 @@ const HELP: &str = "Examples:
       the validation side as tar shards, files as they are
   forebay dataset export /data/photos /scratch/p256 --resize 256 --shard-samples 5000
       all samples, the shorter side 256 pixels, JPEGs of quality 95
+  forebay dataset export /data/train.forebay /scratch/cats --where 'label = 3' --column image,txt
+      images and captions out of the shards that they lie in, as shards of their own
   forebay dataset export --again /scratch/p256 /scratch/p256-again
       the same bytes once more, by the recipe in /scratch/p256/recipe.json";

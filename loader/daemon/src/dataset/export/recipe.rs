@@ -53,8 +53,11 @@ pub struct Recipe {
     pub format: Format,
     /// Samples of a shard.
     pub shard_samples: u64,
-    /// The column of the files.
-    pub column: String,
+    /// The column of the files, or the first of several.
+    column: String,
+    /// The others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    further_columns: Vec<String>,
     /// What becomes of every image; absent: files are taken as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<Pipeline>,
@@ -68,8 +71,9 @@ impl Recipe {
         commit: u64,
         snapshot: Digest,
         root: String,
-        column: String,
+        columns: Vec<String>,
     ) -> Self {
+        let mut columns = columns.into_iter();
         let pipeline = (args.resize.is_some() || args.crop.is_some()).then(|| Pipeline {
             resize: args.resize,
             crop: args.crop,
@@ -91,7 +95,8 @@ impl Recipe {
             balanced: part.balanced,
             format: args.format,
             shard_samples: args.shard_samples,
-            column,
+            column: columns.next().unwrap_or_default(),
+            further_columns: columns.collect(),
             pipeline,
         }
     }
@@ -100,6 +105,11 @@ impl Recipe {
     pub fn selection(&self) -> Selection {
         let part = Part { fraction: self.fraction, limit: self.limit, balanced: self.balanced };
         Selection { split: self.split.clone(), filter: self.filter.clone(), part }
+    }
+
+    /// The columns that are exported, the first of them first.
+    pub fn columns(&self) -> Vec<String> {
+        std::iter::once(&self.column).chain(&self.further_columns).cloned().collect()
     }
 
     /// Reads the recipe of an export that is whole.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use super::fields::{Field, Made};
 use super::recipe::failed;
 use crate::catalog::{Column, ColumnKind, Snapshot};
 use crate::crash;
@@ -14,15 +15,16 @@ use crate::error::Fault;
 
 /// The column of class indexes.
 const LABEL: &str = "label";
+/// What WebDataset calls it.
+const CLASS: &str = "cls";
+/// What a sample's columns are called: the second where the sample has the first of its own.
+const COLUMNS: [&str; 2] = ["json", "columns.json"];
+/// What shards end in, by which a sample's key begins.
+const SHARDS: [&str; 4] = [".tar", ".tfrecord", ".tfrecords", ".parquet"];
 
-/// What a sample's files are called.
+/// What a sample's files are called, without what they end in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Name {
-    /// The path without its suffix and without other dots in its last part: WebDataset's key.
-    stem: String,
-    /// Without the dot; may be empty.
-    suffix: String,
-}
+pub struct Name(String);
 
 /// The names of all samples, none twice.
 pub struct Names(Vec<Name>);
@@ -35,23 +37,26 @@ pub struct Sample<'a> {
     pub snapshot: &'a Snapshot,
     /// Its row there.
     pub row: u64,
-    /// The column of its file.
-    pub column: &'a str,
+    /// The columns that are told beside its files.
+    pub beside: &'a [&'a Column],
 }
 
 /// A tar file that is being written.
 pub struct Shard(tar::Builder<BufWriter<File>>);
 
 impl Names {
-    /// Names by path; `suffix`: of files that are stored anew.
-    pub fn of(snapshot: &Snapshot, paths: &Column, suffix: Option<&str>) -> Self {
+    /// Names by the paths of the first field's files, or by the keys of samples that lie in shards.
+    pub fn of(snapshot: &Snapshot, first: &Field<'_>) -> Self {
         let mut met: HashMap<String, u32> = HashMap::new();
         let names = (0..snapshot.len()).map(|row| {
-            let mut name = Name::of(&String::from_utf8_lossy(paths.path(row)), suffix);
-            let times = met.entry(name.stem.clone()).or_default();
+            let mut name = match first.own_path(row) {
+                Some(path) => Name::of_path(&String::from_utf8_lossy(path)),
+                None => Name::of_key(&String::from_utf8_lossy(&snapshot.key(row))),
+            };
+            let times = met.entry(name.0.clone()).or_default();
             *times += 1;
             if *times > 1 {
-                name.stem = format!("{}~{times}", name.stem);
+                name.0 = format!("{}~{times}", name.0);
             }
             name
         });
@@ -65,22 +70,29 @@ impl Names {
 }
 
 impl Name {
-    fn of(path: &str, suffix: Option<&str>) -> Self {
+    /// The path without its suffix and without other dots in its last part: WebDataset ends a key at the first of them.
+    fn of_path(path: &str) -> Self {
         let (folder, last) = path.rsplit_once('/').map_or(("", path), |(folder, last)| (folder, last));
-        let (stem, own) = last.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).unwrap_or((last, ""));
-        // WebDataset ends a key at the first dot of the last part.
+        let stem = last.rsplit_once('.').map_or(last, |(stem, _)| if stem.is_empty() { last } else { stem });
         let stem = stem.replace('.', "_");
-        let stem = if folder.is_empty() { stem } else { format!("{folder}/{stem}") };
-        Self { stem, suffix: suffix.unwrap_or(own).to_owned() }
+        Self(if folder.is_empty() { stem } else { format!("{folder}/{stem}") })
     }
 
-    /// The path of its file.
-    pub fn file(&self) -> PathBuf {
-        PathBuf::from(self.with(&self.suffix))
+    /// `train-003.tar/n01440764/10026` lies in the folder `train-003`. A key may come from a list: it leads nowhere else.
+    fn of_key(key: &str) -> Self {
+        let parts: Vec<_> = key.split('/').filter(|part| !["", ".", ".."].contains(part)).collect();
+        let Some((last, folders)) = parts.split_last() else { return Self("sample".to_owned()) };
+        let folder = |part: &&str| {
+            let shard = SHARDS.iter().find_map(|end| part.strip_suffix(end)).filter(|stem| !stem.is_empty());
+            shard.unwrap_or(part).to_owned()
+        };
+        let parts = folders.iter().map(folder).chain([last.replace('.', "_")]);
+        Self(parts.collect::<Vec<_>>().join("/"))
     }
 
-    fn with(&self, suffix: &str) -> String {
-        if suffix.is_empty() { self.stem.clone() } else { format!("{}.{suffix}", self.stem) }
+    /// The file of a field that ends so.
+    pub fn file(&self, suffix: &str) -> String {
+        if suffix.is_empty() { self.0.clone() } else { format!("{}.{suffix}", self.0) }
     }
 }
 
@@ -101,7 +113,7 @@ impl Sample<'_> {
         if let Some((_, Some(class))) = self.label() {
             whole.insert("class".to_owned(), json!(class));
         }
-        for column in self.snapshot.columns().iter().filter(|column| column.name() != self.column) {
+        for column in self.beside {
             whole.insert(column.name().to_owned(), value(column, self.row));
         }
         Value::Object(whole)
@@ -109,15 +121,18 @@ impl Sample<'_> {
 }
 
 impl Shard {
-    /// Adds a sample: its file, its class where it has one, its columns.
-    pub fn add(&mut self, sample: &Sample<'_>, bytes: &[u8]) -> Result<(), Fault> {
-        let name = sample.name;
-        let suffix = if name.suffix.is_empty() { "bin" } else { &name.suffix };
-        self.member(&name.with(suffix), bytes)?;
-        if let Some((label, _)) = sample.label() {
-            self.member(&name.with("cls"), label.to_string().as_bytes())?;
+    /// Adds a sample: its files, its class where it has one, its columns.
+    pub fn add(&mut self, sample: &Sample<'_>, made: &[Made]) -> Result<(), Fault> {
+        let has = |suffix: &str| made.iter().any(|made| made.suffix == suffix);
+        for made in made {
+            let suffix = if made.suffix.is_empty() { "bin" } else { &made.suffix };
+            self.member(&sample.name.file(suffix), &made.bytes)?;
         }
-        self.member(&name.with("json"), sample.json().to_string().as_bytes())
+        if let Some((label, _)) = sample.label().filter(|_| !has(CLASS)) {
+            self.member(&sample.name.file(CLASS), label.to_string().as_bytes())?;
+        }
+        let columns = if has(COLUMNS[0]) { COLUMNS[1] } else { COLUMNS[0] };
+        self.member(&sample.name.file(columns), sample.json().to_string().as_bytes())
     }
 
     fn member(&mut self, name: &str, bytes: &[u8]) -> Result<(), Fault> {
@@ -144,22 +159,24 @@ pub fn tar(file: &Path, fill: impl FnOnce(&mut Shard) -> Result<(), Fault>) -> R
     fs::rename(&part, file).map_err(failed)
 }
 
-/// Writes a list of all samples: their file, and every column.
+/// Writes a list of all samples: every column, those of files as these are called here.
+///
+/// * `columns`: and for one of files, which of each sample's `files` is its.
 pub fn list<'a>(
     file: &Path,
-    snapshot: &Snapshot,
-    samples: impl Iterator<Item = Sample<'a>>,
+    columns: &[(&Column, Option<usize>)],
+    samples: impl Iterator<Item = (u64, &'a [String])>,
 ) -> Result<(), Fault> {
     let broken = |error: csv::Error| failed(file, &std::io::Error::other(error));
     crash::place();
     let mut out = csv::Writer::from_path(file).map_err(broken)?;
     crash::place();
-    out.write_record(snapshot.columns().iter().map(Column::name)).map_err(broken)?;
-    for sample in samples {
-        let cells = snapshot.columns().iter().map(|column| match value(column, sample.row) {
-            _ if column.name() == sample.column => sample.name.file().display().to_string(),
-            Value::String(text) => text,
-            other => other.to_string(),
+    out.write_record(columns.iter().map(|(column, _)| column.name())).map_err(broken)?;
+    for (row, files) in samples {
+        let cells = columns.iter().map(|&(column, file)| match (file, value(column, row)) {
+            (Some(file), _) => files[file].clone(),
+            (None, Value::String(text)) => text,
+            (None, other) => other.to_string(),
         });
         out.write_record(cells).map_err(broken)?;
     }

@@ -1,19 +1,22 @@
-//! One sample's files: read whole, decoded by what they are, hashed; whether they are sound.
+//! One sample's files, or its parts of shards: read whole, decoded by what they are, hashed; whether they are sound.
 
 use std::io::Cursor;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::parts::{Part, Promise};
+use crate::catalog::{Location, ValueError, Values};
+use crate::decode::array::{self, ArrayError};
 use crate::decode::{self, DecodeError, ImageDecoder, ImageFormat, ImageLimits, Rect};
 use crate::error::with_causes;
-use crate::storage::{ReadBuf, Root, StorageError, read_now};
+use crate::storage::{Root, StorageError};
 
 /// What a longer file is hashed by, a piece at a time.
 const PIECE_BYTES: u64 = 16 << 20;
 
 /// Formats that a file's name promises and that are known by their first bytes.
-const PROMISED: [&str; 9] = ["jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "wav", "wave"];
+const PROMISED: [&str; 10] = ["jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "wav", "wave", "npy"];
 
 /// What became of one sample.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,10 +45,9 @@ pub(super) enum Outcome {
 
 /// A thread's own: buffers and decoders.
 pub(super) struct Checker<'a> {
-    root: &'a Root,
     limits: ImageLimits,
     images: ImageDecoder,
-    buf: ReadBuf,
+    values: Values<'a>,
 }
 
 /// Why a file is not sound.
@@ -57,20 +59,20 @@ enum Trouble {
 impl<'a> Checker<'a> {
     pub(super) fn new(root: &'a Root) -> Self {
         let limits = ImageLimits::default();
-        Self { root, limits, images: ImageDecoder::new(limits), buf: ReadBuf::default() }
+        Self { limits, images: ImageDecoder::new(limits), values: Values::new(root) }
     }
 
     /// Checks the files of a sample; there is one at least.
-    pub(super) fn check(&mut self, paths: &[&[u8]]) -> Outcome {
+    pub(super) fn check(&mut self, parts: &[Part<'_>]) -> Outcome {
         let (mut hashes, mut formats, mut bytes) = (Vec::new(), Vec::new(), 0);
-        for path in paths {
-            match self.file(path) {
+        for part in parts {
+            match self.part(part) {
                 Ok((hash, format, len_bytes)) => {
                     hashes.push(hash);
                     formats.push(format);
                     bytes += len_bytes;
                 }
-                Err(trouble) => return trouble.of(paths.len(), path),
+                Err(trouble) => return trouble.of(parts.len(), part),
             }
         }
         let hash = match &hashes[..] {
@@ -86,41 +88,54 @@ impl<'a> Checker<'a> {
         Outcome::Sound { content: hash.to_hex()[..32].to_owned(), formats, bytes }
     }
 
-    fn file(&mut self, path: &[u8]) -> Result<(blake3::Hash, String, u64), Trouble> {
-        self.buf.set_path(path);
-        match read_now(self.root, &mut self.buf, None, self.limits.encoded_bytes_max) {
-            Ok(()) => {
-                let format = verdict(&mut self.images, path, &self.buf.bytes).map_err(Trouble::Corrupt)?;
-                Ok((blake3::hash(&self.buf.bytes), format, self.buf.bytes.len() as u64))
+    fn part(&mut self, part: &Part<'_>) -> Result<(blake3::Hash, String, u64), Trouble> {
+        let Self { limits, images, values } = self;
+        let error = match values.get(&part.place, limits.encoded_bytes_max) {
+            Ok(bytes) => {
+                // Said only of bytes that arrived: a shard that was replaced has other pages.
+                part.damage.map_or(Ok(()), |damage| Err(Trouble::Corrupt(damage.to_owned())))?;
+                let format = verdict(images, part.promise.as_ref(), bytes).map_err(Trouble::Corrupt)?;
+                return Ok((blake3::hash(bytes), format, bytes.len() as u64));
             }
-            Err(StorageError::TooLarge { size_bytes, .. }) => self.large(size_bytes),
-            Err(error) => Err(Trouble::Unavailable(with_causes(&error))),
+            Err(error) => error,
+        };
+        match error {
+            ValueError::Record(_) | ValueError::Page(_) => Err(Trouble::Corrupt(error.to_string())),
+            ValueError::Storage(StorageError::TooLarge { size_bytes, .. }) if !part.place.is_checked() => {
+                self.large(&part.place, size_bytes)
+            }
+            ValueError::Storage(error) => Err(Trouble::Unavailable(with_causes(&error))),
         }
     }
 
-    /// A file that is longer than any image may be: it is read through, and not decoded.
-    fn large(&mut self, size_bytes: u64) -> Result<(blake3::Hash, String, u64), Trouble> {
+    /// What is longer than any image may be: it is read through, and not decoded.
+    fn large(
+        &mut self,
+        place: &Location<'_>,
+        size_bytes: u64,
+    ) -> Result<(blake3::Hash, String, u64), Trouble> {
         let mut hasher = blake3::Hasher::new();
         let mut format = "other".to_owned();
         for first in (0..size_bytes).step_by(PIECE_BYTES as usize) {
-            let extent = (first, PIECE_BYTES.min(size_bytes - first));
-            read_now(self.root, &mut self.buf, Some(extent), PIECE_BYTES)
-                .map_err(|error| Trouble::Unavailable(with_causes(&error)))?;
+            let piece = (first, PIECE_BYTES.min(size_bytes - first));
+            let bytes = self.values.part(place, piece);
+            let bytes = bytes.map_err(|error| Trouble::Unavailable(with_causes(&error)))?;
             if first == 0 {
-                format = large_format(&self.buf.bytes, size_bytes, &self.limits).map_err(Trouble::Corrupt)?;
+                format = large_format(bytes, size_bytes, &self.limits).map_err(Trouble::Corrupt)?;
             }
-            hasher.update(&self.buf.bytes);
+            hasher.update(bytes);
         }
         Ok((hasher.finalize(), format, size_bytes))
     }
 }
 
 impl Trouble {
-    fn of(self, files: usize, path: &[u8]) -> Outcome {
-        // A sample of one file is mostly called by it.
-        let named = |reason: String| match files {
+    fn of(self, parts: usize, part: &Part<'_>) -> Outcome {
+        // A sample of one file is mostly called by it; all members of one have their shard's path.
+        let named = |reason: String| match parts {
             1 => reason,
-            _ => format!("{}: {reason}", String::from_utf8_lossy(path)),
+            _ if part.is_in_shard() => format!("{}: {reason}", part.column),
+            _ => format!("{}: {reason}", String::from_utf8_lossy(part.place.path)),
         };
         match self {
             Self::Corrupt(reason) => Outcome::Corrupt { reason: named(reason) },
@@ -131,23 +146,22 @@ impl Trouble {
 
 /// What complete bytes are, once they have been decoded; why they are corrupt.
 ///
-/// What we do not decode is sound where it has any bytes, but for a file whose name promises a format that it is not.
-fn verdict(images: &mut ImageDecoder, path: &[u8], bytes: &[u8]) -> Result<String, String> {
+/// What we do not decode is sound where it has any bytes, but for what promises a format that it is not.
+fn verdict(images: &mut ImageDecoder, promise: Option<&Promise>, bytes: &[u8]) -> Result<String, String> {
     if bytes.is_empty() {
-        return Err("an empty file".to_owned());
+        return Err("it is empty".to_owned());
     }
     match decode::sniff(bytes) {
         Ok(format) => image(images, format, bytes),
         Err(DecodeError::UnsupportedFormat { format }) => Ok(not_decoded(format)),
         Err(_) if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WAVE") => wav(bytes),
         Err(_) if bytes.starts_with(b"RF64") || bytes.starts_with(b"BW64") => Ok(not_decoded("RF64")),
-        Err(_) => match promised(path) {
+        Err(_) if bytes.starts_with(b"\x93NUMPY") => npy(bytes),
+        Err(_) => match promise {
             None => Ok(not_decoded("other")),
-            Some(format) => {
+            Some(promise) => {
                 let start = String::from_utf8_lossy(&bytes[..bytes.len().min(16)]).into_owned();
-                Err(format!(
-                    "named .{format}, but neither that nor another image or sound: it starts with {start:?}"
-                ))
+                Err(format!("{promise}: it starts with {start:?}"))
             }
         },
     }
@@ -157,10 +171,19 @@ fn not_decoded(format: &str) -> String {
     format!("{format} (not decoded)")
 }
 
-fn promised(path: &[u8]) -> Option<&'static str> {
-    let path = String::from_utf8_lossy(path);
-    let extension = Path::new(path.as_ref()).extension()?.to_str()?.to_ascii_lowercase();
-    PROMISED.into_iter().find(|promised| *promised == extension)
+impl Promise {
+    /// What the ending of a name promises.
+    pub(super) fn of_name(name: &[u8]) -> Option<Self> {
+        let name = String::from_utf8_lossy(name);
+        let extension = Path::new(name.as_ref()).extension()?.to_str()?.to_ascii_lowercase();
+        PROMISED.into_iter().find(|promised| *promised == extension).map(Self::Name)
+    }
+
+    /// Whether these first bytes are of what a promise may be kept by.
+    pub(super) fn is_kept_by(start: &[u8]) -> bool {
+        let is_wav = [&b"RIFF"[..], b"RF64", b"BW64"].iter().any(|magic| start.starts_with(magic));
+        is_wav || !matches!(decode::sniff(start), Err(DecodeError::NotAnImage { .. }))
+    }
 }
 
 fn image(images: &mut ImageDecoder, format: ImageFormat, bytes: &[u8]) -> Result<String, String> {
@@ -195,6 +218,25 @@ fn wav(bytes: &[u8]) -> Result<String, String> {
         }
         Err(error) => Err(format!("corrupt WAV: {error}")),
     }
+}
+
+/// All elements must be there, and nothing behind them. What our fields do not take is not looked at.
+fn npy(bytes: &[u8]) -> Result<String, String> {
+    let header = match array::header_of(bytes, "") {
+        Ok(header) => header,
+        Err(ArrayError::Objects) => return Ok(not_decoded("npy of objects")),
+        Err(ArrayError::Elements { .. } | ArrayError::Version { .. }) => {
+            return Ok(not_decoded("npy of another type"));
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    let offset = array::npy::data_offset(bytes).map_err(|error| error.to_string())?;
+    let (found_bytes, expected_bytes) =
+        ((bytes.len() - offset) as u64, header.data_bytes().unwrap_or(u64::MAX));
+    if found_bytes == expected_bytes {
+        return Ok("npy".to_owned());
+    }
+    Err(ArrayError::Length { found_bytes, expected_bytes }.to_string())
 }
 
 fn streamed(bytes: &[u8]) -> bool {
@@ -253,13 +295,15 @@ mod tests {
     fn files_are_what_they_are_whatever_they_are_called() {
         let (jpeg, wav) = (jpeg(), sound(100));
         let mut images = ImageDecoder::new(ImageLimits::default());
-        let mut of = |path: &str, bytes: &[u8]| verdict(&mut images, path.as_bytes(), bytes);
+        let mut of = |path: &str, bytes: &[u8]| {
+            verdict(&mut images, Promise::of_name(path.as_bytes()).as_ref(), bytes)
+        };
         assert_eq!(of("a.jpg", &jpeg), Ok("JPEG".to_owned()));
         assert_eq!(of("a.png", &jpeg), Ok("JPEG".to_owned()));
         assert_eq!(of("a", &wav), Ok("WAV".to_owned()));
         assert_eq!(of("a.txt", b"words"), Ok("other (not decoded)".to_owned()));
         assert_eq!(of("a.jpg", b"RIFF\0\0\0\0WEBPVP8 "), Ok("WebP (not decoded)".to_owned()));
-        assert_eq!(of("a.txt", b""), Err("an empty file".to_owned()));
+        assert_eq!(of("a.txt", b""), Err("it is empty".to_owned()));
         let text = of("a.JPG", b"<html>404 not found").unwrap_err();
         assert!(text.contains("named .jpg") && text.contains("<html>404 not fo"), "{text}");
     }
@@ -271,10 +315,25 @@ mod tests {
         for cut in [1, 2, 3, 4] {
             for (whole, name) in [(&jpeg, "a.jpg"), (&wav, "a.wav")] {
                 let bytes = &whole[..whole.len() * cut / 5];
-                let reason = verdict(&mut images, name.as_bytes(), bytes).unwrap_err();
+                let reason =
+                    verdict(&mut images, Promise::of_name(name.as_bytes()).as_ref(), bytes).unwrap_err();
                 assert!(reason.contains("truncated"), "{name} cut at {cut}/5: {reason}");
             }
         }
+    }
+
+    #[test]
+    fn an_array_has_the_elements_that_its_header_announces() {
+        let file = |descr: &str, elements: usize| {
+            let head = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (3, 4), }}");
+            let head = format!("{head:117}\n");
+            [b"\x93NUMPY\x01\0\x76\0", head.as_bytes(), &vec![0; elements * 4]].concat()
+        };
+        assert_eq!(npy(&file("<f4", 12)), Ok("npy".to_owned()));
+        assert!(npy(&file("<f4", 11)).expect_err("cut").contains("44 bytes of elements"));
+        assert!(npy(&file("<f4", 13)).is_err() && npy(&file("<f4", 12)[..40]).is_err());
+        assert_eq!(npy(&file("|O", 12)), Ok("npy of objects (not decoded)".to_owned()));
+        assert_eq!(npy(&file("<c8", 12)), Ok("npy of another type (not decoded)".to_owned()));
     }
 
     #[test]
@@ -291,12 +350,13 @@ mod tests {
         let root = Root::open(dir.path()).unwrap();
         let mut checker = Checker::new(&root);
         let hash = blake3::hash(b"abc").to_hex()[..32].to_owned();
-        match checker.check(&[b"a"]) {
+        let [a, b, folder] = [&b"a"[..], b"b", b"."].map(Part::own_file);
+        match checker.check(std::slice::from_ref(&a)) {
             Outcome::Sound { content, bytes, .. } => assert_eq!((content, bytes), (hash, 3)),
             other => panic!("{other:?}"),
         }
-        assert!(matches!(checker.check(&[b"a", b"b"]), Outcome::Unavailable { .. }));
-        assert!(matches!(checker.check(&[b"."]), Outcome::Unavailable { .. }));
+        assert!(matches!(checker.check(&[a, b]), Outcome::Unavailable { .. }));
+        assert!(matches!(checker.check(&[folder]), Outcome::Unavailable { .. }));
     }
 
     #[test]
@@ -308,8 +368,10 @@ mod tests {
         let root = Root::open(dir.path()).unwrap();
         let mut checker = Checker::new(&root);
         checker.limits.encoded_bytes_max = 64;
-        assert!(matches!(checker.check(&[b"a.jpg"]), Outcome::Corrupt { .. }));
+        assert!(matches!(checker.check(&[Part::own_file(b"a.jpg")]), Outcome::Corrupt { .. }));
         let hash = blake3::hash(&long[2..]).to_hex()[..32].to_owned();
-        assert!(matches!(checker.check(&[b"b"]), Outcome::Sound { content, .. } if content == hash));
+        assert!(
+            matches!(checker.check(&[Part::own_file(b"b")]), Outcome::Sound { content, .. } if content == hash)
+        );
     }
 }

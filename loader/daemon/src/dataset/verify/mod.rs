@@ -3,6 +3,8 @@
 mod check;
 mod copies;
 mod journal;
+mod pages;
+mod parts;
 mod report;
 mod work;
 
@@ -14,8 +16,9 @@ use std::path::PathBuf;
 use self::check::Outcome;
 use self::copies::{Copies, copies};
 use self::journal::Journal;
+use self::parts::Files;
 use self::report::Report;
-use self::work::{Files, Found};
+use self::work::Found;
 use super::common::SetArgs;
 use crate::catalog::dataset::{CONTENT, Change, Dataset, KEY, Manifest, keyed_ints, keyed_texts, reasons};
 use crate::catalog::{Cells, Snapshot, Table};
@@ -55,14 +58,17 @@ pub struct VerifyArgs {
 
 /// What `forebay dataset verify --help` ends with.
 pub const VERIFY_HELP: &str = "\
-JPEG, PNG and WAV files are decoded whole, by what they are and not by their names; all others must be readable and not
-empty. Corrupt samples go into quarantine, which later snapshots leave out; `dataset release` lists it and takes samples
-out again. What cannot be read now is told apart and stays. Sound samples get the column content_blake3, the hash of
-their bytes, and are not looked at again. A run that is stopped goes on where it was when it is started again.
+JPEG, PNG, WAV and npy files are decoded whole, by what they are and not by their names; all others must be readable and
+not empty. Samples in shards are read by their places: a record of a TFRecord file must have its checksum, and so must a
+page of a Parquet file that was written with one. Corrupt samples go into quarantine, which later snapshots leave out;
+`dataset release` lists it and takes samples out again. What cannot be read now is told apart and stays. Sound samples
+get the column content_blake3, the hash of their bytes, and are not looked at again. A run that is stopped goes on where
+it was when it is started again.
 
 Examples:
   forebay dataset verify /data/photos
   forebay dataset verify /data/photos --dedup --strict
+  forebay dataset verify /data/train.forebay --again
   forebay dataset verify s3://bucket/photos.forebay --root /mnt/photos --json";
 
 /// Verifies, commits what was found, and tells it.
@@ -70,11 +76,11 @@ pub(super) fn run(args: &VerifyArgs) -> Result<String, Fault> {
     let dataset = args.set.open()?;
     let head = dataset.head()?;
     let table = dataset.table(&head)?;
-    let files = Files::of(&table);
+    let mut files = Files::of(&table);
     check_possible(args, &dataset, &files)?;
     let root = open_root(args, &head)?;
     let mut journal = Journal::open(dataset.place(), args.again)?;
-    let found = work::run(&files, &root, &mut journal, args.threads, args.again)?;
+    let found = work::run(&mut files, &root, &mut journal, args.threads, args.again)?;
     let report = commit(args, &dataset, &table, &found)?;
     journal.remove();
     let bad = report.bad();
@@ -93,7 +99,6 @@ fn check_possible(args: &VerifyArgs, dataset: &Dataset, files: &Files<'_>) -> Re
         return Err(Fault::invalid(format!("{} has no column of files to look at", dataset.place()))
             .hint("a column of paths is named image, audio, path, ... or ends in _path"));
     }
-    files.check_own("verify")?;
     if files.are_shared() && (args.dedup || args.quarantine_copies) {
         return Err(Fault::invalid("copies of whole files are found, and here a file holds many samples")
             .hint("verify it without --dedup and --quarantine-copies"));

@@ -189,7 +189,7 @@ impl Groups {
         }
         let place = if quarantined { " put into quarantine" } else { "" };
         let (copies, groups) = (grouped(self.copies() as u64), grouped(self.groups.len() as u64));
-        let mut out = format!("copies: {copies}{place}, in {groups} groups of equal files");
+        let mut out = format!("copies: {copies}{place}, in {groups} groups of equal bytes");
         if self.disagreeing > 0 {
             let _ = write!(out, "; labels differ in {} of them", grouped(self.disagreeing));
         }

@@ -8,15 +8,20 @@ use std::time::{Duration, Instant};
 
 use super::check::{Checker, Outcome};
 use super::journal::Journal;
+use super::parts::Files;
 use crate::catalog::dataset::CONTENT;
-use crate::catalog::{Cells, ColumnKind, Table};
-use crate::dataset::common::check_own_files;
 use crate::error::Fault;
 use crate::progress::Bar;
 use crate::storage::Root;
 
 /// Threads a core: while one waits for its file, another decodes.
 const THREADS_A_CORE: usize = 2;
+
+/// Samples that a thread takes at a time, at least and at most: hundreds of neighbours may lie in one page, which is then
+/// inflated once.
+const TURN: [usize; 2] = [1, 256];
+/// How often a thread takes some, at least.
+const TURNS: usize = 8;
 
 /// Samples that threads are ahead of the journal.
 const AHEAD: usize = 1024;
@@ -38,55 +43,6 @@ pub(super) struct Found {
     pub(super) took: Duration,
 }
 
-/// Which rows of a table have which files.
-pub(super) struct Files<'a> {
-    table: &'a Table,
-    columns: Vec<&'a Cells>,
-    /// Where many samples lie in one file: the first row of each file, and of each other row, that one.
-    first: Option<Vec<usize>>,
-}
-
-impl<'a> Files<'a> {
-    pub(super) fn of(table: &'a Table) -> Self {
-        let columns: Vec<_> =
-            table.columns().iter().filter(|cells| cells.column().kind() == ColumnKind::Path).collect();
-        let mut files = Self { table, columns, first: None };
-        if table.column("offset").is_some_and(|cells| cells.column().kind() == ColumnKind::Int) {
-            let mut seen = HashMap::new();
-            let first = (0..table.len()).map(|row| *seen.entry(files.paths(row)).or_insert(row)).collect();
-            files.first = Some(first);
-        }
-        files
-    }
-
-    /// # Errors
-    /// Invalid: samples lie in shards.
-    pub(super) fn check_own(&self, verb: &str) -> Result<(), Fault> {
-        check_own_files(self.table.columns().iter().map(Cells::column), verb)
-    }
-
-    /// Whether the table has a column of files at all.
-    pub(super) fn has_columns(&self) -> bool {
-        !self.columns.is_empty()
-    }
-
-    /// Whether several samples lie in one file, whose hash says nothing of each.
-    pub(super) fn are_shared(&self) -> bool {
-        self.first.is_some()
-    }
-
-    fn paths(&self, row: usize) -> Vec<&'a [u8]> {
-        let there = self.columns.iter().filter(|cells| cells.has(row));
-        there.map(|cells| cells.column().path(row as u64)).collect()
-    }
-
-    /// The row that is looked at for this one; `None`: it has no file.
-    fn stands_for(&self, row: usize) -> Option<usize> {
-        let first = self.first.as_ref().map_or(row, |first| first[row]);
-        self.columns.iter().any(|cells| cells.has(first)).then_some(first)
-    }
-}
-
 /// Looks at the samples of a table that have no findings yet.
 ///
 /// * `again`: at all of them.
@@ -94,7 +50,7 @@ impl<'a> Files<'a> {
 /// # Errors
 /// What the journal says.
 pub(super) fn run(
-    files: &Files<'_>,
+    files: &mut Files<'_>,
     root: &Root,
     journal: &mut Journal,
     threads: Option<NonZeroUsize>,
@@ -102,9 +58,10 @@ pub(super) fn run(
 ) -> Result<Found, Fault> {
     let started = Instant::now();
     let (mut found, mut todo, mut outcomes) = (Found::default(), Vec::new(), HashMap::new());
-    let known = files.table.column(CONTENT).filter(|_| !again);
+    let table = files.table();
+    let known = table.column(CONTENT).filter(|_| !again);
     let mut wanted = Vec::new();
-    for row in 0..files.table.len() {
+    for row in 0..table.len() {
         match files.stands_for(row) {
             None => found.without_files += 1,
             Some(_) if known.is_some_and(|cells| cells.has(row)) => found.known += 1,
@@ -115,17 +72,19 @@ pub(super) fn run(
         if outcomes.contains_key(&first) {
             continue;
         }
-        let left = journal.take(&files.table.key(first));
+        let left = journal.take(&table.key(first));
         found.resumed += u64::from(left.is_some());
         if left.is_none() {
             todo.push(first);
         }
         outcomes.insert(first, left);
     }
+    files.look_ahead(root, &todo, workers(threads));
+    let files = &*files;
     let mut bar = Bar::new("verifying", "samples");
     let total = todo.len() as u64;
     look(files, root, &todo, threads, |row, outcome| {
-        journal.note(&files.table.key(row), &outcome)?;
+        journal.note(&table.key(row), &outcome)?;
         found.looked_at += 1;
         if let Outcome::Sound { bytes, .. } = &outcome {
             found.bytes += bytes;
@@ -141,6 +100,11 @@ pub(super) fn run(
     Ok(found)
 }
 
+fn workers(asked: Option<NonZeroUsize>) -> usize {
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    asked.map_or(cores * THREADS_A_CORE, NonZeroUsize::get)
+}
+
 /// Checks rows on all cores; `tell` is called on this thread, in the order in which they are done.
 fn look(
     files: &Files<'_>,
@@ -149,8 +113,8 @@ fn look(
     threads: Option<NonZeroUsize>,
     mut tell: impl FnMut(usize, Outcome) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
-    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let threads = threads.map_or(cores * THREADS_A_CORE, NonZeroUsize::get).min(rows.len());
+    let threads = workers(threads).min(rows.len());
+    let turn = (rows.len() / (threads.max(1) * TURNS)).clamp(TURN[0], TURN[1]);
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         let (sender, outcomes) = flume::bounded(AHEAD);
@@ -158,10 +122,13 @@ fn look(
             let (sender, next) = (sender.clone(), &next);
             scope.spawn(move || {
                 let mut checker = Checker::new(root);
-                while let Some(&row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    // Nobody listens any more where the journal could not be written.
-                    if sender.send((row, checker.check(&files.paths(row)))).is_err() {
-                        return;
+                let some = || rows.get(next.fetch_add(turn, Ordering::Relaxed)..);
+                while let Some(rows) = some().filter(|rows| !rows.is_empty()) {
+                    for &row in &rows[..rows.len().min(turn)] {
+                        // Nobody listens any more where the journal could not be written.
+                        if sender.send((row, checker.check(&files.parts(row)))).is_err() {
+                            return;
+                        }
                     }
                 }
             });
@@ -174,7 +141,7 @@ fn look(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::{CatalogLimits, SourceSpec, open};
+    use crate::catalog::{CatalogLimits, SourceSpec, Table, open};
 
     fn table(root: &std::path::Path, lines: &str) -> Table {
         let (root, json_lines) = (Some(root.to_owned()), lines.as_bytes().to_vec());
@@ -183,7 +150,7 @@ mod tests {
     }
 
     fn find(root: &std::path::Path, table: &Table, journal: &mut Journal) -> Found {
-        run(&Files::of(table), &Root::open(root).unwrap(), journal, None, false).unwrap()
+        run(&mut Files::of(table), &Root::open(root).unwrap(), journal, None, false).unwrap()
     }
 
     #[test]
