@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch.utils.data
 
 from . import torch as _torch
@@ -216,12 +217,10 @@ class SplitLoader(_OfFolder, OwnTorchLoader):
 
     def _rows_of(self, batch: Batch) -> tuple[Any, Any]:
         """Have the rows of a batch be its samples."""
-        rows, valid = super()._rows_of(batch)
+        # In the places where a range has its indices and what of them counts; the label behind fills up.
+        standing: list[Any] = [np.arange(len(batch.arrays[0])), *batch.arrays[2:], batch.arrays[1]]
+        rows, valid = super()._rows_of(batch._replace(arrays=standing))
         return Rows(rows.ready, RowKeys(*rows.keys), valid, batch), valid
-
-    def _indices_of(self, batch: Batch) -> tuple[int, ...]:
-        """Count the rows: the first array of these batches is of images, too large to make a list of."""
-        return tuple(range(len(batch.arrays[0])))
 
     def _iterate(self, convert: Any) -> Any:
         self._check_unchanged()

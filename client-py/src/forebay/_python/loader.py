@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from .._batch import Array
 from .._checks import whole, whole_or_least
 from .._digest import Digests, EpochDigest
 from .._explain import Explanation
@@ -277,13 +278,10 @@ class OwnLoader(Loader[Any]):
         job = self.job
         valid: Any = self._mask(arrays[1].astype(np.bool_)) if len(arrays) > len(job.tensors) else ready.rows
         wraps = 0 if self._order.whole_batches else job.rows_of(ready.epoch)
+        indices: Array = arrays[0]
         if isinstance(valid, int):
-            valid = len(arrays[0])
-        return Rows(ready, Keys(ready.epoch, ready.first_row, wraps, self._indices_of(batch)), valid), valid
-
-    def _indices_of(self, batch: Batch) -> tuple[int, ...]:
-        """Give the indices that a batch of the daemon's holds, as the keys of its samples."""
-        return tuple(batch.arrays[0].tolist())
+            valid = len(indices)
+        return Rows(ready, Keys(ready.epoch, ready.first_row, wraps, tuple(indices.tolist())), valid), valid
 
     def _finished(self, made: Any, rows: Rows) -> Any:
         """Do to a batch what is done in this process."""
