@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{FileType, OFlags, Stat};
+use rustix::fs::{Advice, FileType, OFlags, Stat};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::error::StorageError;
@@ -41,6 +41,12 @@ impl OpenFile {
     /// Its bytes when it was opened.
     pub(super) fn size_bytes(&self) -> u64 {
         self.opened.get().map_or(0, |stamp| stamp.size_bytes)
+    }
+
+    /// Says that parts of it are read in no order: otherwise the kernel fetches an eighth more than is asked for, which
+    /// nobody looks at before it is dropped. A file system may ignore it.
+    pub(super) fn expect_parts(&self) {
+        let _ = rustix::fs::fadvise(&self.fd, 0, None, Advice::Random);
     }
 
     /// Its descriptor.

@@ -163,6 +163,9 @@ fn read_file<T>(
 ) -> Result<(), StorageError> {
     read.buf.clear();
     let file = InPieces { file: OpenFile::open(&read.root, &read.buf.path)?, pieces };
+    if read.extent.is_some() {
+        file.file.expect_parts();
+    }
     let wanted = Wanted::of(&file, &read.root, &read.buf, read.extent, read.limit_bytes)?;
     let placed = desk.and_then(|desk| in_place::read(&file, &wanted, read, desk));
     let outcome = placed.unwrap_or_else(|| whole::fill(&file, &read.root, &mut read.buf, &wanted));

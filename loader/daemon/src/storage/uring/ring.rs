@@ -189,6 +189,9 @@ impl<T: Send + 'static> Thread<T> {
             Some(opened) => opened,
             None => open_elsewhere(root, path).await?,
         };
+        if in_parts {
+            opened.expect_parts();
+        }
         let direct_from_bytes = (self.ring.options.direct && in_parts).then_some(self.ring.direct_from_bytes);
         let file = RingFile::new(opened, direct_from_bytes)
             .map_err(|errno| StorageError::io("open", root.display(path), errno))?;
