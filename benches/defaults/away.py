@@ -89,7 +89,7 @@ def summary(rates: dict[str, list[float]], options: argparse.Namespace) -> dict[
         "raw_bytes": options.raw,
         "batch": options.batch,
         "read_threads": threads,
-        "most_per_second": threads * 1e6 / options.delay_us,
+        "most_per_second": threads * 1e6 / max(1, options.delay_us),
         "per_second": {name: triple(interval(values)) for name, values in rates.items()},
         "away_over_here": triple(paired_ratio(by_round["away"], by_round["here"])),
         "rounds": rates,

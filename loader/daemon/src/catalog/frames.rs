@@ -39,6 +39,12 @@ pub fn names_column(snapshot: &Snapshot, path: usize) -> Option<usize> {
     snapshot.columns().iter().position(names)
 }
 
+/// The first column of paths whose samples are clips, by name: for those that know files alone.
+pub fn clips_column<'a>(columns: impl Iterator<Item = &'a Column>) -> Option<&'a str> {
+    let texts = columns.filter(|column| column.kind() == ColumnKind::Text);
+    texts.map(Column::name).find_map(|name| name.strip_suffix(FRAMES))
+}
+
 pub(super) fn open(
     root: &Path,
     extensions: Option<&[String]>,

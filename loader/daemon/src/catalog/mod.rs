@@ -47,7 +47,7 @@ pub use fault::{CellFault, Place, Unit};
 pub use folder::IMG_EXTENSIONS;
 pub use found::{Finding, Found, find_among, find_by_names, find_in_folder, find_in_list, find_in_shards};
 pub use frames::names::{BadNames, FrameNames, text_of as text_of_frames};
-pub use frames::{FRAMES, names_column};
+pub use frames::{FRAMES, clips_column, names_column};
 pub use gaps::{List, Listed, Reading};
 pub use limits::CatalogLimits;
 pub use listings::{Listings, own_folder};

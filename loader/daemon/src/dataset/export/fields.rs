@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::catalog::{Column, ColumnKind, Location, Places, Snapshot, ValueError, Values};
+use crate::catalog::{Column, ColumnKind, Location, Places, Snapshot, ValueError, Values, clips_column};
 use crate::decode::{self, DecodeError, ImageFormat};
 use crate::error::{Fault, Kind};
 use crate::storage::StorageErrorKind;
@@ -44,6 +44,12 @@ pub fn chosen(snapshot: &Snapshot, asked: &[String]) -> Result<Vec<String>, Faul
     let of_kind = |kind| move |column: &&Column| column.kind() == kind;
     let columns = || snapshot.columns().iter();
     let names: Vec<_> = columns().map(Column::name).collect();
+    if let Some(name) = clips_column(columns()) {
+        return Err(Fault::invalid(format!(
+            "samples of column {name} are clips, folders of frames, which are not exported yet"
+        ))
+        .hint("forebay dataset files lists them; sets of files and of shards are exported"));
+    }
     let none = |wanted: &str| {
         Fault::invalid(format!("no column of files {wanted}"))
             .hint(format!("the columns are {}; name those of files or texts with --column", names.join(", ")))

@@ -21,7 +21,7 @@ use self::report::Report;
 use self::work::Found;
 use super::common::SetArgs;
 use crate::catalog::dataset::{CONTENT, Change, Dataset, KEY, Manifest, keyed_ints, keyed_texts, reasons};
-use crate::catalog::{Cells, Snapshot, Table};
+use crate::catalog::{Cells, Snapshot, Table, clips_column};
 use crate::error::{Fault, Kind};
 use crate::storage::Root;
 
@@ -98,6 +98,10 @@ fn check_possible(args: &VerifyArgs, dataset: &Dataset, files: &Files<'_>) -> Re
     if !files.has_columns() {
         return Err(Fault::invalid(format!("{} has no column of files to look at", dataset.place()))
             .hint("a column of paths is named image, audio, path, ... or ends in _path"));
+    }
+    if let Some(name) = clips_column(files.table().columns().iter().map(Cells::column)) {
+        return Err(Fault::invalid(format!("samples of column {name} are clips, folders of frames, which are not verified yet"))
+            .hint("index the same folder without --frames into another data set, with --dataset PLACE, and verify the frames there"));
     }
     if files.are_shared() && (args.dedup || args.quarantine_copies) {
         return Err(Fault::invalid("copies of whole files are found, and here a file holds many samples")
