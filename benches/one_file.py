@@ -2,6 +2,7 @@
 
     PYTHONPATH=benches python benches/one_file.py --work /mnt/flash/scratch --rounds 5
     ... --engine uring                 an engine other than the daemon's own choice
+    ... --direct-reads                 its reads past the page cache, as fio's are
     ... --members 40000 --out FILE.json
 
 Makes a tar of 22,000 files of 48 KiB (1 GB), kept. A turn of forebay's is `forebay bench TAR --stage read --cold`:
@@ -68,6 +69,7 @@ def arguments() -> argparse.Namespace:
         "--work", type=Path, required=True, help="where the tar is or is to be made: the disk that is measured"
     )
     parser.add_argument("--forebay", type=Path, default=REPO / "target" / "release" / "forebay")
+    parser.add_argument("--direct-reads", action="store_true", help="its reads past the page cache")
     parser.add_argument("--engine", help="the storage engine (default: the daemon's choice)")
     parser.add_argument(
         "--members", type=int, default=22_000, help="samples in the tar (default: %(default)s, 1.08 GB)"
@@ -104,6 +106,7 @@ def forebay(args: argparse.Namespace, tar: Path) -> tuple[dict[str, float], dict
     """Read all members once through the engine, and once with bare threads; what was fetched over what was read."""
     command = [str(args.forebay), "bench", str(tar), "--stage", "read", "--cold", "--rounds", "1"]
     command += ["--engine", args.engine] if args.engine else []
+    command += ["--direct-reads"] if args.direct_reads else []
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_inblock
     report = json.loads(subprocess.run([*command, "--json"], check=True, stdout=subprocess.PIPE).stdout)
     fetched_bytes = 512 * (resource.getrusage(resource.RUSAGE_CHILDREN).ru_inblock - before)
@@ -151,7 +154,7 @@ def summary(turns: list[dict[str, dict[str, float]]], io_engine: str, args: argp
         "machine": describe(),
         "members": args.members,
         "member_bytes": MEMBER_BYTES,
-        "engine": args.engine or "default",
+        "engine": (args.engine or "default") + (", direct reads" if args.direct_reads else ""),
         "fio": f"{io_engine}, depth {DEPTH}, direct",
         "per_second": {side: triple(interval(of(side, "per_second"))) for side in rates},
         "cpu_us": {side: triple(interval(of(side, "cpu_us"))) for side in rates},

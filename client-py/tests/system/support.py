@@ -73,6 +73,17 @@ def children_of(pid: int) -> set[int]:
     return found
 
 
+def daemons_of(pid: int) -> set[int]:
+    """Give the private daemons of a process: other tests may have left it workers."""
+
+    def is_daemon(child: int) -> bool:
+        with contextlib.suppress(OSError):
+            return b"serve" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+        return False
+
+    return {child for child in children_of(pid) if is_daemon(child)}
+
+
 def is_alive(pid: int) -> bool:
     """Tell a running process from one that is gone or only waits to be reaped."""
     try:

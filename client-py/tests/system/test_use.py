@@ -19,8 +19,8 @@ from .batches import batch_digest, stream
 from .support import (
     Node,
     arenas,
-    children_of,
     client,
+    daemons_of,
     descriptors,
     is_alive,
     pick,
@@ -48,14 +48,14 @@ def test_a_list_of_a_loader_holds_the_epoch(folder: Path, wanted: list[str]) -> 
     with make_loader(folder) as loader:
         held = list(loader)
         assert [batch_digest(batch) for batch in held] == wanted[:14]
-        assert len(children_of(os.getpid())) == 1
+        assert len(daemons_of(os.getpid())) == 1
 
 
 def test_zip_of_a_loader_with_itself_gives_two_epochs_at_once(folder: Path, wanted: list[str]) -> None:
     with make_loader(folder) as loader:
         pairs = [(batch_digest(one), batch_digest(two)) for one, two in zip(loader, loader)]
         assert pairs == list(zip(wanted[:14], wanted[14:28]))
-        assert len(children_of(os.getpid())) == 1
+        assert len(daemons_of(os.getpid())) == 1
 
 
 def test_a_hundred_batches_held_are_all_right(folder: Path, wanted: list[str]) -> None:
@@ -66,7 +66,7 @@ def test_a_hundred_batches_held_are_all_right(folder: Path, wanted: list[str]) -
         assert [batch_digest(batch) for batch in held] == wanted[: len(held)]
         slots = loader.stats()["daemon"]["sessions"][0]["slots"]
         assert loader.stats()["copies"] == len(held) - (slots - 2)
-        assert len(children_of(os.getpid())) == 1
+        assert len(daemons_of(os.getpid())) == 1
 
 
 def test_in_place_operations_on_batches_reach_no_other_batch(folder: Path, wanted: list[str]) -> None:
@@ -165,7 +165,7 @@ def test_threads_on_one_loader_take_an_epoch_each(folder: Path, wanted: list[str
         epochs: list[list[str]] = []
         run_threads([lambda: epochs.append([batch_digest(batch) for batch in loader])] * 6)
         assert sorted(epochs) == sorted(wanted[start : start + 14] for start in range(0, 84, 14))
-        assert len(children_of(os.getpid())) == 1
+        assert len(daemons_of(os.getpid())) == 1
 
 
 def test_threads_on_loaders_of_their_own_share_one_daemon(folder: Path, wanted: list[str]) -> None:
@@ -174,7 +174,7 @@ def test_threads_on_loaders_of_their_own_share_one_daemon(folder: Path, wanted: 
             assert [digest for digest, _ in stream(loader, 42)] == wanted[:42]
 
     run_threads([whole] * 6)
-    assert len(children_of(os.getpid())) == 1
+    assert len(daemons_of(os.getpid())) == 1
     assert len(loader_sessions()) == 0
 
 
@@ -194,7 +194,7 @@ def test_loaders_for_training_and_evaluation_take_turns_on_one_daemon(folder: Pa
         for epoch in range(3):
             assert [batch_digest(batch) for batch in train] == wanted[epoch * 14 : epoch * 14 + 14]
             assert [batch_digest(batch) for batch in valid] == check
-        assert len(children_of(os.getpid())) == 1
+        assert len(daemons_of(os.getpid())) == 1
 
 
 @pytest.mark.deadline(300)
@@ -248,7 +248,7 @@ def test_loaders_made_again_and_again_leave_nothing(folder: Path) -> None:
     pid = private_pid()
     assert len(loader_sessions()) == 0
     assert arenas(pid) == 0
-    assert len(children_of(os.getpid())) == 1
+    assert len(daemons_of(os.getpid())) == 1
 
 
 def test_the_daemons_of_a_node_share_its_processors(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

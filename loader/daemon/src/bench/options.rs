@@ -42,6 +42,9 @@ pub struct BenchArgs {
     /// --storage threads, and uring in turns beside it].
     #[arg(long, value_enum, value_name = "ENGINE")]
     pub engine: Option<EngineName>,
+    /// io_uring reads parts of files from 64 MiB on past the page cache, as with the daemon's direct_reads.
+    #[arg(long)]
+    pub direct_reads: bool,
     /// Which part of the path; all is each part alone, and the whole [default: all, or none with --storage].
     #[arg(long, value_enum)]
     pub stage: Option<Stage>,

@@ -74,6 +74,8 @@ pub struct Settings {
     pub threads: usize,
     pub read_threads: usize,
     pub engine: EngineName,
+    #[serde(default)]
+    pub direct_reads: bool,
     pub transform: Transform,
     pub dtype: Dtype,
     pub consumers: u32,
@@ -153,6 +155,7 @@ impl Report {
                 threads: config.cpu_threads,
                 read_threads: config.read_threads().get(),
                 engine: config.engine,
+                direct_reads: config.direct_reads,
                 transform: args.transform,
                 dtype: args.dtype,
                 consumers: args.consumers,
