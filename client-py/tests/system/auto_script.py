@@ -23,6 +23,11 @@ def flipped(images: object) -> object:
     return torch.flip(images, (-1,))
 
 
+def tell(shown: object) -> None:
+    """Print a line at once: torchrun has its ranks' prints unbuffered, the line and its end one after the other."""
+    os.write(1, f"{json.dumps(shown)}\n".encode())
+
+
 def train(root: str, kind: str) -> None:
     """Read two epochs, with a step of a model each batch."""
     torch.manual_seed(11)
@@ -40,7 +45,7 @@ def train(root: str, kind: str) -> None:
     if sampler is not None:
         model = torch.nn.parallel.DistributedDataParallel(model)
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
-    print(json.dumps({"weights": float(next(model.parameters()).detach().sum()), "steps": len(loader)}))
+    tell({"weights": float(next(model.parameters()).detach().sum()), "steps": len(loader)})
     for epoch in range(2):
         if sampler is not None:
             sampler.set_epoch(epoch)
@@ -51,10 +56,10 @@ def train(root: str, kind: str) -> None:
             loss.backward()
             optimizer.step()
             marks += [(label, round(float(image.sum()), 3)) for image, label in zip(images, labels.tolist())]
-        print(json.dumps({"epoch": epoch, "rows": marks}), flush=True)
+        tell({"epoch": epoch, "rows": marks})
     kinds = [type(each).__module__ for each in (loader, Own(dataset), pickle.loads(pickle.dumps(loader)))]
     shown = {"loaders": kinds, "is_torchs": isinstance(loader, DataLoader), "sitecustomize": os.environ.get("SEEN", "")}
-    print(json.dumps(shown), flush=True)
+    tell(shown)
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
