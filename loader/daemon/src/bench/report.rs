@@ -74,7 +74,8 @@ pub struct Settings {
     pub threads: usize,
     pub read_threads: usize,
     pub engine: EngineName,
-    #[serde(default)]
+    /// Only told where it was asked for, so that reports without it keep their keys.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub direct_reads: bool,
     pub transform: Transform,
     pub dtype: Dtype,
