@@ -352,7 +352,8 @@ impl Pool {
             self.options.sample_bytes_max.min(if extent.is_some() { u64::MAX } else { room_bytes });
         let root = Arc::clone(task.work.job.snapshot(task.pick.source).root().unwrap_or(&self.no_root));
         let extent = extent.map(|extent| (extent.offset_bytes, extent.len_bytes));
-        Read { root, buf, extent, limit_bytes, tag: () }
+        let account = task.reserved.account();
+        Read { root, buf, extent, limit_bytes, account, tag: () }
     }
 
     /// Has a sample that turned out to need more than it holds wait for that, in its place; `file_bytes`: of the file in

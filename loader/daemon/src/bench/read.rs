@@ -10,7 +10,7 @@ use super::rows::Rows;
 use super::usage::Mark;
 use crate::config::Config;
 use crate::error::{Fault, Kind};
-use crate::storage::{self, Done, Engine, EngineName, Read, ReadBuf, Root};
+use crate::storage::{self, Account, Done, Engine, EngineName, Read, ReadBuf, Root};
 
 /// Reads in flight for each of its threads: none ever waits for work, and the buffers stay in the processor's cache.
 const READS_A_THREAD: u32 = 4;
@@ -54,7 +54,7 @@ impl Reading {
         buf.set_path(self.rows.path(row.sample));
         let (root, limit_bytes) = (Arc::clone(&self.root), self.limit_bytes);
         let extent = self.rows.extent(row.sample);
-        self.engine.submit(Read { root, buf, extent, limit_bytes, tag: () });
+        self.engine.submit(Read { root, buf, extent, limit_bytes, account: Account::ONLY, tag: () });
         self.next_row += 1;
     }
 }

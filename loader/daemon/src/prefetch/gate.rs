@@ -8,6 +8,8 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
+use crate::storage::Account;
+
 /// What a sample is taken to need before any of its session's has come back.
 const EXPECTED_BYTES: u64 = 128 << 10;
 /// A sample of unknown size may bring so many times what it was taken to need, or a mebibyte, before it must ask again.
@@ -84,6 +86,7 @@ struct Waiting<T> {
 #[derive(Debug, Default)]
 pub struct Reserved {
     session: u64,
+    weight: u32,
     turn: u64,
     bytes: u64,
     room_bytes: u64,
@@ -92,6 +95,11 @@ pub struct Reserved {
 }
 
 impl Reserved {
+    /// Whose reads these are.
+    pub fn account(&self) -> Account {
+        Account { session: self.session, weight: self.weight }
+    }
+
     /// What it is taken to need.
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -261,8 +269,8 @@ impl<T> State<T> {
             Some(known) => known.saturating_add(known / 8).saturating_add(64 << 10),
             None => bytes.saturating_mul(ROOM_FACTOR).max(ROOM_BYTES_MIN),
         };
-        let (session, is_known) = (queue.share.session, known_bytes.is_some());
-        let reserved = Reserved { session, turn, bytes, room_bytes, is_known, is_reserve };
+        let (Share { session, weight, .. }, is_known) = (queue.share, known_bytes.is_some());
+        let reserved = Reserved { session, weight, turn, bytes, room_bytes, is_known, is_reserve };
         self.hold(&reserved);
         (item, reserved)
     }

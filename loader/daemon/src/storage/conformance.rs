@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Done, Engine, Read, ReadBuf, Root, StorageError, StorageErrorKind};
+use super::{Account, Done, Engine, Read, ReadBuf, Root, StorageError, StorageErrorKind};
 
 /// What lies beneath the root of every engine under test.
 pub(super) static FILES: [(&str, &[u8]); 4] =
@@ -24,7 +24,7 @@ const LIMIT_BYTES: u64 = 1 << 20;
 /// A read of a whole file.
 pub(super) fn read_of(root: &Arc<Root>, path: &str, tag: u64) -> Read<u64> {
     let buf = ReadBuf { path: path.into(), ..ReadBuf::default() };
-    Read { root: root.clone(), buf, extent: None, limit_bytes: LIMIT_BYTES, tag }
+    Read { root: root.clone(), buf, extent: None, limit_bytes: LIMIT_BYTES, account: Account::ONLY, tag }
 }
 
 struct Bench {

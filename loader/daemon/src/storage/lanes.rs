@@ -1,9 +1,9 @@
-//! The threads of a pool that blocks: which of them hang in a read, and how many more that calls for.
+//! The threads of a pool that blocks: which of them hang in a read or give way to others, and how many more that calls for.
 //!
 //! A read of a dead server holds its thread for ever, in no way that could be interrupted. The pool goes on with another in
 //! its place; when the read comes back after all, there is one thread too many, and one leaves.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,8 @@ pub(super) struct Lanes {
 pub(super) struct Lane {
     /// Milliseconds from the pool's beginning until it took up the read in hand, plus one; 0 where it has none.
     taken_ms: AtomicU64,
+    /// Whether the read in hand waits for others to come first.
+    gives_way: AtomicBool,
 }
 
 impl Lanes {
@@ -56,6 +58,7 @@ impl Lanes {
     /// Its read has come back. True: the thread is to leave, and is no longer counted.
     pub(super) fn is_done(&self, lane: &Arc<Lane>) -> bool {
         lane.taken_ms.store(0, Ordering::Relaxed);
+        lane.gives_way.store(false, Ordering::Relaxed);
         let one_less = |surplus: usize| surplus.checked_sub(1);
         let leaves = self.surplus.load(Ordering::Relaxed) > 0
             && self.surplus.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok();
@@ -78,19 +81,22 @@ impl Lanes {
     /// How many threads are to be started so that as many as wanted can work; those that are too many are told to leave.
     pub(super) fn missing(&self, now: Instant) -> usize {
         let lanes = self.lock();
-        let able = lanes.len() - self.hanging_of(&lanes, now);
+        let is_away = |lane: &Lane| lane.gives_way.load(Ordering::Relaxed) || self.hangs(lane, now);
+        let able = lanes.iter().filter(|lane| !is_away(lane)).count();
         self.surplus.store(able.saturating_sub(self.wanted), Ordering::Relaxed);
         let room = (self.wanted + SPARE_MAX).saturating_sub(lanes.len());
         self.wanted.saturating_sub(able).min(room)
     }
 
     fn hanging_of(&self, lanes: &[Arc<Lane>], now: Instant) -> usize {
-        let now_ms = self.ms(now);
-        let hangs = |lane: &&Arc<Lane>| match lane.taken_ms.load(Ordering::Relaxed) {
+        lanes.iter().filter(|lane| self.hangs(lane, now)).count()
+    }
+
+    fn hangs(&self, lane: &Lane, now: Instant) -> bool {
+        match lane.taken_ms.load(Ordering::Relaxed) {
             0 => false,
-            taken => now_ms.saturating_sub(taken - 1) >= self.hangs.as_millis() as u64,
-        };
-        lanes.iter().filter(hangs).count()
+            taken => self.ms(now).saturating_sub(taken - 1) >= self.hangs.as_millis() as u64,
+        }
     }
 
     fn ms(&self, now: Instant) -> u64 {
@@ -99,6 +105,13 @@ impl Lanes {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Lane>>> {
         self.all.lock().expect("no thread panics with the lock")
+    }
+}
+
+impl Lane {
+    /// The thread's read waits for others to come first: another thread is theirs meanwhile. True the first time.
+    pub(super) fn give_way(&self) -> bool {
+        !self.gives_way.swap(true, Ordering::Relaxed)
     }
 }
 
@@ -124,6 +137,18 @@ mod tests {
         assert!(lanes.is_done(&other), "now there is one too many");
         assert!(!lanes.is_done(&one) && !lanes.is_done(&spare));
         assert_eq!(lanes.lock().len(), 2);
+    }
+
+    #[test]
+    fn a_thread_whose_read_gives_way_is_replaced_for_as_long() {
+        let (lanes, now) = (Lanes::new(2), Instant::now());
+        let (one, _other) = (lanes.add(), lanes.add());
+        lanes.took(&one, now);
+        assert_eq!((one.give_way(), one.give_way(), lanes.missing(now)), (true, false, 1));
+        let spare = lanes.add();
+        assert!(lanes.missing(now) == 0 && !lanes.is_done(&spare));
+        assert!(!lanes.is_done(&one) && lanes.missing(now) == 0, "it is back, and one is too many");
+        assert!(lanes.is_done(&spare));
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod routed;
 mod spare;
 mod start;
 mod threads;
+mod turns;
 mod uring;
 mod whole;
 
@@ -57,15 +58,31 @@ pub struct Read<T> {
     pub extent: Option<(u64, u64)>,
     /// More bytes than this are refused before any memory is reserved.
     pub limit_bytes: u64,
+    /// Who reads.
+    pub account: Account,
     /// The caller's own; it travels with the read and comes back untouched.
     pub tag: T,
+}
+
+/// Whose read it is: where sessions wait for storage they share it by weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The session's number.
+    pub session: u64,
+    /// Beside others, in bytes read.
+    pub weight: u32,
+}
+
+impl Account {
+    /// Of whoever reads alone.
+    pub const ONLY: Self = Self { session: 0, weight: 1 };
 }
 
 impl Read<()> {
     /// The read for somebody.
     pub fn tagged<T>(self, tag: T) -> Read<T> {
-        let Self { root, buf, extent, limit_bytes, tag: () } = self;
-        Read { root, buf, extent, limit_bytes, tag }
+        let Self { root, buf, extent, limit_bytes, account, tag: () } = self;
+        Read { root, buf, extent, limit_bytes, account, tag }
     }
 }
 

@@ -36,6 +36,11 @@ impl Pieces {
         Self { piece_bytes, free: helpers.into() }
     }
 
+    /// No shorter read is cut.
+    pub(super) fn piece_bytes(&self) -> usize {
+        self.piece_bytes
+    }
+
     /// Fills `target` with what lies from `offset_bytes` on; gives the bytes before the first that is missing.
     ///
     /// * `read_at`: one read, which may bring fewer bytes than asked for, and none at the end.

@@ -16,8 +16,9 @@ use super::lanes::{Lane, Lanes};
 use super::pieces::Pieces;
 use super::queued::Queued;
 use super::root::Root;
-use super::whole::{self, Source, Stamp, Wanted};
-use super::{Desk, Done, Engine, Read, in_place};
+use super::turns::{STEP_BYTES, Turns};
+use super::whole::{self, Source, Stamp, Wanted, read_fully};
+use super::{Account, Desk, Done, Engine, Read, in_place};
 
 /// A read needs a few hundred bytes of stack, and `display` of a path a little more.
 const STACK_BYTES: usize = 256 << 10;
@@ -37,6 +38,7 @@ struct Crew<T> {
     done: flume::Sender<Done<T>>,
     desk: OnceLock<Arc<dyn Desk<T>>>,
     pieces: Pieces,
+    turns: Turns,
     lanes: Lanes,
     stopping: AtomicBool,
 }
@@ -68,25 +70,13 @@ impl<T: Send + 'static> ThreadsEngine<T> {
     ) -> Result<Self, StorageError> {
         let (queue, reads) = flume::unbounded();
         let (done, desk, stopping) = (done.clone(), OnceLock::new(), AtomicBool::new(false));
-        let crew = Crew { reads, done, desk, pieces, lanes, stopping };
+        let crew = Crew { reads, done, desk, pieces, turns: Turns::default(), lanes, stopping };
         let engine = Self { queue, crew: Arc::new(crew) };
         for _ in 0..threads.get() {
-            engine
-                .hire(stack_bytes)
+            hire(&engine.crew, stack_bytes)
                 .map_err(|source| StorageError::Threads { threads: threads.get(), source })?;
         }
         Ok(engine)
-    }
-
-    /// Starts one more thread.
-    fn hire(&self, stack_bytes: usize) -> io::Result<()> {
-        let (crew, lane) = (Arc::clone(&self.crew), self.crew.lanes.add());
-        let thread = thread::Builder::new().name("read".into()).stack_size(stack_bytes);
-        let started = thread.spawn({
-            let lane = Arc::clone(&lane);
-            move || serve(&crew, &lane)
-        });
-        started.map(drop).inspect_err(|_| self.crew.lanes.forget(&lane))
     }
 }
 
@@ -106,12 +96,7 @@ impl<T: Send + 'static> Engine<T> for ThreadsEngine<T> {
     }
 
     fn tend(&self) {
-        for _ in 0..self.crew.lanes.missing(Instant::now()) {
-            if self.hire(STACK_BYTES).is_err() {
-                // The next look tries again.
-                break;
-            }
-        }
+        fill_up(&self.crew);
     }
 
     fn hanging(&self) -> usize {
@@ -133,16 +118,40 @@ impl<T> Crew<T> {
     }
 }
 
+/// Starts the threads that are missing.
+fn fill_up<T: Send + 'static>(crew: &Arc<Crew<T>>) {
+    for _ in 0..crew.lanes.missing(Instant::now()) {
+        if hire(crew, STACK_BYTES).is_err() {
+            // The next look tries again.
+            break;
+        }
+    }
+}
+
+/// Starts one more thread.
+fn hire<T: Send + 'static>(crew: &Arc<Crew<T>>, stack_bytes: usize) -> io::Result<()> {
+    let lane = crew.lanes.add();
+    let thread = thread::Builder::new().name("read".into()).stack_size(stack_bytes);
+    let started = thread.spawn({
+        let (crew, lane) = (Arc::clone(crew), Arc::clone(&lane));
+        move || serve(&crew, &lane)
+    });
+    started.map(drop).inspect_err(|_| crew.lanes.forget(&lane))
+}
+
 /// Serves reads until the engine is gone and its queue is empty, or there is a thread too many.
-fn serve<T>(crew: &Crew<T>, lane: &Arc<Lane>) {
+fn serve<T: Send + 'static>(crew: &Arc<Crew<T>>, lane: &Arc<Lane>) {
     for mut queued in &crew.reads {
         let taken = Instant::now();
         crew.lanes.took(lane, taken);
         let result = if crew.stopping.load(Ordering::Acquire) {
             Err(queued.shutdown())
         } else {
-            read_file(&mut queued.read, crew.pieces(), crew.desk.get().map(|desk| &**desk))
+            read_file(&mut queued.read, crew, lane)
         };
+        if result.is_ok() && queued.read.buf.len_bytes() <= STEP_BYTES as u64 {
+            crew.turns.count(queued.read.account, queued.read.buf.len_bytes());
+        }
         let leaves = crew.lanes.is_done(lane);
         let done = queued.done(result, taken);
         let left = if let Some(desk) = crew.desk.get() { desk.finish(done) } else { Some(done) };
@@ -156,18 +165,19 @@ fn serve<T>(crew: &Crew<T>, lane: &Arc<Lane>) {
     }
 }
 
-fn read_file<T>(
+fn read_file<T: Send + 'static>(
     read: &mut Read<T>,
-    pieces: Option<&Pieces>,
-    desk: Option<&dyn Desk<T>>,
+    crew: &Arc<Crew<T>>,
+    lane: &Arc<Lane>,
 ) -> Result<(), StorageError> {
     read.buf.clear();
-    let file = InPieces { file: OpenFile::open(&read.root, &read.buf.path)?, pieces };
+    let file = OpenFile::open(&read.root, &read.buf.path)?;
+    let file = InTurn { file, account: read.account, crew, lane };
     if read.extent.is_some() {
         file.file.expect_parts();
     }
     let wanted = Wanted::of(&file, &read.root, &read.buf, read.extent, read.limit_bytes)?;
-    let placed = desk.and_then(|desk| in_place::read(&file, &wanted, read, desk));
+    let placed = crew.desk.get().and_then(|desk| in_place::read(&file, &wanted, read, &**desk));
     let outcome = placed.unwrap_or_else(|| whole::fill(&file, &read.root, &mut read.buf, &wanted));
     if outcome.is_err() {
         read.buf.clear();
@@ -175,13 +185,15 @@ fn read_file<T>(
     outcome
 }
 
-/// A file whose large reads are cut, where there are helpers.
-struct InPieces<'a> {
+/// A file whose large reads give way to others, and have helpers where nobody else wants a thread.
+struct InTurn<'a, T> {
     file: OpenFile,
-    pieces: Option<&'a Pieces>,
+    account: Account,
+    crew: &'a Arc<Crew<T>>,
+    lane: &'a Arc<Lane>,
 }
 
-impl Source for InPieces<'_> {
+impl<T: Send + 'static> Source for InTurn<'_, T> {
     fn stamp(&self) -> Result<Stamp, Errno> {
         self.file.stamp()
     }
@@ -195,9 +207,25 @@ impl Source for InPieces<'_> {
     }
 
     fn fill(&self, target: &mut [u8], offset_bytes: u64) -> Result<u64, Errno> {
-        let fd = self.file.fd();
-        let Some(pieces) = self.pieces else { return self.file.fill(target, offset_bytes) };
-        pieces.fill(target, offset_bytes, |target, at| rustix::io::pread(fd, target, at))
+        if target.len() <= self.crew.pieces.piece_bytes().min(STEP_BYTES) {
+            return self.file.fill(target, offset_bytes);
+        }
+        let (crew, fd) = (self.crew, self.file.fd());
+        let large = crew.turns.large(self.account);
+        let give_way = || {
+            if self.lane.give_way() {
+                fill_up(crew);
+            }
+        };
+        let step = |target: &mut [u8], at: u64| {
+            let len = target.len().min(STEP_BYTES);
+            large.step(len, || !crew.reads.is_empty(), give_way);
+            rustix::io::pread(fd, &mut target[..len], at)
+        };
+        match crew.pieces() {
+            Some(pieces) => pieces.fill(target, offset_bytes, step),
+            None => read_fully(step, target, offset_bytes),
+        }
     }
 }
 

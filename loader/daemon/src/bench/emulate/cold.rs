@@ -50,7 +50,7 @@ mod tests {
     use std::num::NonZeroUsize;
 
     use super::*;
-    use crate::storage::{ReadBuf, Root, ThreadsEngine};
+    use crate::storage::{Account, ReadBuf, Root, ThreadsEngine};
 
     #[test]
     fn whole_pages_are_dropped() {
@@ -71,7 +71,7 @@ mod tests {
             let mut buf = ReadBuf::default();
             buf.set_path(path.as_bytes());
             let (root, extent) = (Arc::clone(&root), Some((1, 3)));
-            engine.submit(Read { root, buf, extent, limit_bytes: 100, tag: () });
+            engine.submit(Read { root, buf, extent, limit_bytes: 100, account: Account::ONLY, tag: () });
             let answer = done.recv().expect("an answer");
             assert_eq!(answer.result.is_ok().then_some(&answer.read.buf.bytes[..]), wanted);
         }

@@ -16,7 +16,8 @@ use crate::bench::progress::Progress;
 use crate::bench::stop::Stop;
 use crate::error::{Fault, Kind};
 use crate::storage::{
-    self, Done, Engine, EngineName, EngineOptions, Read, ReadBuf, RingOptions, Root, Started, StorageError,
+    self, Account, Done, Engine, EngineName, EngineOptions, Read, ReadBuf, RingOptions, Root, Started,
+    StorageError,
 };
 use crate::sys;
 
@@ -109,7 +110,14 @@ impl Pass<'_> {
         let submit = |index: u64, mut buf: ReadBuf| {
             let Target { name, extent } = self.cell.target(index);
             buf.set_path(name.as_bytes());
-            engine.submit(Read { root: Arc::clone(root), buf, extent, limit_bytes: u64::MAX, tag: () });
+            engine.submit(Read {
+                root: Arc::clone(root),
+                buf,
+                extent,
+                limit_bytes: u64::MAX,
+                account: Account::ONLY,
+                tag: (),
+            });
         };
         let (mut reads, start) = (Reads::default(), Instant::now());
         let mut next = order.iter().copied();

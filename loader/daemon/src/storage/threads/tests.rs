@@ -21,7 +21,17 @@ fn write_files(dir: &Path) {
 
 fn read_one(root: &Arc<Root>, path: &str) -> Result<Vec<u8>, StorageError> {
     let mut read = read_of(root, path, 0);
-    read_file(&mut read, None, None).map(|()| read.buf.bytes.to_vec())
+    let (crew, _queue) = crew();
+    let lane = crew.lanes.add();
+    read_file(&mut read, &crew, &lane).map(|()| read.buf.bytes.to_vec())
+}
+
+/// What the one thread of an engine has, and where its reads come from.
+fn crew() -> (Arc<Crew<u64>>, flume::Sender<Queued<u64>>) {
+    let ((queue, reads), (done, _completions)) = (flume::unbounded(), flume::unbounded());
+    let (desk, stopping) = (OnceLock::new(), AtomicBool::new(false));
+    let (pieces, turns, lanes) = (Pieces::new(3), Turns::default(), Lanes::new(1));
+    (Arc::new(Crew { reads, done, desk, pieces, turns, lanes, stopping }), queue)
 }
 
 #[test]
@@ -118,9 +128,7 @@ fn what_is_in_memory_goes_straight_to_its_place_and_is_finished_there() {
 fn a_large_read_has_helpers_only_where_no_other_read_waits() {
     let dir = tempfile::tempdir().unwrap();
     let root = Root::open(dir.path()).unwrap();
-    let ((queue, reads), (done, _completions)) = (flume::unbounded(), flume::unbounded());
-    let (desk, stopping) = (OnceLock::new(), AtomicBool::new(false));
-    let crew = Crew { reads, done, desk, pieces: Pieces::new(3), lanes: Lanes::new(1), stopping };
+    let (crew, queue) = crew();
     assert!(crew.pieces().is_some());
     queue.send(Queued::new(read_of(&root, "x", 0))).unwrap();
     assert!(crew.pieces().is_none());

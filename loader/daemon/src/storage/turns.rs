@@ -1,0 +1,206 @@
+//! Large reads give way: while others wait for a thread, a session reads on only as far as its share of the bytes goes.
+//!
+//! The gate shares what is started; what a device answers goes by what it has in its queue, and one large read puts more
+//! there than a hundred small ones. So a large read is made in steps, and before each it looks whether reads wait for a
+//! thread, which they do where storage is the slower half, and whether their sessions have had as much for their weight.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use super::Account;
+
+/// One step of a large read, and how far ahead of the others a session may be. A shorter read never waits.
+pub(super) const STEP_BYTES: usize = 256 << 10;
+/// The longest pause before a step: 5 MB/s are left to each large read, whatever the others want.
+const PAUSE_MAX: Duration = Duration::from_millis(50);
+/// A session none of whose reads came back for so long does not wait for this storage.
+const RECENT: Duration = Duration::from_millis(50);
+/// Pauses end when others have come on; this is for those that have stopped.
+const LOOKS_EVERY: Duration = Duration::from_millis(2);
+
+/// What sessions have read of late, while large reads are under way.
+#[derive(Default)]
+pub(super) struct Turns {
+    /// Large reads under way: where there are none, nobody counts.
+    large: AtomicUsize,
+    sessions: Mutex<Vec<Had>>,
+    moved: Condvar,
+}
+
+/// What one session has had.
+struct Had {
+    session: u64,
+    /// Divided by its weight.
+    bytes: u64,
+    last: Instant,
+}
+
+/// A large read under way.
+pub(super) struct Large<'a> {
+    turns: &'a Turns,
+    account: Account,
+}
+
+impl Turns {
+    /// A large read begins.
+    pub(super) fn large(&self, account: Account) -> Large<'_> {
+        self.large.fetch_add(1, Ordering::Relaxed);
+        Large { turns: self, account }
+    }
+
+    /// A short read has come back with so many bytes.
+    pub(super) fn count(&self, account: Account, bytes: u64) {
+        if self.large.load(Ordering::Relaxed) > 0 {
+            add(&mut self.lock(), account, bytes, Instant::now());
+            self.moved.notify_one();
+        }
+    }
+
+    /// Counts a step, unless its session is ahead of another one by more than that already.
+    fn try_step(&self, account: Account, bytes: u64) -> bool {
+        let (mut sessions, now) = (self.lock(), Instant::now());
+        let had = sessions.iter().find(|had| had.session == account.session).map_or(0, |had| had.bytes);
+        let ahead = STEP_BYTES as u64 / u64::from(account.weight.max(1));
+        if least(&sessions, account.session, now).is_some_and(|least| had > least + ahead) {
+            return false;
+        }
+        add(&mut sessions, account, bytes, now);
+        true
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Had>> {
+        self.sessions.lock().expect("no thread panics with the lock")
+    }
+}
+
+/// A session had so many bytes.
+fn add(sessions: &mut Vec<Had>, account: Account, bytes: u64, now: Instant) {
+    let share = 1 + bytes / u64::from(account.weight.max(1));
+    let least = least(sessions, account.session, now);
+    if let Some(had) = sessions.iter_mut().find(|had| had.session == account.session) {
+        if now.saturating_duration_since(had.last) > RECENT {
+            // It does not make up for its rest.
+            had.bytes = had.bytes.max(least.unwrap_or(0));
+        }
+        (had.bytes, had.last) = (had.bytes + share, now);
+    } else {
+        sessions.retain(|had| now.saturating_duration_since(had.last) < 20 * RECENT);
+        let bytes = least.unwrap_or(0) + share;
+        sessions.push(Had { session: account.session, bytes, last: now });
+    }
+}
+
+/// What the one furthest behind has had, of those beside `session` that read now.
+fn least(sessions: &[Had], session: u64, now: Instant) -> Option<u64> {
+    let reads = |had: &&Had| had.session != session && now.saturating_duration_since(had.last) <= RECENT;
+    sessions.iter().filter(reads).map(|had| had.bytes).min()
+}
+
+impl Large<'_> {
+    /// Waits until a step of `bytes` is this session's turn, and counts it.
+    ///
+    /// * `others_wait`: whether reads wait for a thread.
+    /// * `pauses`: told once it has to wait.
+    pub(super) fn step(&self, bytes: usize, others_wait: impl Fn() -> bool, pauses: impl FnOnce()) {
+        let (turns, bytes) = (self.turns, bytes as u64);
+        if !others_wait() {
+            return add(&mut turns.lock(), self.account, bytes, Instant::now());
+        }
+        if turns.try_step(self.account, bytes) {
+            return;
+        }
+        pauses();
+        let began = Instant::now();
+        loop {
+            drop(turns.moved.wait_timeout(turns.lock(), LOOKS_EVERY));
+            if !others_wait() || began.elapsed() >= PAUSE_MAX {
+                return add(&mut turns.lock(), self.account, bytes, Instant::now());
+            }
+            if turns.try_step(self.account, bytes) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Large<'_> {
+    fn drop(&mut self) {
+        self.turns.large.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const SMALL: Account = Account { session: 1, weight: 1 };
+    const BULK: Account = Account { session: 2, weight: 1 };
+
+    /// Whether the next step of a large read had to wait while others wait all the time, or never.
+    fn pauses(large: &Large<'_>, others_wait: bool) -> bool {
+        let paused = Cell::new(false);
+        large.step(STEP_BYTES, || others_wait, || paused.set(true));
+        paused.get()
+    }
+
+    #[test]
+    fn a_large_read_waits_for_those_who_have_had_less() {
+        let turns = Turns::default();
+        let large = turns.large(BULK);
+        turns.count(SMALL, 50_000);
+        assert!(!pauses(&large, true), "a step ahead is nothing");
+        assert!(pauses(&large, true));
+        turns.count(SMALL, 4 * STEP_BYTES as u64);
+        assert!(!pauses(&large, true), "the other one is ahead now");
+    }
+
+    #[test]
+    fn nobody_waits_while_threads_are_free_or_alone_or_beside_one_that_rests() {
+        let turns = Turns::default();
+        let large = turns.large(BULK);
+        assert!((0..9).all(|_| !pauses(&large, true)), "there is no other");
+        turns.count(SMALL, 50_000);
+        assert!((0..9).all(|_| !pauses(&large, false)), "threads are free");
+        std::thread::sleep(2 * RECENT);
+        assert!((0..9).all(|_| !pauses(&large, true)), "the other one has stopped");
+    }
+
+    #[test]
+    fn weights_divide_the_bytes() {
+        for weight in [1, 3] {
+            let turns = Turns::default();
+            let large = turns.large(Account { weight, ..BULK });
+            turns.count(SMALL, 1);
+            assert!(!pauses(&large, true), "it begins beside the other one, and has its first step now");
+            turns.count(SMALL, STEP_BYTES as u64);
+            let steps = (0..9).take_while(|_| !pauses(&large, true)).count();
+            assert_eq!(steps, weight as usize, "as many times what the other one had");
+        }
+    }
+
+    #[test]
+    fn one_that_comes_back_from_a_rest_does_not_make_up_for_it() {
+        let turns = Turns::default();
+        let large = turns.large(BULK);
+        turns.count(SMALL, 1);
+        for _ in 0..64 {
+            large.step(STEP_BYTES, || false, || ());
+        }
+        std::thread::sleep(2 * RECENT);
+        large.step(STEP_BYTES, || false, || ());
+        turns.count(SMALL, 1);
+        assert!(!pauses(&large, true), "it begins beside the other one");
+    }
+
+    #[test]
+    fn nothing_is_counted_where_no_large_read_is_under_way() {
+        let turns = Turns::default();
+        turns.count(SMALL, 1);
+        drop(turns.large(BULK));
+        turns.count(SMALL, 1);
+        assert!(turns.lock().is_empty());
+    }
+}
