@@ -1,5 +1,6 @@
 //! An export is a function of its recipe, and whole or not there.
 
+use std::fs;
 use std::path::Path;
 
 use clap::Parser as _;

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,9 @@ const TURNS: usize = 8;
 
 /// Samples that threads are ahead of the journal.
 const AHEAD: usize = 1024;
+
+/// How often the bar is looked at while a long clip is verified.
+const TICK: Duration = Duration::from_millis(200);
 
 /// What was found.
 #[derive(Default)]
@@ -51,7 +55,7 @@ pub(super) struct Found {
 /// What the journal says.
 pub(super) fn run(
     files: &mut Files<'_>,
-    root: &Root,
+    root: &Arc<Root>,
     journal: &mut Journal,
     threads: Option<NonZeroUsize>,
     again: bool,
@@ -81,16 +85,22 @@ pub(super) fn run(
     }
     files.look_ahead(root, &todo, workers(threads));
     let files = &*files;
-    let mut bar = Bar::new("verifying", "samples");
-    let total = todo.len() as u64;
-    look(files, root, &todo, threads, |row, outcome| {
-        journal.note(&table.key(row), &outcome)?;
-        found.looked_at += 1;
-        if let Outcome::Sound { bytes, .. } = &outcome {
-            found.bytes += bytes;
+    // A clip may be hundreds of thousands of files.
+    let (frames, read) = (files.count(&todo), AtomicU64::new(0));
+    let mut bar = Bar::new("verifying", if frames.is_some() { "frames" } else { "samples" });
+    look(files, root, (&todo, &read), threads, |told| {
+        if let Some((row, outcome)) = told {
+            journal.note(&table.key(row), &outcome)?;
+            found.looked_at += 1;
+            if let Outcome::Sound { bytes, .. } = &outcome {
+                found.bytes += bytes;
+            }
+            outcomes.insert(row, Some(outcome));
         }
-        outcomes.insert(row, Some(outcome));
-        bar.show(found.looked_at, total);
+        match frames {
+            Some(total) => bar.show(read.load(Ordering::Relaxed), total),
+            None => bar.show(found.looked_at, todo.len() as u64),
+        }
         Ok(())
     })?;
     bar.clear();
@@ -105,13 +115,16 @@ fn workers(asked: Option<NonZeroUsize>) -> usize {
     asked.map_or(cores * THREADS_A_CORE, NonZeroUsize::get)
 }
 
-/// Checks rows on all cores; `tell` is called on this thread, in the order in which they are done.
+/// Checks rows on all cores; `tell` is called on this thread, in the order in which they are done, and now and then while
+/// none is.
+///
+/// * `read`: counts files.
 fn look(
     files: &Files<'_>,
-    root: &Root,
-    rows: &[usize],
+    root: &Arc<Root>,
+    (rows, read): (&[usize], &AtomicU64),
     threads: Option<NonZeroUsize>,
-    mut tell: impl FnMut(usize, Outcome) -> Result<(), Fault>,
+    mut tell: impl FnMut(Option<(usize, Outcome)>) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     let threads = workers(threads).min(rows.len());
     let turn = (rows.len() / (threads.max(1) * TURNS)).clamp(TURN[0], TURN[1]);
@@ -121,7 +134,7 @@ fn look(
         for _ in 0..threads {
             let (sender, next) = (sender.clone(), &next);
             scope.spawn(move || {
-                let mut checker = Checker::new(root);
+                let mut checker = Checker::new(root, read);
                 let some = || rows.get(next.fetch_add(turn, Ordering::Relaxed)..);
                 while let Some(rows) = some().filter(|rows| !rows.is_empty()) {
                     for &row in &rows[..rows.len().min(turn)] {
@@ -134,7 +147,13 @@ fn look(
             });
         }
         drop(sender);
-        outcomes.into_iter().try_for_each(|(row, outcome)| tell(row, outcome))
+        loop {
+            match outcomes.recv_timeout(TICK) {
+                Ok(done) => tell(Some(done))?,
+                Err(flume::RecvTimeoutError::Timeout) => tell(None)?,
+                Err(flume::RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        }
     })
 }
 
