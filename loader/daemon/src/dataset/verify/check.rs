@@ -353,6 +353,18 @@ mod tests {
     }
 
     #[test]
+    fn what_has_to_be_an_image_is_corrupt_where_it_is_anything_else() {
+        let mut images = ImageDecoder::new(ImageLimits::default());
+        let mut of = |bytes: &[u8]| verdict(&mut images, Some(&Promise::Image), bytes);
+        assert_eq!(of(&jpeg()), Ok("JPEG".to_owned()));
+        assert_eq!(of(b"P3 1 1 255 0 0 0"), Ok("PNM (not decoded)".to_owned()));
+        for other in [&sound(10)[..], b"words", b"\x93NUMPY\x01\0", b"P8 "] {
+            let said = of(other).unwrap_err();
+            assert!(said.starts_with("named as an image, and none: it starts with "), "{said}");
+        }
+    }
+
+    #[test]
     fn a_file_that_is_cut_is_corrupt_wherever_it_is_cut() {
         let (jpeg, wav) = (jpeg(), sound(1000));
         let mut images = ImageDecoder::new(ImageLimits::default());

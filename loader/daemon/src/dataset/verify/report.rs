@@ -117,7 +117,10 @@ impl Report {
         );
         let changed: Vec<_> = self.changed.iter().map(|key| (key.clone(), String::new())).collect();
         out += &reasons("changed since they were verified", &changed);
-        out += &reasons("sound, with frames in their folders that the data set does not know", &self.gained);
+        out += &reasons(
+            "sound, with frames in their folders that the data set does not know; a joined column NAME.frames takes them in",
+            &self.gained,
+        );
         if let Some(copies) = &self.copies {
             out += &copies.text(self.quarantines_copies);
         }

@@ -173,6 +173,35 @@ mod tests {
     }
 
     #[test]
+    fn what_a_stopped_run_has_found_of_clips_is_known_with_the_frames_that_came() {
+        let dir = tempfile::tempdir().unwrap();
+        for clip in ["a", "b"] {
+            std::fs::create_dir(dir.path().join(clip)).unwrap();
+            for frame in 1..4 {
+                std::fs::write(dir.path().join(clip).join(format!("{frame}.gif")), "GIF89a").unwrap();
+            }
+        }
+        std::fs::write(dir.path().join("b/2.gif"), "").unwrap();
+        let table = table(
+            dir.path(),
+            "{\"path\":\"a\",\"path.frames\":\"{1..2}.gif\"}\n{\"path\":\"b\",\"path.frames\":\"{1..3}.gif\"}\n",
+        );
+        assert_eq!(Files::of(&table).count(&[0, 1]), Some(5));
+        let journal = || Journal::open(dir.path().to_str().unwrap(), false).unwrap();
+        let found = find(dir.path(), &table, &mut journal());
+        match &found.outcomes[..] {
+            [(0, Outcome::Sound { formats, gained, bytes: 12, .. }), (1, Outcome::Corrupt { reason })] => {
+                assert_eq!(formats["GIF (not decoded)"], 2);
+                assert_eq!(gained.as_deref(), Some("1 more: 3.gif"));
+                assert_eq!(reason, "frame 1 (2.gif): it is empty");
+            }
+            other => panic!("{other:?}"),
+        }
+        let gone_on = find(dir.path(), &table, &mut journal());
+        assert_eq!((gone_on.looked_at, gone_on.resumed, gone_on.outcomes), (0, 2, found.outcomes));
+    }
+
+    #[test]
     fn what_a_stopped_run_has_found_is_not_looked_at_again_but_for_what_was_unavailable() {
         let dir = tempfile::tempdir().unwrap();
         ["a", "b", "c"].iter().for_each(|name| std::fs::write(dir.path().join(name), "x").unwrap());
