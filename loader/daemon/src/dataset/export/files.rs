@@ -1,9 +1,11 @@
 //! Samples as files of their own, and clips as folders of them: each written by the thread that made it, whole or not at
-//! all. Of a clip one frame is held at a time, however many there are.
+//! all. Of a clip a thread holds one frame at a time, however many there are.
 
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use super::fields::{self, Field, Made};
 use super::picture::Pipeline;
@@ -12,12 +14,28 @@ use super::{Export, Means};
 use crate::catalog::{FrameNames, Location, natural_order, text_of_frames};
 use crate::error::Fault;
 
+/// Frames that a further thread is worth.
+const FRAMES_A_THREAD: usize = 64;
+
 /// What a field of a sample is called where it was written.
 pub struct Written {
     /// Its file, or a clip's folder, beneath the export.
     pub name: String,
     /// Of a clip, what its frames are called in there, as [`FrameNames`] reads it.
     pub frames: Option<String>,
+}
+
+/// A clip that is written.
+struct Share<'a> {
+    /// Its folder beneath the root, and its frames there.
+    source: &'a [u8],
+    frames: FrameNames<'a>,
+    /// What these are called in the folder that is made.
+    names: &'a [String],
+    folder: &'a Path,
+    pipeline: Option<&'a Pipeline>,
+    /// Whether one of its frames could not be written.
+    stop: AtomicBool,
 }
 
 impl Export<'_> {
@@ -48,7 +66,8 @@ impl Export<'_> {
         self.fields.iter().map(write).collect()
     }
 
-    /// Writes the frames of a clip into a folder; tells what they are called.
+    /// Writes the frames of a clip into a folder; tells what they are called. Where there are threads to spare, each takes
+    /// some of the frames.
     fn write_clip(
         &self,
         means: &mut Means<'_>,
@@ -60,30 +79,61 @@ impl Export<'_> {
         let names = frame_names(frames, pipeline.map(Pipeline::suffix));
         let folder = self.out.join(folder);
         make_folder(&folder)?;
-        for (number, (name, own)) in names.iter().zip(frames.all()).enumerate() {
+        let stop = AtomicBool::new(false);
+        let share = Share { source, frames, names: &names, folder: &folder, pipeline, stop };
+        let spare = self.threads / self.threads.min(self.snapshot.len().max(1) as usize);
+        let threads = spare.min(names.len() / FRAMES_A_THREAD).max(1);
+        let start = |thread: usize| names.len() * thread / threads;
+        thread::scope(|scope| {
+            let further = |number: usize| {
+                let (share, range) = (&share, start(number)..start(number + 1));
+                move || self.write_some(&mut Means::new(&self.root), share, range)
+            };
+            let further: Vec<_> = (1..threads).map(|number| scope.spawn(further(number))).collect();
+            let own = self.write_some(means, &share, start(0)..start(1));
+            let further = further.into_iter().map(|done| done.join().expect("exporting does not panic"));
+            [own].into_iter().chain(further).collect::<Result<(), Fault>>()
+        })?;
+        Ok(text_of_frames(names.iter().map(String::as_str)))
+    }
+
+    /// Writes some frames of a clip, one after another, until one on whatever thread could not be written.
+    fn write_some(&self, means: &mut Means<'_>, share: &Share<'_>, range: Range<usize>) -> Result<(), Fault> {
+        let some = share.frames.all().skip(range.start);
+        for (number, own) in range.zip(some) {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Fault::internal("another sample could not be exported"));
             }
-            let file = folder.join(name);
-            if !file.exists() {
-                let path = [source, b"/", &own].concat();
-                let bytes = frame(means, pipeline, &path).map_err(|fault| {
-                    fault.context(format!("frame {number} ({})", String::from_utf8_lossy(&own)))
-                })?;
-                whole(&file, &bytes).map_err(|error| failed(&file, &error))?;
+            if share.stop.load(Ordering::Relaxed) {
+                return Ok(());
             }
+            share.write(means, number, &own).map_err(|fault| {
+                share.stop.store(true, Ordering::Relaxed);
+                fault.context(format!("frame {number} ({})", String::from_utf8_lossy(&own)))
+            })?;
             self.done.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(text_of_frames(names.iter().map(String::as_str)))
+        Ok(())
     }
 }
 
-fn frame(means: &mut Means<'_>, pipeline: Option<&Pipeline>, path: &[u8]) -> Result<Vec<u8>, Fault> {
-    let encoded =
-        means.values.get(&Location::own_file(path), u64::MAX).map_err(|error| fields::fault(&error))?;
-    match pipeline {
-        Some(pipeline) => means.painter.paint(pipeline, encoded),
-        None => Ok(encoded.to_vec()),
+impl Share<'_> {
+    /// Writes a frame, unless it is there.
+    ///
+    /// * `own`: what it is called in the data set.
+    fn write(&self, means: &mut Means<'_>, number: usize, own: &[u8]) -> Result<(), Fault> {
+        let file = self.folder.join(&self.names[number]);
+        if file.exists() {
+            return Ok(());
+        }
+        let path = [self.source, b"/", own].concat();
+        let read = means.values.get(&Location::own_file(&path), u64::MAX);
+        let encoded = read.map_err(|error| fields::fault(&error))?;
+        let written = match self.pipeline {
+            Some(pipeline) => whole(&file, &means.painter.paint(pipeline, encoded)?),
+            None => whole(&file, encoded),
+        };
+        written.map_err(|error| failed(&file, &error))
     }
 }
 

@@ -120,6 +120,12 @@ struct Means<'a> {
     values: Values<'a>,
 }
 
+impl<'a> Means<'a> {
+    fn new(root: &'a Root) -> Self {
+        Self { painter: Painter::new(), values: Values::new(root) }
+    }
+}
+
 struct Export<'a> {
     recipe: &'a Recipe,
     snapshot: &'a Snapshot,
@@ -232,7 +238,7 @@ impl<'a> Export<'a> {
             for _ in 0..self.threads {
                 let (asked, tell, make) = (asked.clone(), tell.clone(), &make);
                 scope.spawn(move || {
-                    let mut means = Means { painter: Painter::new(), values: Values::new(&self.root) };
+                    let mut means = Means::new(&self.root);
                     while let Ok(row) = asked.recv() {
                         if tell.send((row, make(&mut means, row))).is_err() {
                             break;

@@ -56,7 +56,9 @@ pub(super) struct Checker<'a> {
     images: ImageDecoder,
     values: Values<'a>,
     /// Counts files while they are read, for whoever watches.
-    files: &'a AtomicU64,
+    pub(super) files: &'a AtomicU64,
+    /// Threads that share the frames of a clip.
+    pub(super) threads_a_clip: usize,
 }
 
 /// Why a file is not sound.
@@ -85,7 +87,8 @@ pub(super) struct Sound {
 impl<'a> Checker<'a> {
     pub(super) fn new(root: &'a Arc<Root>, files: &'a AtomicU64) -> Self {
         let limits = ImageLimits::default();
-        Self { root, limits, images: ImageDecoder::new(limits), values: Values::new(root), files }
+        let images = ImageDecoder::new(limits);
+        Self { root, limits, images, values: Values::new(root), files, threads_a_clip: 1 }
     }
 
     /// Checks the files of a sample; there is one at least.

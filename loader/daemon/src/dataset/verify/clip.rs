@@ -1,15 +1,33 @@
-//! A clip: its folder listed once, then its frames read, decoded and hashed one after another. No more than one of them is
-//! held at a time, however many there are.
+//! A clip: its folder listed once, then its frames read, decoded and hashed one after another. A thread holds no more than
+//! one of them at a time, however many there are.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::thread;
 
 use super::check::{Checker, Seen, Sound, Trouble};
 use super::parts::{Part, Promise};
 use crate::catalog::{FrameNames, Location, compare_frames};
 use crate::error::with_causes;
 
+/// Frames that a further thread is worth.
+const FRAMES_A_THREAD: u64 = 64;
+
 /// What the first frame was, which all others have to be like.
 type Size = Option<(u64, (u32, u32))>;
+
+/// What was found of some frames that follow each other.
+#[derive(Default)]
+struct Piece {
+    hashes: Vec<blake3::Hash>,
+    formats: BTreeMap<String, u64>,
+    bytes: u64,
+    /// What is said of the first bad frame.
+    bad: Option<String>,
+    bad_count: u64,
+    /// Why not all of them arrived.
+    unavailable: Option<Trouble>,
+}
 
 impl Checker<'_> {
     /// Checks all frames of a clip. Its hash is that of its frames' hashes, in their order.
@@ -39,32 +57,54 @@ impl Checker<'_> {
         Trouble::Unavailable(format!("{folder} holds none of the clip's {frames} frames: is it mounted?"))
     }
 
+    /// Checks all frames, where there are threads to spare some of them on each.
     fn frames(&mut self, folder: &[u8], names: FrameNames<'_>) -> Result<Sound, Trouble> {
-        let (mut hasher, mut formats, mut bytes) = (blake3::Hasher::new(), BTreeMap::new(), 0);
-        let (mut first, mut bad, mut bad_count) = (None, None, 0_u64);
-        for (number, name) in (0..).zip(names.all()) {
+        let frames = names.len();
+        let threads = (self.threads_a_clip as u64).min(frames / FRAMES_A_THREAD).max(1);
+        let mut first = None;
+        if threads > 1 {
+            // What is wrong with it is told by the thread whose frame it is.
+            let name = names.all().next().expect("there is one frame at least");
+            let _ = self.frame(folder, &name, 0, &mut first);
+        }
+        let start = |thread: u64| frames * thread / threads;
+        let range = |thread: u64| start(thread)..start(thread + 1);
+        let (root, files) = (self.root, self.files);
+        let pieces = thread::scope(|scope| {
+            let further =
+                |thread| move || Checker::new(root, files).piece(folder, names, range(thread), first);
+            let further: Vec<_> = (1..threads).map(|thread| scope.spawn(further(thread))).collect();
+            let own = self.piece(folder, names, range(0), first);
+            let further = further.into_iter().map(|piece| piece.join().expect("checking does not panic"));
+            [own].into_iter().chain(further).collect::<Vec<_>>()
+        });
+        joined(pieces)
+    }
+
+    /// Checks some frames, one after another.
+    fn piece(&mut self, folder: &[u8], names: FrameNames<'_>, range: Range<u64>, mut first: Size) -> Piece {
+        let mut piece = Piece::default();
+        let some = names.all().skip(range.start as usize);
+        for (number, name) in range.zip(some) {
             match self.frame(folder, &name, number, &mut first) {
                 Ok(seen) => {
-                    hasher.update(seen.hash.as_bytes());
-                    *formats.entry(seen.format).or_default() += 1;
-                    bytes += seen.bytes;
+                    piece.hashes.push(seen.hash);
+                    *piece.formats.entry(seen.format).or_default() += 1;
+                    piece.bytes += seen.bytes;
                 }
                 Err(Trouble::Corrupt(why)) => {
-                    bad_count += 1;
-                    bad.get_or_insert_with(|| {
+                    piece.bad_count += 1;
+                    piece.bad.get_or_insert_with(|| {
                         format!("frame {number} ({}): {why}", String::from_utf8_lossy(&name))
                     });
                 }
-                Err(unavailable) if bad.is_none() => return Err(unavailable),
-                // What is known to be bad stays so, whatever the storage says of the rest.
-                Err(Trouble::Unavailable(_)) => break,
+                Err(unavailable) => {
+                    piece.unavailable = Some(unavailable);
+                    break;
+                }
             }
         }
-        match (bad, bad_count) {
-            (None, _) => Ok(Sound { hash: hasher.finalize(), formats, bytes, gained: None }),
-            (Some(said), 1) => Err(Trouble::Corrupt(said)),
-            (Some(said), count) => Err(Trouble::Corrupt(format!("{said}; bad frames of the clip: {count}"))),
-        }
+        piece
     }
 
     /// Checks one frame.
@@ -83,6 +123,32 @@ impl Checker<'_> {
         Err(Trouble::Corrupt(format!(
             "it is {width} x {height} pixels, frame {other} {other_width} x {other_height}"
         )))
+    }
+}
+
+/// All pieces of a clip, in their order. What is known to be bad stays so, whatever the storage says of the rest.
+fn joined(pieces: Vec<Piece>) -> Result<Sound, Trouble> {
+    let (mut hasher, mut all) = (blake3::Hasher::new(), Piece::default());
+    for piece in pieces {
+        for hash in &piece.hashes {
+            hasher.update(hash.as_bytes());
+        }
+        piece
+            .formats
+            .into_iter()
+            .for_each(|(format, count)| *all.formats.entry(format).or_default() += count);
+        all.bytes += piece.bytes;
+        all.bad = all.bad.or(piece.bad);
+        all.bad_count += piece.bad_count;
+        all.unavailable = all.unavailable.or(piece.unavailable);
+    }
+    match (all.bad, all.bad_count, all.unavailable) {
+        (Some(said), 1, _) => Err(Trouble::Corrupt(said)),
+        (Some(said), count, _) => Err(Trouble::Corrupt(format!("{said}; bad frames of the clip: {count}"))),
+        (None, _, Some(unavailable)) => Err(unavailable),
+        (None, _, None) => {
+            Ok(Sound { hash: hasher.finalize(), formats: all.formats, bytes: all.bytes, gained: None })
+        }
     }
 }
 
@@ -182,6 +248,36 @@ mod tests {
         std::fs::write(dir.path().join("a/4.png"), "").unwrap();
         let said = reason(dir.path(), "a");
         assert_eq!(said, "frame 0 (1.jpg): it is empty; bad frames of the clip: 2");
+    }
+
+    #[test]
+    fn a_long_clip_comes_to_the_same_on_any_number_of_threads() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("a")).unwrap();
+        let frames = FRAMES_A_THREAD * 5;
+        let name = |number: u64| dir.path().join(format!("a/{number}.png"));
+        let png = |side| frame(9, side, "png");
+        (0..frames).for_each(|number| std::fs::write(name(number), png(4 + (number == 77) as u16)).unwrap());
+        let names = format!("{{0..{}}}.png", frames - 1);
+        let (root, files) = (Root::open(dir.path()).unwrap(), AtomicU64::new(0));
+        let check = |threads| {
+            let mut checker = Checker::new(&root, &files);
+            checker.threads_a_clip = threads;
+            checker.check(&[Part::clip(b"a", &names)])
+        };
+        let said = "frame 77 (77.png): it is 5 x 5 pixels, frame 0 4 x 4";
+        for threads in [1, 2, 3, 16] {
+            assert_eq!(check(threads), Outcome::Corrupt { reason: said.to_owned() }, "{threads} threads");
+        }
+        std::fs::write(name(77), png(4)).unwrap();
+        let sound = check(1);
+        assert!(matches!(&sound, Outcome::Sound { formats, .. } if formats["PNG"] == frames), "{sound:?}");
+        assert!([2, 3, 16].into_iter().all(|threads| check(threads) == sound));
+        [0, 99, frames - 1].into_iter().for_each(|number| std::fs::write(name(number), "").unwrap());
+        let said = "frame 0 (0.png): it is empty; bad frames of the clip: 3";
+        assert!(
+            [1, 3].into_iter().all(|threads| check(threads) == Outcome::Corrupt { reason: said.to_owned() })
+        );
     }
 
     #[test]

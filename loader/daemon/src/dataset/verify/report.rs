@@ -148,7 +148,8 @@ impl Report {
         if self.looked_at > 0 {
             let seconds = self.seconds.max(1e-3);
             let (rate, megabytes) = (self.looked_at as f64 / seconds, self.bytes as f64 / seconds / 1e6);
-            let _ = write!(out, "\n{seconds:.1} s, {rate:.0} samples/s, {megabytes:.1} MB/s");
+            let digits = usize::from(rate < 10.0);
+            let _ = write!(out, "\n{seconds:.1} s, {rate:.digits$} samples/s, {megabytes:.1} MB/s");
         }
         out + "\n"
     }

@@ -126,7 +126,8 @@ fn look(
     threads: Option<NonZeroUsize>,
     mut tell: impl FnMut(Option<(usize, Outcome)>) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
-    let threads = workers(threads).min(rows.len());
+    let all = workers(threads);
+    let threads = all.min(rows.len());
     let turn = (rows.len() / (threads.max(1) * TURNS)).clamp(TURN[0], TURN[1]);
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -135,6 +136,7 @@ fn look(
             let (sender, next) = (sender.clone(), &next);
             scope.spawn(move || {
                 let mut checker = Checker::new(root, read);
+                checker.threads_a_clip = all / threads;
                 let some = || rows.get(next.fetch_add(turn, Ordering::Relaxed)..);
                 while let Some(rows) = some().filter(|rows| !rows.is_empty()) {
                     for &row in &rows[..rows.len().min(turn)] {
