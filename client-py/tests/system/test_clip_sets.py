@@ -168,6 +168,11 @@ def test_parts_of_a_video_and_two_fields_of_clips_are_folders_of_their_own(video
     words = ("--column", "rgb,flow", "--change", "flow", "--resize", "8", "--encode", "png")
     command("dataset", "export", place, out, "--format", "files", *words)
     assert "content_blake3" not in (out / "samples.csv").read_text(), "these are other bytes"
+    for columns, is_told in (("rgb,flow", True), ("rgb", False)):
+        plain = tmp_path / columns
+        command("dataset", "export", place, plain, "--format", "files", "--column", columns)
+        told = "content_blake3" in (plain / "samples.csv").read_text()
+        assert told == is_told, "the hash of a sample is that of all its files"
     fields: dict[str, Any] = {
         name: forebay.Clip(frames=4, start="first", transform=[Resize((8, 8))]) for name in ("rgb", "flow")
     }

@@ -46,7 +46,7 @@ pub use error::{CatalogError, CatalogErrorKind};
 pub use fault::{CellFault, Place, Unit};
 pub use folder::IMG_EXTENSIONS;
 pub use found::{Finding, Found, find_among, find_by_names, find_in_folder, find_in_list, find_in_shards};
-pub use frames::folder::{Named, compare as compare_frames};
+pub use frames::folder::{Differences, Named, compare as compare_frames};
 pub use frames::names::{BadNames, FrameNames, natural_order, text_of as text_of_frames};
 pub use frames::{FRAMES, names_column};
 pub use gaps::{List, Listed, Reading};

@@ -44,26 +44,25 @@ impl Export<'_> {
     /// # Errors
     /// Corrupt and Unavailable, naming the sample, and the frame of a clip; what the file system says.
     pub(super) fn write(&self, means: &mut Means<'_>, row: u64) -> Result<Vec<Written>, Fault> {
+        self.fields.iter().map(|field| self.write_field(means, field, row)).collect()
+    }
+
+    fn write_field(&self, means: &mut Means<'_>, field: &Field<'_>, row: u64) -> Result<Written, Fault> {
         let base = self.names.of_row(row);
-        let write = |field: &Field<'_>| match field.clip(row).map_err(|fault| self.told(fault, row))? {
-            Some(clip) => {
-                let name = base.file(&field.suffix_of_clip());
-                let frames =
-                    self.write_clip(means, field, clip, &name).map_err(|fault| self.told(fault, row))?;
-                Ok(Written { name, frames: Some(frames) })
-            }
-            None => {
-                let Made { suffix, bytes } = self.make_field(means, field, row)?;
-                let name = base.file(&suffix);
-                let file = self.out.join(&name);
-                if !file.exists() {
-                    make_folder(file.parent().unwrap_or(self.out))?;
-                    whole(&file, &bytes).map_err(|error| failed(&file, &error))?;
-                }
-                Ok(Written { name, frames: None })
-            }
-        };
-        self.fields.iter().map(write).collect()
+        let told = |fault| self.told(fault, row);
+        if let Some(clip) = field.clip(row).map_err(told)? {
+            let name = base.file(&field.suffix_of_clip());
+            let frames = self.write_clip(means, field, clip, &name).map_err(told)?;
+            return Ok(Written { name, frames: Some(frames) });
+        }
+        let Made { suffix, bytes } = self.make_field(means, field, row)?;
+        let name = base.file(&suffix);
+        let file = self.out.join(&name);
+        if !file.exists() {
+            make_folder(file.parent().unwrap_or(self.out))?;
+            whole(&file, &bytes).map_err(|error| failed(&file, &error))?;
+        }
+        Ok(Written { name, frames: None })
     }
 
     /// Writes the frames of a clip into a folder; tells what they are called. Where there are threads to spare, each takes

@@ -326,18 +326,20 @@ fn frames(snapshot: &Snapshot, fields: &[Field<'_>]) -> Result<Option<u64>, Faul
 }
 
 /// The columns that are told beside a sample's files: all others, but for those that say where it lay in a shard, and the
-/// hash of its bytes where these are others now.
+/// hash of its bytes where these are others now, or not all of them.
 fn beside<'a>(snapshot: &'a Snapshot, exported: &[String], is_changed: bool) -> Vec<&'a Column> {
+    let is_exported = |column: &Column| exported.iter().any(|name| name == column.name());
     let lies_in_shards = |column: &Column| {
         Places::of_snapshot(snapshot, column.name()).is_some_and(|places| places.are_in_shards())
     };
-    let is_beside = |column: &&Column| {
-        !exported.iter().any(|name| name == column.name())
-            && !is_of_places(snapshot, column)
-            && !(is_changed && column.name() == CONTENT)
-            && !lies_in_shards(column)
+    let mut files = snapshot.columns().iter().filter(|column| column.kind() == ColumnKind::Path);
+    let is_hashed = !is_changed && files.all(is_exported);
+    let is_told = |column: &Column| {
+        let is_old_hash = column.name() == CONTENT && !is_hashed;
+        let elsewhere = is_of_places(snapshot, column) || lies_in_shards(column);
+        !is_exported(column) && !elsewhere && !is_old_hash
     };
-    snapshot.columns().iter().filter(is_beside).collect()
+    snapshot.columns().iter().filter(|column| is_told(column)).collect()
 }
 
 /// Asks for the next row, if there is one and room for it.
