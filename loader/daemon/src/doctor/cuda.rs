@@ -11,10 +11,9 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         Some(Err(error)) => return vec![absent(facts, error)],
         None => {
             let means = "a driver that hangs takes every process with it that touches a GPU";
-            return vec![
-                Finding::warn(id, "no answer within 30 s", means)
-                    .cure("`dmesg | grep -i -e nvrm -e xid` tells what it waits for; mostly the node must be restarted"),
-            ];
+            return vec![Finding::warn(id, "no answer within 30 s", means).cure(
+                "`dmesg | grep -i -e nvrm -e xid` tells what it waits for; mostly the node must be restarted",
+            )];
         }
     };
     let mut found = vec![started(survey)];
@@ -27,7 +26,8 @@ fn absent(facts: &Facts, error: &GpuError) -> Finding {
     let (id, found) = ("gpu.cuda", error.to_string());
     let has_gpus = facts.machine.has("/proc/driver/nvidia/version");
     if has_gpus || *error != GpuError::NoLibrary {
-        let means = "no trainer started from this environment can use a GPU; batches stay in the machine's memory";
+        let means =
+            "no trainer started from this environment can use a GPU; batches stay in the machine's memory";
         return Finding::warn(id, found, means).cure(error.cure());
     }
     Finding::ok(id, "no libcuda", "none is needed: batches are in the machine's memory")

@@ -42,9 +42,14 @@ fn placement(facts: &Facts) -> Finding {
         _ if facts.config.numa == NumaPlacement::Off => {
             Finding::ok(id, "numa = \"off\"", "the kernel chooses where arenas lie")
         }
-        Ok(()) => Finding::ok(id, "an arena can be placed on a node", "sessions that name their GPU have theirs near it"),
+        Ok(()) => Finding::ok(
+            id,
+            "an arena can be placed on a node",
+            "sessions that name their GPU have theirs near it",
+        ),
         Err(why) if several => {
-            let means = "arenas lie wherever they are first written: copies to a GPU of another node are slower";
+            let means =
+                "arenas lie wherever they are first written: copies to a GPU of another node are slower";
             Finding::warn(id, why.clone(), means)
                 .cure("docker run --cap-add SYS_NICE, or a seccomp profile that allows mbind")
         }

@@ -1,6 +1,7 @@
 //! A context: one process' place on one GPU, with a stream to copy on.
 #![allow(unsafe_code, reason = "foreign functions")]
 
+use std::cell::Cell;
 use std::ptr;
 use std::rc::Rc;
 
@@ -16,6 +17,7 @@ pub struct Context {
     driver: Driver,
     device: CUdevice,
     stream: CUstream,
+    is_told: Cell<bool>,
 }
 
 impl Context {
@@ -30,7 +32,8 @@ impl Context {
             (driver.calls.cuDevicePrimaryCtxRetain)(&raw mut handle, device.handle)
         })?;
         // From here on dropping it gives the context back.
-        let mut context = Self { driver, device: device.handle, stream: ptr::null_mut() };
+        let mut context =
+            Self { driver, device: device.handle, stream: ptr::null_mut(), is_told: Cell::new(false) };
         // SAFETY: the handle is the context that was just retained.
         context.check("cuCtxSetCurrent", unsafe { (context.driver.calls.cuCtxSetCurrent)(handle) })?;
         let flags = CUstream_flags_enum::CU_STREAM_NON_BLOCKING as u32;
@@ -65,10 +68,13 @@ impl Context {
         self.driver.check(call, code)
     }
 
-    /// For drops, which can return nothing: what can't be given back to a GPU that was lost is gone with it.
+    /// For drops, which can return nothing. What can't be given back to a GPU that was lost is gone with it: told once.
     pub(super) fn note(&self, call: &'static str, code: i32) {
-        if let Err(error) = self.check(call, code) {
-            tracing::warn!(%error, "the GPU did not take back what it had given");
+        match self.check(call, code) {
+            Err(error) if !self.is_told.replace(true) => {
+                tracing::warn!(%error, "the GPU did not take back what it had given");
+            }
+            _ => {}
         }
     }
 }

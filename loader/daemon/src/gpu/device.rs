@@ -97,7 +97,8 @@ fn device(driver: &Driver, machine: &Machine, ordinal: c_int) -> Result<Device, 
     // SAFETY: writes one handle.
     driver.check("cuDeviceGet", unsafe { (calls.cuDeviceGet)(&raw mut handle, ordinal) })?;
     // SAFETY: writes one number.
-    driver.check("cuDeviceTotalMem", unsafe { (calls.cuDeviceTotalMem_v2)(&raw mut memory_bytes, handle) })?;
+    driver
+        .check("cuDeviceTotalMem", unsafe { (calls.cuDeviceTotalMem_v2)(&raw mut memory_bytes, handle) })?;
     let name = text(driver, "cuDeviceGetName", calls.cuDeviceGetName, handle)?;
     let address = text(driver, "cuDeviceGetPCIBusId", calls.cuDeviceGetPCIBusId, handle)?;
     let pci: PciAddress = address.parse().map_err(|words| GpuError::Refused {
@@ -108,18 +109,27 @@ fn device(driver: &Driver, machine: &Machine, ordinal: c_int) -> Result<Device, 
     })?;
     let numa_node = pci.node(machine);
     let ordinal = ordinal as u32;
-    Ok(Device { ordinal, uuid: uuid(driver, handle)?, name, memory_bytes: memory_bytes as u64, pci, numa_node, handle })
+    Ok(Device {
+        ordinal,
+        uuid: uuid(driver, handle, &name)?,
+        name,
+        memory_bytes: memory_bytes as u64,
+        pci,
+        numa_node,
+        handle,
+    })
 }
 
 /// The UUID with the beginning that nvidia-smi gives it. Of a part of a GPU the newer call tells its own, and the older one
-/// still the whole's: so they differ.
-fn uuid(driver: &Driver, device: CUdevice) -> Result<String, GpuError> {
+/// still the whole's, so they differ; and its name is `NVIDIA A100-SXM4-40GB MIG 1g.5gb`.
+fn uuid(driver: &Driver, device: CUdevice, name: &str) -> Result<String, GpuError> {
     let (mut whole, mut own) = (CUuuid { bytes: [0; 16] }, CUuuid { bytes: [0; 16] });
     // SAFETY: writes 16 bytes.
     driver.check("cuDeviceGetUuid", unsafe { (driver.calls.cuDeviceGetUuid)(&raw mut whole, device) })?;
     // SAFETY: writes 16 bytes.
     driver.check("cuDeviceGetUuid_v2", unsafe { (driver.calls.cuDeviceGetUuid_v2)(&raw mut own, device) })?;
-    let kind = if whole.bytes == own.bytes { "GPU" } else { "MIG" };
+    let is_part = whole.bytes != own.bytes || name.contains(" MIG ");
+    let kind = if is_part { "MIG" } else { "GPU" };
     let mut digits = own.bytes.iter().map(|byte| format!("{:02x}", *byte as u8));
     let groups = [4, 2, 2, 2, 6].map(|bytes| digits.by_ref().take(bytes).collect::<String>());
     Ok(format!("{kind}-{}", groups.join("-")))

@@ -74,9 +74,11 @@ impl Driver {
         if code == 0 {
             return Ok(());
         }
-        let name = self.words(self.calls.cuGetErrorName, code).unwrap_or_else(|| "an unknown error".to_owned());
-        let text =
-            self.words(self.calls.cuGetErrorString, code).unwrap_or_else(|| "without words for it".to_owned());
+        let name =
+            self.words(self.calls.cuGetErrorName, code).unwrap_or_else(|| "an unknown error".to_owned());
+        let text = self
+            .words(self.calls.cuGetErrorString, code)
+            .unwrap_or_else(|| "without words for it".to_owned());
         Err(GpuError::Refused { call, code, name, text })
     }
 

@@ -44,6 +44,9 @@ pub enum GpuError {
         /// Those there are.
         shown: String,
     },
+    /// The memory to copy from was not to be had.
+    #[error("make an arena to copy from: {0}")]
+    NoArena(String),
     /// Memory was not pinned.
     #[error("pin {bytes} bytes of an arena (limit of locked memory: {memlock})")]
     NotPinned {
@@ -75,7 +78,10 @@ const CURES: [(i32, &str); 16] = [
         46,
         "another process holds the GPU exclusively, or it was lost: `nvidia-smi -q -d COMPUTE`, `dmesg | grep -i xid`",
     ),
-    (100, "CUDA_VISIBLE_DEVICES may hide all, or the container was started without --gpus; `nvidia-smi -L` lists them"),
+    (
+        100,
+        "CUDA_VISIBLE_DEVICES may hide all, or the container was started without --gpus; `nvidia-smi -L` lists them",
+    ),
     (101, "CUDA_VISIBLE_DEVICES may name a GPU that is not there; `nvidia-smi -L` lists them"),
     (214, "the GPU's memory has errors: `nvidia-smi -q -d ECC`; drain the node"),
     (700, "the GPU's context is lost: start the process again; `dmesg | grep -i xid`"),
@@ -83,7 +89,10 @@ const CURES: [(i32, &str); 16] = [
     (719, "the GPU's context is lost: start the process again; `dmesg | grep -i xid`"),
     (800, "the process may not use the GPU so; check the container's devices and rights"),
     (802, "start nvidia-fabricmanager: GPUs behind NVSwitch wait for it"),
-    (803, "the driver's library and its kernel module are of different versions: reboot, or start the container again"),
+    (
+        803,
+        "the driver's library and its kernel module are of different versions: reboot, or start the container again",
+    ),
     (804, "take the cuda-compat folder out of LD_LIBRARY_PATH: this GPU does not support it"),
     (999, "sudo nvidia-modprobe -c 0 -u; `dmesg | grep -i -e nvrm -e xid` tells more"),
 ];
@@ -107,6 +116,7 @@ impl GpuError {
             Self::NoSuchDevice { .. } => {
                 "`nvidia-smi -L` lists all; CUDA_VISIBLE_DEVICES hides and renumbers them".to_owned()
             }
+            Self::NoArena(_) => "copy smaller batches: --batch 64".to_owned(),
             Self::NotPinned { .. } => {
                 "raise the limit (LimitMEMLOCK=infinity, docker run --ulimit memlock=-1), or free memory: pinned pages can't be swapped"
                     .to_owned()
@@ -144,7 +154,10 @@ mod tests {
         assert!(refused(803).cure().contains("different versions"));
         assert!(refused(12345).cure().contains("nvidia-smi"));
         let fault = refused(100).fault();
-        assert_eq!((fault.kind, fault.message.as_str()), (Kind::Unavailable, "cuInit: CUDA_ERROR_X (100), x"));
+        assert_eq!(
+            (fault.kind, fault.message.as_str()),
+            (Kind::Unavailable, "cuInit: CUDA_ERROR_X (100), x")
+        );
         assert!(fault.hint.is_some_and(|hint| hint.contains("CUDA_VISIBLE_DEVICES")));
         assert!(CURES.is_sorted_by_key(|(code, _)| *code));
     }
@@ -152,7 +165,8 @@ mod tests {
     #[test]
     fn memory_that_was_not_pinned_names_the_limit_and_what_the_driver_said() {
         let source = GpuError::OldDriver { found: CudaVersion::new(11030) };
-        let refused = GpuError::NotPinned { bytes: 4096, memlock: "64 KiB".to_owned(), source: Box::new(source) };
+        let refused =
+            GpuError::NotPinned { bytes: 4096, memlock: "64 KiB".to_owned(), source: Box::new(source) };
         let fault = refused.fault();
         assert!(fault.to_string().contains("64 KiB") && fault.to_string().contains("CUDA 11.3"), "{fault}");
         assert!(fault.hint.is_some_and(|hint| hint.contains("LimitMEMLOCK")));

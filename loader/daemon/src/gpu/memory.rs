@@ -56,7 +56,11 @@ impl DeviceBuffer {
         let mut bytes = vec![0; self.len_bytes];
         // SAFETY: both sides have `len_bytes`; the call returns when the copy is done.
         let code = unsafe {
-            (self.context.driver().calls.cuMemcpyDtoH_v2)(bytes.as_mut_ptr().cast(), self.start, self.len_bytes)
+            (self.context.driver().calls.cuMemcpyDtoH_v2)(
+                bytes.as_mut_ptr().cast(),
+                self.start,
+                self.len_bytes,
+            )
         };
         self.context.check("cuMemcpyDtoH", code)?;
         Ok(bytes)
@@ -107,7 +111,10 @@ impl PinnedBuffer {
     /// # Panics
     /// Where the range leaves the buffer.
     pub fn range(&self, offset_bytes: usize, len_bytes: usize) -> HostBytes<'_> {
-        assert!(offset_bytes.checked_add(len_bytes).is_some_and(|end| end <= self.len_bytes), "a range of the buffer");
+        assert!(
+            offset_bytes.checked_add(len_bytes).is_some_and(|end| end <= self.len_bytes),
+            "a range of the buffer"
+        );
         // SAFETY: inside of the buffer (asserted), initialised in `new`; writing takes `&mut self`.
         unsafe { HostBytes::new(self.start.add(offset_bytes), len_bytes) }
     }
@@ -138,10 +145,14 @@ pub fn copy_laps(
 ) -> Result<Duration, GpuError> {
     assert_eq!(to.len(), from.len(), "a buffer for each range");
     for (to, from) in to.iter().zip(from) {
-        assert!(to.len_bytes == from.len_bytes && Rc::ptr_eq(&to.context, context), "a buffer fits its range");
+        assert!(
+            to.len_bytes == from.len_bytes && Rc::ptr_eq(&to.context, context),
+            "a buffer fits its range"
+        );
     }
     let start = Instant::now();
-    let put = (0..laps).try_for_each(|_| to.iter().zip(from).try_for_each(|(to, from)| enqueue(context, to, from)));
+    let put =
+        (0..laps).try_for_each(|_| to.iter().zip(from).try_for_each(|(to, from)| enqueue(context, to, from)));
     let done = context.synchronize();
     put.and(done).map(|()| start.elapsed())
 }

@@ -47,7 +47,8 @@ impl FromStr for PciAddress {
         let parts: Vec<_> = place.split(':').collect();
         let [domain, bus, device] = parts[..] else { return Err(wrong()) };
         let number = |digits: &str, length: std::ops::RangeInclusive<usize>| {
-            let is_hex = length.contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let is_hex =
+                length.contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
             is_hex.then(|| u32::from_str_radix(digits, 16).ok()).flatten().ok_or_else(wrong)
         };
         let (domain, bus) = (number(domain, 1..=8)?, number(bus, 1..=2)?);
@@ -70,7 +71,9 @@ impl FromStr for GpuName {
             return Err(format!("a GPU's name of {} bytes is too long", text.len()));
         }
         let wrong = || {
-            format!("{text:?} names no GPU: write its PCI address, as 0000:1b:00.0, or its UUID, as GPU-5fc2a…")
+            format!(
+                "{text:?} names no GPU: write its PCI address, as 0000:1b:00.0, or its UUID, as GPU-5fc2a…"
+            )
         };
         if !text.contains('-') {
             return text.parse().map(Self::Pci).map_err(|_| wrong());
@@ -123,6 +126,8 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     const UUID: &str = "GPU-5fc2a8e1-0b1c-4d2e-8f3a-123456789abc";
@@ -148,7 +153,14 @@ mod tests {
 
     #[test]
     fn what_names_no_gpu_says_how_one_is_named() {
-        for text in ["", "cuda:0", "0000:1b:00", "0000:1b:00.0/../..", "GPU-5fc2a8e1", "XPU-5fc2a8e1-0b1c-4d2e-8f3a-123456789abc"] {
+        for text in [
+            "",
+            "cuda:0",
+            "0000:1b:00",
+            "0000:1b:00.0/../..",
+            "GPU-5fc2a8e1",
+            "XPU-5fc2a8e1-0b1c-4d2e-8f3a-123456789abc",
+        ] {
             assert!(named(text).expect_err(text).contains("0000:1b:00.0"), "{text}");
         }
         assert!(named(&"0".repeat(65)).expect_err("long").contains("65 bytes"));
@@ -169,5 +181,18 @@ mod tests {
         assert_eq!(node("0000:aa:00.0"), None, "the firmware does not say");
         assert_eq!(node("0000:ff:00.0"), None, "no such device");
         assert_eq!(node(&UUID.replace("GPU", "MIG")), None, "a part is told by its address alone");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_taken_for_a_name_is_one_part_of_a_path_and_reads_as_itself_again(
+            text in "(GPU-|MIG-)?[0-9a-fA-F/.:x -]{0,44}|[0-9a-fA-F]{1,9}:[0-9a-fA-F]{1,3}:[0-9a-fA-F]{1,3}\\.[0-9a-fA-F]|\\PC{0,70}"
+        ) {
+            if let Ok(name) = named(&text) {
+                let shown = name.to_string();
+                prop_assert!(!shown.contains('/') && !shown.contains(".."), "{shown}");
+                prop_assert_eq!(named(&shown), Ok(name));
+            }
+        }
     }
 }

@@ -96,9 +96,8 @@ fn placement_matters_where_there_is_more_than_one_node() {
 #[test]
 fn a_limit_below_the_arenas_is_told_where_there_are_gpus_to_pin_for() {
     let limit = "locked memory         1073741824";
-    let limited = |planted: Planted| {
-        planted.replaced("proc/self/limits", "locked memory         unlimited", limit)
-    };
+    let limited =
+        |planted: Planted| planted.replaced("proc/self/limits", "locked memory         unlimited", limit);
     limited(Planted::well()).says("limits.locked_memory", Level::Ok, "locks none");
     limited(dgx()).says("limits.locked_memory", Level::Note, "up to 8 GiB");
     limited(dgx().but(|facts| facts.config.arena_budget = Bytes(1 << 30))).says(
