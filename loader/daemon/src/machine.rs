@@ -123,7 +123,7 @@ impl Machine {
 
 /// How many processors a list as `0-3,8` names.
 pub fn count(list: &str) -> usize {
-    ranges(list).map(|range| range.count()).sum()
+    ranges(list).map(Iterator::count).sum()
 }
 
 fn ranges(list: &str) -> impl Iterator<Item = RangeInclusive<usize>> {

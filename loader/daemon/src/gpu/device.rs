@@ -97,8 +97,8 @@ fn device(driver: &Driver, machine: &Machine, ordinal: c_int) -> Result<Device, 
     // SAFETY: writes one handle.
     driver.check("cuDeviceGet", unsafe { (calls.cuDeviceGet)(&raw mut handle, ordinal) })?;
     // SAFETY: writes one number.
-    driver
-        .check("cuDeviceTotalMem", unsafe { (calls.cuDeviceTotalMem_v2)(&raw mut memory_bytes, handle) })?;
+    let code = unsafe { (calls.cuDeviceTotalMem_v2)(&raw mut memory_bytes, handle) };
+    driver.check("cuDeviceTotalMem", code)?;
     let name = text(driver, "cuDeviceGetName", calls.cuDeviceGetName, handle)?;
     let address = text(driver, "cuDeviceGetPCIBusId", calls.cuDeviceGetPCIBusId, handle)?;
     let pci: PciAddress = address.parse().map_err(|words| GpuError::Refused {
