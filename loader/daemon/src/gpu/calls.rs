@@ -39,6 +39,7 @@ macro_rules! calls {
             }
         }
 
+        // SAFETY: types that the compiler compares; nothing is called.
         $(const _: unsafe fn($($argument),*) -> sys::CUresult = sys::$name;)*
     };
     (find $name:ident($($argument:ty),*)) => {{

@@ -15,7 +15,7 @@ use super::error::GpuError;
 pub struct CudaVersion(i32);
 
 impl CudaVersion {
-    /// Every function of [`Calls`] is in it: driver 470, which all GPUs since Maxwell have.
+    /// Every function that is called is in it: driver 470, which all GPUs since Maxwell have.
     pub const NEEDED: Self = Self(11040);
 
     /// From CUDA's number.
