@@ -188,6 +188,21 @@ def test_a_forked_child_unregisters_nothing(folder: Path, cuda: FakeDriver) -> N
         assert np.array_equal(kept[1], kept[1].copy())
 
 
+def test_the_daemon_is_told_which_device_batches_go_to_where_it_asks(
+    folder: Path, fake: Fake, cuda: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch_loader = pytest.importorskip("forebay.torch")
+    loaders = pytest.importorskip("forebay._gpu_loader")
+    monkeypatch.setattr(loaders, "_current_ordinal", lambda: 1)
+    for gpus, told in (({"0000:9A:00.0": 3}, " pinned on NUMA node 3"), ({}, " pinned")):
+        forget_daemons()
+        fake.misbehave({"gpus": gpus})
+        cuda.devices = 2
+        with torch_loader.DataLoader(folder, 4, transform=CROP, pinned=True) as loader:
+            next(iter(loader))
+            assert loader.stats()["pinned"].endswith(f"MB{told}")
+
+
 def test_pin_memory_pins_the_arena_or_copies_behind_a_collate(
     folder: Path, cuda: FakeDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +218,8 @@ def test_pin_memory_pins_the_arena_or_copies_behind_a_collate(
         assert len(list(loader)) == 8
         assert cuda.registrations >= 1
         assert "pinned=True" in repr(loader)
+    with forebay.torch.DataLoader([1, 2, 3], 2, num_workers=0, pin_memory=True) as loader:
+        assert [name for name, _ in loader._calls] == ["pin_memory"]  # its batches lie in no arena
     with forebay.torch.DataLoader(folder, 4, transform=CROP, pin_memory=True, collate_fn=len) as loader:
         assert "pinned" not in repr(loader)
         assert [name for name, _ in loader._calls] == ["collate_fn", "pin_memory"]

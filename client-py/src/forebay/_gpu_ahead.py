@@ -217,7 +217,7 @@ class DeviceIterator:
             if flight.host is not None and self._guarded(flight.mark.passed):
                 flight.host = None
                 self._stats.device_batches += 1
-                self._stats.device_copy_seconds += flight.mark.seconds()
+                self._stats.device_copy_seconds += self._guarded(flight.mark.seconds)
         while self._landing and self._landing[0].host is None:
             self._landing.popleft()
 
@@ -233,7 +233,7 @@ class DeviceIterator:
             return step()
         except DeviceError:
             self._failed = True
-            self._batches.close(f"{self._engine.name} failed")
+            self._batches.give_up(f"{self._engine.name} failed")
             self._wait_for_copies()
             raise
 

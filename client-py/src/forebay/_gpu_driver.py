@@ -38,6 +38,7 @@ _CALLS: dict[str, tuple[Any, ...]] = {
     "cuDeviceGetCount": (_int_out,),
     "cuDeviceGet": (_int_out, ctypes.c_int),
     "cuDeviceGetAttribute": (_int_out, ctypes.c_int, ctypes.c_int),
+    "cuDeviceGetPCIBusId": (ctypes.c_char_p, ctypes.c_int, ctypes.c_int),
     "cuDevicePrimaryCtxRetain": (_handle_out, ctypes.c_int),
     "cuDevicePrimaryCtxGetState": (ctypes.c_int, _uint_out, _int_out),
     "cuCtxGetCurrent": (_handle_out,),
@@ -118,6 +119,12 @@ class Driver:
             self.call("cuDeviceGetAttribute", ctypes.byref(value), attribute, self._device(ordinal))
             found.append(value.value)
         return found[0], found[1]
+
+    def pci_address(self, ordinal: int) -> str:
+        """Give a device's PCI address, as `0000:1b:00.0`."""
+        found = ctypes.create_string_buffer(32)
+        self.call("cuDeviceGetPCIBusId", found, len(found), self._device(ordinal))
+        return found.value.decode("ascii", "replace")
 
     def context(self, ordinal: int | None) -> int:
         """Give a context: a device's primary one; of no device in particular, one that the process has already.

@@ -96,6 +96,8 @@ class Pinning:
         self._ordinal, self._fenced = ordinal, fenced
         self.bytes = 0
         self.failure = ""
+        # Where the daemon has put the newest session's arena; None: wherever it came to lie.
+        self.numa_node: int | None = None
 
     @property
     def is_fenced(self) -> bool:
@@ -126,7 +128,15 @@ class Pinning:
         """Say what of the loader's memory is pinned."""
         if self.failure:
             return f"not pinned ({self.failure})"
-        return f"{self.bytes / 1e6:.1f} MB pinned" if self.bytes else "pinned with the first batch"
+        node = "" if self.numa_node is None else f" on NUMA node {self.numa_node}"
+        return f"{self.bytes / 1e6:.1f} MB pinned{node}" if self.bytes else "pinned with the first batch"
+
+    def gpu(self) -> str:
+        """Name the device that batches go to, by its PCI address, for the daemon to place them near; empty: unknown."""
+        with contextlib.suppress(CudaError, DeviceError):
+            ordinal = self._ordinal()
+            return "" if ordinal is None else driver().pci_address(ordinal)
+        return ""
 
     def is_pinned(self) -> bool | None:
         """Whether batches lie in pinned memory; None: there is none yet."""

@@ -104,7 +104,10 @@ class _Timed:
             raise self._failed(error) from error
 
     def seconds(self) -> float:
-        return float(self._start.elapsed_time(self._end)) * 1e-3
+        try:
+            return float(self._start.elapsed_time(self._end)) * 1e-3
+        except RuntimeError as error:
+            raise self._failed(error) from error
 
     def hold(self, stream: Any) -> None:
         """Have a stream wait for them."""

@@ -126,7 +126,8 @@ class BatchIterator(Generic[B]):
         """Add what it takes to these, where it is not what is delivered."""
         self._digests = digests
 
-    def close(self, reason: str) -> None:
+    # Not `close`: `yield from` calls one without arguments.
+    def give_up(self, reason: str) -> None:
         """End it, and its session with it."""
         session, self._session = self._session, None
         if session is not None:

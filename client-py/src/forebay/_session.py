@@ -299,6 +299,8 @@ class Session:
         records = RecordSocket(connection.attach(number), _wire.SESSION_RECORD_BYTES_MAX)
         channel = _Channel(records, opened, self.consumer, "spent" in connection.features)
         self._number = number
+        if self.consumer.pinning is not None:
+            self.consumer.pinning.numa_node = opened.get("numa_node")
         channel.grant()
         start = opened.get("cursor", {})
         self._cursor = Cursor(int(start.get("epoch", 0)), int(start.get("position", 0)))
@@ -329,6 +331,9 @@ class Session:
             if "priority" not in connection.features:
                 raise UnimplementedError("this daemon knows no priorities", hint="upgrade it, or leave priority= out")
             body["priority"] = priority
+        pinning = consumer.pinning
+        if pinning is not None and "gpu" in connection.features:
+            body["gpu"] = pinning.gpu()
         try:
             return connection.request("open", body)
         except NotFoundError:

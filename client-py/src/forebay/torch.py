@@ -77,6 +77,8 @@ class DataLoader(Accelerated, Sending, TorchDataLoader[Any]):  # pyright: ignore
     """
 
     _resolver_type = AgreeingResolver
+    # Whether batches lie in the daemon's arena, which can be pinned.
+    _gives_arena = True
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Make a loader of the kind that the data needs: a data set of the user's own is read by Python workers."""
@@ -183,7 +185,7 @@ class DataLoader(Accelerated, Sending, TorchDataLoader[Any]):  # pyright: ignore
             calls[:0] = [("collate_fn", collate) for collate in (ByRows.of(collate_fn),) if collate]
         if pin_memory and self._target is None and can_pin():
             # What these make lies elsewhere; and nobody could tell when a slot's copies are done.
-            if calls or not can_fence():
+            if calls or not self._gives_arena or not can_fence():
                 calls.append(("pin_memory", pin))
             else:
                 self._pinned = True
