@@ -41,6 +41,17 @@ class HastyMark(LateMark):
         return True
 
 
+class LostMark(LateMark):
+    """Of a device that is lost as soon as somebody asks."""
+
+    def passed(self) -> bool:
+        assert self.done.wait(30)  # such a device copies no more, and this one's thread does
+        raise DeviceError("copying a batch to cuda:0 failed", causes=["device lost"])
+
+    def wait(self) -> None:
+        self.passed()
+
+
 class LateEngine:
     """Copies as a DMA engine does: started at once, made `delay_seconds` later, by address alone.
 
@@ -49,9 +60,7 @@ class LateEngine:
 
     delay_seconds = 0.0
     fail_at = 0  # the number of the upload, from 1, that finds no memory
-    fail_queries = False
     mark: type[LateMark] = LateMark
-    made: list[LateEngine]
 
     def __init__(self, device: torch.device, casts: Mapping[str, Cast], names: list[str]) -> None:
         self.name = str(device)
@@ -75,7 +84,7 @@ class LateEngine:
         return (dict(zip(batch, made)) if named else type(batch)(made)), mark
 
     def deliver(self, made: Any, mark: LateMark) -> None:
-        mark.wait()  # a stream would; here the test reads right behind
+        assert mark.done.wait(30)  # a stream would; here the test reads right behind
 
     def _moved(self, name: str, value: Any, copies: list[Any], casts: list[Any]) -> Any:
         if not isinstance(value, torch.Tensor):

@@ -13,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from conftest import Fake, forget_daemons, wait_until  # noqa: E402
-from fake_device import HastyMark, LateEngine  # noqa: E402
+from fake_device import HastyMark, LateEngine, LostMark  # noqa: E402
 from test_views import leased  # noqa: E402
 
 import forebay._gpu_loader  # noqa: E402
@@ -214,6 +214,51 @@ def test_memory_that_runs_out_ends_the_session_alone_and_the_state_goes_on(
         got += list(loader)
         assert all(same(batch, stamps) for batch, stamps in zip(got, wanted))
         assert len(got) == len(wanted)
+
+
+def test_a_device_that_is_lost_ends_the_session_alone(daemon: str, folder: Path, late: type[LateEngine]) -> None:
+    wanted = host_batches(folder, batch_size=4)
+    late.mark = LostMark
+    with (
+        DataLoader(folder, 4, True, transform=CROP) as other,
+        DataLoader(folder, 4, True, transform=CROP, device="cuda") as loader,
+    ):
+        beside, iterator = iter(other), iter(loader)
+        assert same(next(iterator), wanted[0])
+        with pytest.raises(DeviceError, match="device lost"):
+            next(iterator)
+        with pytest.raises(InvalidError, match="start the process again"):
+            next(iterator)
+        assert loader.state_dict()["position"] == 4
+        assert all(same(batch, stamps) for batch, stamps in zip(beside, wanted))
+
+
+def test_an_interrupt_anywhere_loses_no_batch(
+    daemon: str, folder: Path, late: type[LateEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = host_batches(folder, batch_size=4)
+    for name in ("upload", "deliver"):
+        calls: list[int] = []
+        real = getattr(LateEngine, name)
+
+        def interrupted(engine: Any, *args: Any, real: Any = real, calls: list[int] = calls) -> Any:
+            calls.append(0)
+            made = real(engine, *args)
+            if len(calls) in (2, 5):
+                raise KeyboardInterrupt
+            return made
+
+        monkeypatch.setattr(late, name, interrupted)
+        with DataLoader(folder, 4, True, transform=CROP, device="cuda", ahead=1) as loader:
+            iterator, got = iter(loader), []
+            while not iterator.is_over:
+                try:
+                    got.append(next(iterator))
+                except KeyboardInterrupt:
+                    assert loader.state_dict()["position"] == 4 * len(got)
+            assert len(calls) > len(got)
+        assert len(got) == len(wanted)
+        assert all(same(batch, stamps) for batch, stamps in zip(got, wanted))
 
 
 def test_an_iterator_that_goes_leaves_no_slot_behind(daemon: str, folder: Path, late: type[LateEngine]) -> None:

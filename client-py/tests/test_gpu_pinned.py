@@ -191,6 +191,7 @@ def test_a_forked_child_unregisters_nothing(folder: Path, cuda: FakeDriver) -> N
 def test_the_daemon_is_told_which_device_batches_go_to_where_it_asks(
     folder: Path, fake: Fake, cuda: FakeDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("torch")
     torch_loader = pytest.importorskip("forebay.torch")
     loaders = pytest.importorskip("forebay._gpu_loader")
     monkeypatch.setattr(loaders, "_current_ordinal", lambda: 1)

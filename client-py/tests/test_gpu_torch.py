@@ -16,7 +16,7 @@ from fake_driver import FakeDriver, build, needs_cc  # noqa: E402
 
 from forebay import _gpu_driver, _gpu_marks, _gpu_torch  # noqa: E402
 from forebay._gpu_cast import Cast  # noqa: E402
-from forebay._gpu_torch import TorchEngine, device_of, failure  # noqa: E402
+from forebay._gpu_torch import TorchEngine, _sent, device_of, failure  # noqa: E402
 from forebay.errors import CorruptError, DeviceError  # noqa: E402
 from forebay.torch import DataLoader  # noqa: E402
 from forebay.transforms import CenterCrop  # noqa: E402
@@ -98,6 +98,17 @@ def test_copies_run_on_the_side_stream_between_two_events_and_the_trainers_strea
     assert calls.told == ["trainer's waits for end", "used by trainer's", "used by trainer's"]
     assert isinstance(engine.upload([images])[0], list)
     assert list(engine.upload({"image": images, "n": torch.ones(1)})[0]) == ["image", "n"]
+
+
+def test_rows_that_were_cut_shorter_are_copied_whole_and_cut_there() -> None:
+    whole = torch.arange(24).view(4, 6)
+    meta = torch.device("meta")
+    for value in (whole[:, :5], whole.view(4, 3, 2)[:, :2], whole[1:, :3], whole[:0, :3], whole[0, 0], whole[:, 1:4]):
+        sent = _sent(value, CPU)
+        assert torch.equal(sent, value)
+        assert sent.stride() == value.stride()
+        assert _sent(value, meta).shape == value.shape
+    assert _sent(whole[:, :5], meta).stride() == (6, 1)  # on another device: a gather there would be (5, 1)
 
 
 def test_what_cuda_says_becomes_an_error_with_a_cure_once_the_copies_are_over(monkeypatch: pytest.MonkeyPatch) -> None:

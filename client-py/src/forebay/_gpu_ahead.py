@@ -8,7 +8,6 @@ without waiting.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from collections import deque
@@ -130,16 +129,15 @@ class DeviceIterator:
             self._check_usable()
             self._land()
             flight = self._head()
+            self._look_ahead()
             made = self._guarded(lambda: self._given(flight))
             # The batch is delivered from here on. An interrupt before this line gives it again.
+            self._landing.append(self._flights.popleft())
             self.progress.valid, self.progress.cursor = flight.valid, flight.next
-            self._flights.popleft()
             self.progress.ready = flight.ready
             self._digests.add(flight.ready)
             flight.made = None  # its memory is the trainer's
-            self._landing.append(flight)
             self._is_over = flight.is_last
-            self._look_ahead()
             return made
 
     def forget(self) -> None:
@@ -156,10 +154,7 @@ class DeviceIterator:
                 f"this iterator cannot go on: it belongs to process {self._process}, from which this one was forked",
                 hint="call iter() on a loader in this process; its state_dict() resumes where it stood",
             )
-        if self._failed:
-            fault, self._fault = self._fault, None
-            if fault is not None:
-                raise fault
+        if self._failed and not self._flights and self._fault is None:
             raise InvalidError(
                 f"this iterator cannot go on: {self._engine.name} failed",
                 hint="call iter() again where memory ran out, else start the process again; state_dict() resumes",
@@ -186,7 +181,7 @@ class DeviceIterator:
         """Start the copies of what has come already. What goes wrong there is raised in its turn."""
         while (
             self._fault is None
-            and len(self._flights) < self._plan.ahead
+            and len(self._flights) <= self._plan.ahead
             and self.held < self._batches.max_leases
             and self._batches.has_next()
         ):
@@ -228,21 +223,22 @@ class DeviceIterator:
             self._land()
 
     def _guarded(self, step: Callable[[], Any]) -> Any:
-        """Do something with the device; where that fails, end the session and let go of its slots."""
+        """Do something with the device; where that fails, end the session. What was copied by then is still given."""
         try:
             return step()
-        except DeviceError:
+        except DeviceError:  # one of ours: what a user's function raises is none
             self._failed = True
             self._batches.give_up(f"{self._engine.name} failed")
             self._wait_for_copies()
             raise
 
     def _wait_for_copies(self) -> None:
-        """Hold the slots of what is still being copied; a device that failed copies nothing any more."""
+        """Hold the slots of what is still being copied; a device that is lost copies nothing any more."""
         for flight in (*self._landing, *self._flights):
             if flight.host is not None:
-                with contextlib.suppress(Exception):  # in a finalizer, perhaps of a process that ends
+                try:
                     flight.mark.wait()
+                except Exception:  # in a finalizer, perhaps of a process that ends, this has to go on too
+                    self._flights.clear()
                 flight.host = None
         self._landing.clear()
-        self._flights.clear()

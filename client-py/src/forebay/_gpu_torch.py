@@ -162,12 +162,25 @@ class TorchEngine:
     def _moved(self, name: str, value: Any) -> Any:
         if not isinstance(value, torch.Tensor):
             return value  # texts, and lists of tensors of no common shape, stay on the host
-        there = value.to(self.device, non_blocking=True)
+        there = _sent(value, self.device)
         caster = self._casts.get(name)
         return there if caster is None else caster(there, self._stream.cuda_stream)
 
     def _failed(self, error: Exception) -> DeviceError:
         return failure(self.name, error)
+
+
+def _sent(value: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Start a copy, in the memory order that the tensor has.
+
+    Of rows that were cut shorter, whole rows go: torch would gather the others on the CPU first, and wait for that.
+    """
+    row = value.stride(0) if value.ndim else 0
+    cut = value.ndim > 1 and len(value) and row > value[0].numel() and value[0].is_contiguous()
+    if cut and len(value) * row <= value.untyped_storage().nbytes() // value.element_size() - value.storage_offset():
+        whole = value.as_strided((len(value), row), (row, 1)).to(device, non_blocking=True)
+        return whole.as_strided(value.shape, value.stride())
+    return value.to(device, non_blocking=True)
 
 
 def _values(made: Any) -> Any:
