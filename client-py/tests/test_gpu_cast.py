@@ -5,7 +5,10 @@ Without a device the kernel is compiled as plain C, and launched by the driver o
 
 from __future__ import annotations
 
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from itertools import product
 from pathlib import Path
@@ -144,6 +147,14 @@ def test_nvrtc_compiles_the_kernel_for_data_centre_devices(architecture: str) ->
         assert b".text.forebay_cast" in image
     with pytest.raises(DeviceError, match="does not compile"):
         compiled(architecture, ["-DELEMENT=nonsense", "-DPLANES=0"])
+
+
+def test_nvrtc_is_found_beside_torch_where_nothing_has_loaded_it() -> None:
+    if not _gpu_kernel._of_wheels():
+        pytest.skip("no wheel of NVRTC: torch's CUDA builds bring one")
+    program = "import sys, forebay._gpu_kernel as k; k._nvrtc(); sys.exit('torch' in sys.modules)"
+    path = str(Path(_gpu_kernel.__file__).parents[1])
+    assert subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": path}).returncode == 0
 
 
 def test_the_table_is_torchs_arithmetic() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -313,6 +314,21 @@ def test_where_images_become_floats_is_told(
     with DataLoader(folder, 4, transform=chain, device="cuda", cast="daemon") as loader:
         next(iter(loader))
         assert "cast" not in repr(loader)
+
+
+def test_a_copy_of_a_loader_sends_its_batches_the_same_way(folder: Path, late: type[LateEngine]) -> None:
+    with (
+        DataLoader(folder, 4, transform=[*CROP, Normalize()], device="cuda", ahead=3) as loader,
+        pickle.loads(pickle.dumps(loader)) as other,
+        DataLoader(loader.dataset, 4) as third,
+    ):
+        assert repr(loader).partition("device=")[2] == repr(other).partition("device=")[2]
+        for one, two, three in zip(loader, other, third):
+            assert one[0].dtype == torch.float32
+            assert same(one, two)
+            assert same(one, three)
+        with pytest.raises(InvalidError, match="device= over"):
+            DataLoader(loader.dataset, 4, device="cuda")
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,17 @@ def test_a_driver_that_does_not_start_says_why(cuda: FakeDriver) -> None:
         _gpu_driver.driver()
 
 
+def test_a_process_without_a_context_takes_that_of_its_rank(cuda: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda.devices = 8
+    for local, context in (("3", 1103), ("11", 1103), ("", 1100)):
+        monkeypatch.setenv("LOCAL_RANK", local)
+        cuda.retained = 0  # no device is in use
+        assert _gpu_driver.driver().context(None) == context
+    assert _gpu_driver.driver().context(5) == 1105
+    cuda.retained = 1
+    assert _gpu_driver.driver().context(None) == 1100  # the one that is
+
+
 def test_the_arena_of_the_next_daemon_is_registered_too(folder: Path, fake: Fake, cuda: FakeDriver) -> None:
     fake.misbehave({"die_after_batches": 5}, {})
     with DataLoader(folder, 2, transform=CROP, pinned=True) as loader:

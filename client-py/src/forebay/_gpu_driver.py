@@ -129,14 +129,17 @@ class Driver:
     def context(self, ordinal: int | None) -> int:
         """Give a context: a device's primary one; of no device in particular, one that the process has already.
 
-        Where it has none, the first device's is made: never that of a device which others of the node's processes use.
+        Where it has none, one is made, of the device that the process's LOCAL_RANK stands for.
         """
         if ordinal is None:
             current = ctypes.c_void_p()
             self.call("cuCtxGetCurrent", ctypes.byref(current))
             if current.value:
                 return current.value
-            ordinal = next(iter(self.active()), 0)
+            ordinal = next(iter(self.active()), None)
+        if ordinal is None:
+            local = os.environ.get("LOCAL_RANK", "")
+            ordinal = int(local) % max(1, self.device_count()) if local.isdigit() else 0
         if ordinal not in self._contexts:
             made = ctypes.c_void_p()
             self.call("cuDevicePrimaryCtxRetain", ctypes.byref(made), self._device(ordinal))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -99,11 +100,20 @@ def _check(nvrtc: Any, code: int) -> None:
 
 @cache
 def _nvrtc() -> Any:
-    """Load NVRTC: one that the process has already, which is torch's; else one that the loader finds."""
+    """Load NVRTC: one that the process has already or the loader finds, else that of the CUDA wheels beside torch."""
     causes: list[str] = []
-    for name in _NVRTC:
+    for name in (*_NVRTC, *_of_wheels()):
         try:
             return ctypes.CDLL(name)
         except OSError as error:
             causes.append(str(error))
     raise DeviceError("there is no NVRTC here", causes=causes[:1], hint="pip install nvidia-cuda-nvrtc")
+
+
+def _of_wheels() -> list[str]:
+    """Find NVRTC in the wheels that hold parts of CUDA, newest first."""
+    found = importlib.util.find_spec("nvidia")
+    places = found.submodule_search_locations if found is not None else None
+    return sorted(
+        (str(file) for place in places or () for file in Path(place).glob("*/lib/libnvrtc.so.*")), reverse=True
+    )
