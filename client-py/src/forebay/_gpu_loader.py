@@ -13,13 +13,11 @@ from ._gpu_ahead import DeviceIterator, Engine, Plan
 from ._gpu_cast import Cast, moved
 from ._gpu_pin import Pinning
 from ._gpu_torch import TorchEngine, device_of
-from ._iterator import BatchIterator, Progress
-from ._job import Job
+from ._iterator import BatchIterator
 from ._loader import Loader
 from ._notice import say
 from ._record import record
 from ._session import Batch
-from ._stats import LoaderStats
 from ._wire import Ready
 from .errors import InvalidError
 
@@ -51,14 +49,6 @@ class Sending(Loader[Any]):
     _target: Target | None = None
     _casts: dict[str, Cast]
     _engine: Engine | None
-    _digests: Digests
-    _progress: Progress | None
-    _stats: LoaderStats
-
-    @property
-    def job(self) -> Job:
-        """The data set as the daemon found it: of images that become floats on a device, their bytes."""
-        return super().job
 
     def _live(self) -> None:
         if "_casts" not in vars(self):  # a copy has the spec that was asked already
@@ -74,7 +64,11 @@ class Sending(Loader[Any]):
 
     def __repr__(self) -> str:
         shown = super().__repr__()
-        return shown if self._target is None else f"{shown[:-1]}, {self._words('=')})"
+        if self._target is None:
+            return shown
+        casts = self._casts_words()
+        there = f", cast there: {casts}" if casts else ""
+        return f"{shown[:-1]}, device={str(self._target.device)!r}, ahead={self._target.ahead}{there})"
 
     def _pinning_of(self) -> Pinning | None:
         if self._target is not None:
@@ -92,32 +86,31 @@ class Sending(Loader[Any]):
         if self._target is None:
             return super()._iterate(convert)
         with self._lock:
+            engine = self._started_engine(self._target)  # where it fails no epoch was begun
             batches: BatchIterator[Any] = super()._iterate(self._convert)
-            engine = self._engine
-            if engine is None:
-                engine = TorchEngine(self._target.device, self._casts, [spec.name for spec in self.job.tensors])
-                self._engine = engine
-                self._say_target()
             finish = self._called if convert == self._made else _as_it_is
             made = DeviceIterator(batches, engine, Plan(self._target.ahead, finish), self._digests, self._stats)
             batches.count_for(Digests())
             self._progress = made.progress
             return made
 
-    def _say_target(self) -> None:
-        line = f"batches go {self._words(' ')}"
+    def _started_engine(self, target: Target) -> Engine:
+        if self._engine is None:
+            names = [str(field["name"]) for field in self._spec["fields"]]
+            self._engine = TorchEngine(target.device, self._casts, names)
+            self._say_target(target)
+        return self._engine
+
+    def _say_target(self, target: Target) -> None:
+        casts = self._casts_words()
+        line = f"batches go to {target.device}, {target.ahead} ahead" + (f"; cast there, {casts}" if casts else "")
         if line not in _said:
             _said.add(line)
             say(line)
 
-    def _words(self, between: str) -> str:
-        """Say where batches go and where images become floats: `=` as arguments, else as a sentence."""
-        assert self._target is not None
-        name, ahead = str(self._target.device), self._target.ahead
-        casts = "; ".join(f"{field}: uint8 -> {found.words()}" for field, found in self._casts.items())
-        if between == "=":
-            return f"device={name!r}, ahead={ahead}" + (f", cast there: {casts}" if casts else "")
-        return f"to {name}, {ahead} ahead" + (f"; cast there, {casts}" if casts else "")
+    def _casts_words(self) -> str:
+        """Say which fields become floats on the device."""
+        return "; ".join(f"{field}: uint8 -> {found.words()}" for field, found in self._casts.items())
 
 
 def _current_ordinal() -> int:
