@@ -83,10 +83,11 @@ def test_a_slot_is_not_refilled_while_a_device_may_copy_from_it(daemon: str, fol
             cuda.passed = 1 << 60 if passes else cuda.recorded
             iterator = iter(loader)
             address, stamps = _dropped(next(iterator)[0])
-            for _ in range(4):
+            for _ in range(12 if passes else 4):  # as many as it takes until each slot comes again
                 next(iterator)
-            now = ctypes.string_at(address, len(stamps))
-            assert (now == stamps) is not passes
+                if ctypes.string_at(address, len(stamps)) != stamps:
+                    break
+            assert (ctypes.string_at(address, len(stamps)) == stamps) is not passes
             del iterator
 
 
@@ -212,7 +213,7 @@ def test_the_daemon_is_told_which_device_batches_go_to_where_it_asks(
         cuda.devices = 2
         with torch_loader.DataLoader(folder, 4, transform=CROP, pinned=True) as loader:
             next(iter(loader))
-            assert loader.stats()["pinned"].endswith(f"MB{told}")
+            assert loader.stats()["pinned"].endswith(f"kB{told}")
 
 
 def test_pin_memory_pins_the_arena_or_copies_behind_a_collate(

@@ -129,7 +129,8 @@ class Pinning:
         if self.failure:
             return f"not pinned ({self.failure})"
         node = "" if self.numa_node is None else f" on NUMA node {self.numa_node}"
-        return f"{self.bytes / 1e6:.1f} MB pinned{node}" if self.bytes else "pinned with the first batch"
+        size = f"{self.bytes / 1e6:.0f} MB" if self.bytes >= 10e6 else f"{self.bytes / 1e3:.0f} kB"
+        return f"{size} pinned{node}" if self.bytes else "pinned with the first batch"
 
     def gpu(self) -> str:
         """Name the device that batches go to, by its PCI address, for the daemon to place them near; empty: unknown."""
