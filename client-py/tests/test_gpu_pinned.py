@@ -82,12 +82,10 @@ def test_a_slot_is_not_refilled_while_a_device_may_copy_from_it(daemon: str, fol
         for passes in (False, True):
             cuda.passed = 1 << 60 if passes else cuda.recorded
             iterator = iter(loader)
-            address, stamps = _dropped(next(iterator)[0])
-            for _ in range(12 if passes else 4):  # as many as it takes until each slot comes again
-                next(iterator)
-                if ctypes.string_at(address, len(stamps)) != stamps:
-                    break
-            assert (ctypes.string_at(address, len(stamps)) == stamps) is not passes
+            dropped = [_dropped(next(iterator)[0]) for _ in range(12 if passes else 4)]
+            next(iterator)
+            kept = [ctypes.string_at(address, len(stamps)) == stamps for address, stamps in dropped]
+            assert all(kept) is not passes
             del iterator
 
 
