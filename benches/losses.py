@@ -35,6 +35,7 @@ from typing import Any
 REFERENCE = Path(__file__).resolve().parent.parent / "examples" / "reference"
 TORCHS = "from torch.utils.data import DataLoader\n"
 OURS = "from forebay.torch import DataLoader\n"
+OUR = "forebay:"  # what it says starts so
 MEASURES = ("last_epoch_loss", "area_loss")
 ALPHA = 0.05
 MARGIN = 0.05
@@ -104,7 +105,7 @@ def train(script: Path, arm: str, data: Path, seed: int, options: Sequence[str])
         "test_loss": epochs[-1]["test_loss"],
         "accuracy": epochs[-1]["accuracy"],
         "curve": [round(statistics.fmean(epoch["losses"]), 4) for epoch in epochs],
-        "said": sorted({line for line in done.stderr.splitlines() if line.startswith("forebay:")}),
+        "said": sorted({line for line in done.stderr.replace(str(data), "DATA").splitlines() if line.startswith(OUR)}),
     }
 
 
@@ -164,7 +165,8 @@ def main() -> int:
     """Make the data, train in turns, test, tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="runs of each arm; at least 4 (default: %(default)s)")
-    parser.add_argument("--arms", default="torch,forebay,control", help="torch is always one (default: %(default)s)")
+    arms = "torch,forebay,auto,control"
+    parser.add_argument("--arms", default=arms, help="torch is always one (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="a folder for losses.json")
     parser.add_argument("--reuse", type=Path, metavar="FILE", help="take torch's and the control's runs from there")
     parser.add_argument("--json", action="store_true", help="print that instead of a table")

@@ -42,6 +42,7 @@ class Script:
     fault: {epoch, position, kind, fatal, times}; hello_version; fill: False leaves slots as they are;
     deaf_ms: reads nothing from sessions for so long after the first batch;
     content: changes the content digest; parts: False does not tell what the digests are made of;
+    gpus: {address: NUMA node}: names the feature "gpu" and says where it put an arena;
     one_off_at: the batch (from 1) that comes in an arena of its own.
     """
 
@@ -323,7 +324,9 @@ class Server:
         version = self.script["hello_version"] or 1
         if not request["version_min"] <= version <= request["version_max"]:
             raise RefusedError("UNIMPLEMENTED", f"versions 1 to 1 are asked for and {version} is spoken")
-        return {"version": version, "daemon": "fake/0", "instance": str(os.getpid()), "pid": os.getpid()}
+        features = ["gpu"] if self.script["gpus"] else []
+        instance = str(os.getpid())
+        return {"version": version, "daemon": "fake/0", "instance": instance, "pid": os.getpid(), "features": features}
 
     def resolve(self, request: dict[str, Any]) -> dict[str, Any]:
         if self.script["resolve_delay_ms"]:
@@ -338,7 +341,8 @@ class Server:
             raise RefusedError("NOT_FOUND", "this job was not resolved here")
         self.opened += 1
         session = self.sessions[self.opened] = Session(self.opened, job, request, self.script)
-        return session.reply()
+        node = (self.script["gpus"] or {}).get(request.get("gpu"))
+        return session.reply() if node is None else {**session.reply(), "numaNode": node}
 
     def stats(self, _: dict[str, Any]) -> dict[str, Any]:
         sessions = [

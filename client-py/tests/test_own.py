@@ -354,6 +354,20 @@ def test_what_a_worker_said_before_it_went_is_heard_behind_a_message_that_came_t
     assert [message.body for message in ours.receive()] == ["done"]
 
 
+def test_what_was_to_go_beside_a_message_to_nobody_is_let_go() -> None:
+    ours, gone = pair()
+    gone.close()
+    channel = Channel(ours)
+    kept, sent = pair()
+    with kept, sent:
+        with pytest.raises(BrokenPipeError):
+            channel.send("start a worker with this", [sent.fileno()])
+        sent.close()
+        kept.settimeout(10)
+        assert kept.recv(1) == b"", "the channel still holds the other end"
+    channel.close()
+
+
 def test_a_batch_is_its_own_as_long_as_a_view_of_it_lives() -> None:
     with DataLoader(Table(), 5, num_workers=2, prefetch=2, max_leases=2) as loader:
         iterator = iter(loader)

@@ -125,3 +125,68 @@ def test_an_interrupt_while_workers_start_says_nothing_of_them(tmp_path: Path) -
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert errors.count("Traceback") == 1, errors
+
+
+EARLY = """
+import pathlib
+
+FOLDER = pathlib.Path(__file__).parent
+if __name__ != "__main__":
+    (FOLDER / "imported").touch()
+    while (FOLDER / "endless").exists():
+        time.sleep(0.01)
+
+class Around:
+    def __len__(self):
+        return 4
+    def __getitem__(self, index):
+        import late
+        return late.NUMBER * index, os.getcwd(), os.environ["LATE"], os.environ.get("EARLY", "gone")
+
+if __name__ == "__main__":
+    os.environ["EARLY"] = "there"
+    loader = DataLoader(Around(), batch_size=4, num_workers=1)
+    from forebay._python import start
+    print("clean process", start._process._process.pid, flush=True)
+    while not (FOLDER / "imported").exists():
+        time.sleep(0.01)
+"""
+
+
+def test_the_program_is_imported_while_it_goes_on_to_its_first_batch_and_what_it_changes_meanwhile_holds(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "late.py").write_text("NUMBER = 7")
+    changes = """
+    sys.path.insert(0, str(FOLDER / "elsewhere"))
+    os.chdir(FOLDER / "elsewhere")
+    os.environ["LATE"] = "set"
+    del os.environ["EARLY"]
+    (numbers, folders, late, early), = loader
+    print("saw", numbers.tolist(), set(folders) == {os.getcwd()}, set(late), set(early))
+"""
+    output, errors = start(tmp_path, DATA + EARLY + changes).communicate(timeout=60)
+    assert "saw [0, 7, 14, 21] True {'set'} {'gone'}" in output, errors
+    assert output.count("imported") == 2, "the clean process is that which was begun early"
+
+
+def test_a_program_that_never_asks_for_a_batch_does_not_wait_for_its_import(tmp_path: Path) -> None:
+    (tmp_path / "endless").touch()
+    process = start(tmp_path, DATA + EARLY)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    (line,) = [line for line in output.splitlines() if line.startswith("clean process")]
+    wait_until(lambda: not is_alive(int(line.split()[-1])), "the clean process is gone")
+
+
+def test_a_program_that_could_not_be_imported_early_is_told_so_when_it_asks_for_a_batch(tmp_path: Path) -> None:
+    text = EARLY.replace(".touch()", '.touch(); raise ValueError("not here")')
+    ended = """
+    while not start._process.is_gone:
+        start._process.hear()
+    next(iter(loader))
+"""
+    _, errors = start(tmp_path, DATA + text + ended).communicate(timeout=60)
+    assert "the workers could not import the program" in errors
+    assert "ValueError: not here" in errors

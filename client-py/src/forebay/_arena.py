@@ -14,8 +14,9 @@ import os
 import sys
 import weakref
 from collections import deque
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from . import _wire
 from ._socket import RecordSocket
@@ -23,6 +24,19 @@ from .errors import ConnectionLostError, ProtocolError
 
 # Python keeps a duplicate of the descriptor beside each mapping unless told otherwise (3.13).
 _NO_DESCRIPTOR: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+
+
+class _Mapping(mmap.mmap):
+    """A mapping that can have something done before it is unmapped.
+
+    Not a `weakref.finalize`: an mmap unmaps first and tells weak references after.
+    """
+
+    before_unmapping: Callable[[], None] | None = None
+
+    def __del__(self) -> None:
+        if self.before_unmapping is not None:
+            self.before_unmapping()
 
 
 class Arena:
@@ -42,7 +56,7 @@ class Arena:
             length = self.slot_bytes * self.slots
             if length == 0 or os.fstat(descriptor).st_size < length:
                 raise ProtocolError(f"an arena of {self.slots} slots of {self.slot_bytes} bytes is too small")
-            self._mapping = mmap.mmap(descriptor, length, **_NO_DESCRIPTOR)
+            self._mapping = _Mapping(descriptor, length, **_NO_DESCRIPTOR)
             self.descriptor = os.dup(descriptor) if lends else -1
         finally:
             os.close(descriptor)
@@ -51,6 +65,20 @@ class Arena:
             weakref.finalize(self, os.close, self.descriptor)
         self._slot = ctypes.c_ubyte * self.slot_bytes
 
+    @property
+    def length(self) -> int:
+        """How many bytes it has."""
+        return len(self._mapping)
+
+    @property
+    def address(self) -> int:
+        """Where it starts."""
+        return ctypes.addressof(ctypes.c_ubyte.from_buffer(self._mapping))
+
+    def pin(self, registered: Callable[[], None]) -> None:
+        """Have `registered` called right before the memory is unmapped."""
+        self._mapping.before_unmapping = registered
+
     def slot(self, index: int) -> ctypes.Array[ctypes.c_ubyte]:
         """Give the bytes of one slot, without a copy."""
         if index >= self.slots:
@@ -58,14 +86,31 @@ class Arena:
         return self._slot.from_buffer(self._mapping, index * self.slot_bytes)
 
 
+class Mark(Protocol):
+    """What devices were given to do until it was made."""
+
+    def passed(self) -> bool:
+        """Whether they have done it."""
+        ...
+
+
+class Fence(Protocol):
+    """Makes marks behind all that devices do."""
+
+    def mark(self) -> Mark | None:
+        """Make one; None where that is not possible now."""
+        ...
+
+
 class Leases:
     """The slots that this process holds of one session, given back from finalizers on any thread.
 
     A release is one `send` without a lock and never raises. Where the daemon's queue is full it waits in
-    `outbox` for `flush`, which the session's next call runs.
+    `outbox` for `flush`, which the session's next call runs. With a `fence` a slot waits in `dropped` instead, until
+    the session's next call makes a mark, and is given back when that has passed: a device may still copy from it.
     """
 
-    __slots__ = ("__weakref__", "_records", "held", "interrupted", "outbox", "sequence")
+    __slots__ = ("__weakref__", "_records", "dropped", "fence", "held", "interrupted", "marked", "outbox", "sequence")
 
     def __init__(self, records: RecordSocket) -> None:
         self._records = records
@@ -74,13 +119,16 @@ class Leases:
         # one entry is atomic, and who removes a lease gives it back.
         self.held: dict[_wire.Release, weakref.ref[ctypes.Array[ctypes.c_ubyte]]] = {}
         self.outbox: deque[_wire.Release] = deque()
+        self.fence: Fence | None = None
+        self.dropped: deque[_wire.Release] = deque()
+        self.marked: deque[tuple[Mark, list[_wire.Release]]] = deque()
         # Python drops what is raised in a finalizer, Ctrl-C too: the session's next call raises it instead.
         self.interrupted = False
 
     def lease(self, arena: Arena, ready: _wire.Ready) -> ctypes.Array[ctypes.c_ubyte]:
         """Give the slot of `ready`; it is released when the array and all that was made on it are gone."""
         owner = arena.slot(ready.slot)
-        release = _wire.Release(ready.arena, ready.generation, ready.slot)
+        release = _release_of(ready)
         # A bare reference, not weakref.finalize: a quarter of the cost, and nothing runs at interpreter exit.
         self.held[release] = weakref.ref(owner, partial(self.give_back, release))
         return owner
@@ -89,10 +137,20 @@ class Leases:
         """End one lease; safe in a finalizer, on any thread, in a forked child, at interpreter exit."""
         try:
             if self.held.pop(release, None) is not None:
-                self.send(release)
+                if self.fence is None:
+                    self.send(release)
+                else:
+                    self.dropped.append(release)
         except BaseException as error:
             self.interrupted = self.interrupted or isinstance(error, KeyboardInterrupt)
-            self.outbox.append(release)  # perhaps once too often, which the daemon ignores
+            # Perhaps once too often, which the daemon ignores.
+            (self.outbox if self.fence is None else self.dropped).append(release)
+
+    def give_back_unseen(self, ready: _wire.Ready) -> None:
+        """End a lease of which nobody else had a view, whatever devices copy."""
+        release = _release_of(ready)
+        if self.held.pop(release, None) is not None:
+            self.send(release)
 
     def send(self, release: _wire.Release) -> None:
         """Send one release, or keep it for `flush`; a daemon that is gone needs none."""
@@ -103,6 +161,25 @@ class Leases:
                 return
             if not sent:
                 self.outbox.append(release)
+
+    @property
+    def taken(self) -> int:
+        """How many slots are not given back: held, or perhaps copied from."""
+        return len(self.held) + len(self.dropped) + sum(len(releases) for _, releases in self.marked)
+
+    def settle(self) -> bool:
+        """Give back what no device copies from any more; whether there is some left. Under the session's lock."""
+        if self.fence is not None and self.dropped:
+            some = [self.dropped[index] for index in range(len(self.dropped))]
+            mark = self.fence.mark()
+            if mark is not None:
+                self.marked.append((mark, some))
+                for _ in some:
+                    self.dropped.popleft()
+        while self.marked and self.marked[0][0].passed():
+            for release in self.marked.popleft()[1]:
+                self.send(release)
+        return bool(self.marked or self.dropped)
 
     def flush(self) -> None:
         """Send what the finalizers could not. Under the session's lock."""
@@ -123,3 +200,7 @@ class Leases:
     def close(self) -> None:
         """End the session's connection; finalizers to come do nothing."""
         self._records.hang_up()
+
+
+def _release_of(ready: _wire.Ready) -> _wire.Release:
+    return _wire.Release(ready.arena, ready.generation, ready.slot)

@@ -12,6 +12,7 @@ from ._job import TensorSpec
 from ._resolve import Resolver
 from ._session import Batch
 from ._tokens import trim
+from ._wire import Ready
 
 
 class Converting:
@@ -35,16 +36,19 @@ class Converting:
     def _made(self, batch: Batch) -> tuple[Any, Any]:
         """Give the batch as the user sees it, and its `valid`."""
         made, valid = self._convert(batch)
+        return self._called(made, batch.ready), valid
+
+    def _called(self, made: Any, ready: Ready) -> Any:
+        """Have a batch go through what its user has named."""
         for name, call in self._calls:
             try:
                 made = call(made)
             except Exception as error:
-                ready = batch.ready
                 note = f"in {name} of the batch at epoch {ready.epoch}, row {ready.position}"
                 if hasattr(error, "add_note"):  # Python 3.11
                     error.add_note(note)  # pyright: ignore - the types are those of 3.9
                 raise
-        return made, valid
+        return made
 
     def _convert(self, batch: Batch) -> tuple[Any, Any]:
         """Give the batch in the framework's tensors, and its `valid`."""

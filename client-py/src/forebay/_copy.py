@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 # What lives in one process and one loader; `_live()` makes it anew.
-_LIVE = ("_consumer", "_daemon", "_digests", "_lock", "_pool", "_progress", "_reporter", "_resolver", "_stats")
+_LIVE = (
+    "_consumer",
+    "_daemon",
+    "_digests",
+    "_lock",
+    "_pinning",
+    "_pool",
+    "_progress",
+    "_reporter",
+    "_resolver",
+    "_stats",
+)
 
 
 class Copied:

@@ -18,9 +18,11 @@ class Explanation:
     `processors`, `slots`, `python` and `hand_over`, or empty where no batch was taken yet.
     """
 
-    __slots__ = ("_findings", "_text")
+    __slots__ = ("_copies", "_findings", "_text")
 
-    def __init__(self, reply: Mapping[str, Any]) -> None:
+    def __init__(self, reply: Mapping[str, Any], copies: str = "") -> None:
+        # What is to be said of copies to a device, which the daemon knows nothing of.
+        self._copies = copies
         sessions = cast("list[dict[str, Any]]", reply.get("sessions", []))
         self._text = str(reply.get("text", _NOTHING))
         self._findings: dict[str, Any] = _plain(sessions[0]) if sessions else {}
@@ -60,7 +62,8 @@ class Explanation:
         return _plain(self._findings)
 
     def __str__(self) -> str:
-        return self._text.rstrip("\n")
+        text = self._text.rstrip("\n")
+        return f"{text}\n\n{self._copies}" if self._copies else text
 
     def __repr__(self) -> str:
         return f"<forebay explanation: {self.cause or 'nothing yet'}: {self.advice}>"

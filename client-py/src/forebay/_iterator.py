@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar, cast
 from ._daemon import Daemon
 from ._digest import Digests
 from ._fork import forget_in_child
+from ._gpu_marks import marks
 from ._job import Cursor
 from ._report import Delivered
 from ._session import Batch, Consumer, Session
@@ -103,7 +104,34 @@ class BatchIterator(Generic[B]):
         self._progress = progress
         self._epoch = progress.cursor.epoch
         self._lock = threading.Lock()
+        self._marks = marks()
         forget_in_child(self)
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has come; whoever looks ahead may put its cursor back to what was delivered."""
+        return self._progress
+
+    @property
+    def max_leases(self) -> int:
+        """How many batches can be held before further ones are copied; 0 at its end."""
+        return self._session.max_leases if self._session is not None else 0
+
+    def has_next(self) -> bool:
+        """Whether the next batch has most likely come already."""
+        session = self._session
+        return session is not None and session.has_record()
+
+    def count_for(self, digests: Digests) -> None:
+        """Add what it takes to these, where it is not what is delivered."""
+        self._digests = digests
+
+    # Not `close`: `yield from` calls one without arguments.
+    def give_up(self, reason: str) -> None:
+        """End it, and its session with it."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close(reason)
 
     @property
     def cursor(self) -> Cursor:
@@ -134,7 +162,8 @@ class BatchIterator(Generic[B]):
             if session is None or progress.cursor.epoch != self._epoch:
                 self._end()
                 raise StopIteration
-            batch = session.next(progress.cursor)
+            with self._marks("forebay wait"):
+                batch = session.next(progress.cursor)
             made, valid = self._convert(batch) if batch.arrays else (None, None)
             session.worked()
             progress.valid = valid

@@ -17,6 +17,7 @@ from ._daemon import get_daemon
 from ._digest import Digested, Digests
 from ._distributed import Epochs
 from ._fork import forget_in_child
+from ._gpu_pin import Pinning, leases_of
 from ._iterator import BatchIterator, Progress, SessionPool
 from ._job import Cursor, Job
 from ._mixture import Mixture, origins_of
@@ -81,6 +82,9 @@ class Loader(Converting, Copied, Digested, Reporting, Stepping, Told, Viewed, Ge
         bad_sample_budget: fail after more than so many of them in an epoch (0: no limit).
         prefetch: batches in flight (default: the daemon's).
         max_leases: batches that can be held before further ones are copied (default: the daemon's).
+        pinned: have CUDA pin the arena that batches lie in, so that copies to a device are asynchronous; a slot is used
+            again once the devices have done what they had to do when its batch was dropped. Without CUDA: a line, and
+            unpinned memory.
         weight: this loader's share of the daemon beside others of its priority, 1 to 1000 (default 1), in bytes read.
         priority: -100 to 100; nothing is read for it while a loader of a higher one has something to read (default 0).
         rank, world_size: this process's share; default from device_mesh, torch.distributed, torchrun.
@@ -137,6 +141,7 @@ class Loader(Converting, Copied, Digested, Reporting, Stepping, Told, Viewed, Ge
         bad_sample_budget: int = 0,
         prefetch: int | None = None,
         max_leases: int | None = None,
+        pinned: bool = False,
         weight: int | None = None,
         priority: int = 0,
         rank: int | None = None,
@@ -187,6 +192,7 @@ class Loader(Converting, Copied, Digested, Reporting, Stepping, Told, Viewed, Ge
         self._global_batch_size = whole_or_least("global_batch_size", global_batch_size, 0)
         self._depth = whole_or_least("prefetch", prefetch, 0)
         self._max_leases = whole_or_least("max_leases", max_leases, 0)
+        self._pinned = pinned
         self._share = share_of(weight, priority)
         self._tail = tail_of(tail, drop_last or self._order.drops_last)
         if share is not None:
@@ -230,6 +236,7 @@ class Loader(Converting, Copied, Digested, Reporting, Stepping, Told, Viewed, Ge
         self._progress: Progress | None = None
         self._digests = Digests()
         self._stats = LoaderStats()
+        self._pinning = self._pinning_of()
         self._daemon = get_daemon(self._address)
         self._resolver = self._resolver_type(self._daemon, self._spec, self._order, self._root)
         self._pool = SessionPool(self._daemon, self._stats)
@@ -277,7 +284,8 @@ class Loader(Converting, Copied, Digested, Reporting, Stepping, Told, Viewed, Ge
         if self._global_batch_size:
             size = f"global_batch_size={self._global_batch_size}"
         rows = f", rows={self._resolver.current.job.rows}" if self._resolver.current else ""
-        return f"{type(self).__module__}.{type(self).__name__}({size}, tail={self._tail!r}{rows})"
+        pinned = f", pinned={self._pinning.is_pinned()}" if self._pinning else ""
+        return f"{type(self).__module__}.{type(self).__name__}({size}, tail={self._tail!r}{rows}{pinned})"
 
     @property
     def job(self) -> Job:
@@ -436,6 +444,14 @@ class Loader(Converting, Copied, Digested, Reporting, Stepping, Told, Viewed, Ge
         self._enter(start.epoch)  # a state at the end of its epoch goes on with the next
         return self._resolved_consumer(), start
 
+    def _pinning_of(self) -> Pinning | None:
+        """Give who pins the arenas, where that is asked for."""
+        return Pinning(lambda: None, fenced=True) if self._pinned else None
+
+    def _leases(self) -> int:
+        """Say how many leases to ask for; 0: the daemon's default."""
+        return leases_of(self._max_leases, self._pinning)
+
     def _enter(self, epoch: int) -> Resolved:
         """Stand on the data of `epoch`: decide it where nobody has, and each epoch has its own."""
         if self._resolver.current is None:
@@ -453,12 +469,13 @@ class Loader(Converting, Copied, Digested, Reporting, Stepping, Told, Viewed, Ge
                 rows=self._rows(partition),
                 tail=self._tail,
                 depth=self._depth,
-                max_leases=self._max_leases,
+                max_leases=self._leases(),
                 # Nobody has decided on the epoch that comes.
                 rolling=self._rolling and not self._resolver.by_epoch,
                 digest=self._digest,
                 share=self._share,
                 lends=self._lends,
+                pinning=self._pinning,
             )
             if str(partition) not in _announced and not self._is_quiet:
                 _announced.add(str(partition))

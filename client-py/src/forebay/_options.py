@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         bad_sample_budget: int
         prefetch: int | None
         max_leases: int | None
+        pinned: bool
         weight: int | None
         priority: int
         rank: int | None

@@ -17,6 +17,7 @@ from ._arena import Arena, Leases
 from ._batch import Array, Owner, Place, arrays, copied, places
 from ._daemon import Connection, Daemon, Outage
 from ._fork import forget_in_child
+from ._gpu_pin import Pinning
 from ._job import Cursor, Job, TensorSpec, resolve_again
 from ._notice import say
 from ._rank import Partition
@@ -35,6 +36,10 @@ from .errors import (
 )
 
 _U32 = 0xFFFF_FFFF
+# How soon to ask again whether a device has done with a slot that the daemon may be waiting for.
+_SETTLE_MS = 1
+# How long to wait for it before a batch is copied instead.
+_SETTLE_SECONDS = 0.25
 
 
 @record
@@ -52,6 +57,7 @@ class Consumer:
     digest: bool
     share: tuple[int, int] = (1, 0)  # its weight and priority on the daemon
     lends: bool = False  # whether other processes map its arenas too
+    pinning: Pinning | None = None  # who pins its arenas
 
 
 class Batch(NamedTuple):
@@ -124,10 +130,12 @@ class _Channel:
             self.granted += owed
             self.spent = [0.0, 0.0, 0.0, 0.0]
 
-    def flush(self) -> None:
+    def flush(self) -> int | None:
         """Send what had to wait: the daemon may be waiting for it before it sends us anything."""
+        copied_from = self.leases.settle()
         self.leases.flush()
         self.grant()
+        return _SETTLE_MS if copied_from else None
 
     def seek(self, cursor: Cursor) -> None:
         """Have the daemon go on at `cursor`."""
@@ -202,6 +210,16 @@ class Session:
             break
         self._outage.over()
         return batch
+
+    @property
+    def max_leases(self) -> int:
+        """How many slots it can hold; 0 where it is at no daemon."""
+        return self._channel.max_leases if self._channel is not None else 0
+
+    def has_record(self) -> bool:
+        """Whether `next()` has something to look at, most likely a batch, without waiting."""
+        channel = self._channel
+        return channel is not None and not self._stopped and channel.records.has_record()
 
     def worked(self) -> None:
         """Note that what `next()` gave has been turned into what the trainer gets."""
@@ -281,6 +299,8 @@ class Session:
         records = RecordSocket(connection.attach(number), _wire.SESSION_RECORD_BYTES_MAX)
         channel = _Channel(records, opened, self.consumer, "spent" in connection.features)
         self._number = number
+        if self.consumer.pinning is not None:
+            self.consumer.pinning.numa_node = opened.get("numa_node")
         channel.grant()
         start = opened.get("cursor", {})
         self._cursor = Cursor(int(start.get("epoch", 0)), int(start.get("position", 0)))
@@ -311,6 +331,9 @@ class Session:
             if "priority" not in connection.features:
                 raise UnimplementedError("this daemon knows no priorities", hint="upgrade it, or leave priority= out")
             body["priority"] = priority
+        pinning = consumer.pinning
+        if pinning is not None and "gpu" in connection.features:
+            body["gpu"] = pinning.gpu()
         try:
             return connection.request("open", body)
         except NotFoundError:
@@ -333,6 +356,7 @@ class Session:
         if channel.leases.interrupted:
             channel.leases.interrupted = False
             raise KeyboardInterrupt
+        channel.leases.settle()
         records = channel.records
         while True:
             data = records.receive(channel.flush)
@@ -397,12 +421,24 @@ class Session:
             owner = channel.leases.lease(arena, ready)
         except ProtocolError as error:
             raise self._broken(channel, error.message) from error
-        if len(channel.leases.held) > channel.max_leases:
+        if channel.leases.taken > channel.max_leases:
             channel.leases.sweep()
-            if len(channel.leases.held) > channel.max_leases:
+            self._wait_for_device(channel)
+            if channel.leases.taken > channel.max_leases:
                 self._say_copy(channel)
-                return arrays(self._copied(owner, ready), where), None
+                copy = self._copied(owner, ready)
+                channel.leases.give_back_unseen(ready)
+                return arrays(copy, where), None
         return arrays(owner, where), arena
+
+    def _wait_for_device(self, channel: _Channel) -> None:
+        """Wait a while for slots that a device has yet to do with: it is behind the trainer.
+
+        Not for ever: what it does may wait for another rank, and that one for us.
+        """
+        leases, until = channel.leases, time.monotonic() + _SETTLE_SECONDS
+        while leases.taken > channel.max_leases and leases.settle() and leases.marked and time.monotonic() < until:
+            time.sleep(_SETTLE_MS * 1e-3)
 
     def _say_copy(self, channel: _Channel) -> None:
         if not self._stats.copies:
@@ -427,7 +463,10 @@ class Session:
         descriptors = channel.records.descriptors
         if len(descriptors) != 1:
             raise self._broken(channel, f"an ARENA with {len(descriptors)} descriptors")
-        channel.arenas[announced.arena] = Arena(announced, descriptors.pop(), self.consumer.lends)
+        arena = Arena(announced, descriptors.pop(), self.consumer.lends)
+        channel.arenas[announced.arena] = arena
+        if self.consumer.pinning is not None:
+            channel.leases.fence = self.consumer.pinning.pin(arena) or channel.leases.fence
 
     def _fault(self, channel: _Channel, fault: _wire.Fault) -> None:
         """Raise what the daemon says, unless it was said before our SEEK."""

@@ -67,11 +67,12 @@ class RecordSocket:
             raise ConnectionLostError("the daemon closed the connection", causes=[str(error)]) from error
         return True
 
-    def receive(self, before_wait: Callable[[], None] | None = None) -> memoryview:
+    def receive(self, before_wait: Callable[[], int | None] | None = None) -> memoryview:
         """Wait for the next record; call `done()` when it has had its effect.
 
         `before_wait` runs each time before the thread goes to sleep: what it sends may be what the daemon
-        waits for. Descriptors that came along are in `self.descriptors` and belong to the caller.
+        waits for. It may say after how many milliseconds it wants to run again. Descriptors that came
+        along are in `self.descriptors` and belong to the caller.
         """
         if self._buffer[0]:
             raise ConnectionLostError("an interrupt cut the last call short")
@@ -80,9 +81,8 @@ class RecordSocket:
                 length, ancillary, flags, _ = self.sock.recvmsg_into([self._buffer], _ANCILLARY_BYTES, _RECEIVE_FLAGS)
                 break
             except BlockingIOError:
-                if before_wait is not None:
-                    before_wait()
-                self._wait(select.POLLIN)
+                soon = before_wait() if before_wait is not None else None
+                self._wait(select.POLLIN, _LOOK_AGAIN_MS if soon is None else soon)
             except OSError as error:
                 raise ConnectionLostError("the daemon went away", causes=[str(error)]) from error
         if ancillary:
@@ -117,9 +117,9 @@ class RecordSocket:
         self.closed = True
         self.sock.close()
 
-    def _wait(self, events: int) -> None:
+    def _wait(self, events: int, look_again_ms: int = _LOOK_AGAIN_MS) -> None:
         self._poll.register(self.sock, events)
-        self._poll.poll(_LOOK_AGAIN_MS)
+        self._poll.poll(look_again_ms)
 
     def _take_descriptors(self, ancillary: list[tuple[int, int, bytes]]) -> None:
         for level, kind, data in ancillary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from . import _wire
@@ -22,6 +23,8 @@ class LoaderStats:
         "bytes",
         "copies",
         "copy_seconds",
+        "device_batches",
+        "device_copy_seconds",
         "python_seconds",
         "ready_seconds",
         "restarts",
@@ -45,6 +48,9 @@ class LoaderStats:
         # Python's own work on each batch: its tensors, and `batch_transform`.
         self.python_seconds = 0.0
         self.copy_seconds = 0.0
+        # Of copies to a device, and of what became of the bytes there: by its own clock, beside the trainer's work.
+        self.device_batches = 0
+        self.device_copy_seconds = 0.0
         self.ready_seconds = 0.0
         self.wait_seconds = 0.0
         self.wait_slot_seconds = 0.0
@@ -92,12 +98,25 @@ class StatsReport(dict[str, Any]):
             f"{self['copies']} batches copied (more held than max_leases) in {self['copy_seconds']:.2f} s, "
             f"{self['restarts']} daemon losses",
         ]
+        if self["device_batches"]:
+            lines.append(device_words(self))
+        if "pinned" in self:
+            lines.append(f"memory of batches: {self['pinned']}")
         daemon = self.get("daemon")
         if daemon:
             rss = int(daemon.get("rss_bytes", 0)) / 1e6
             cpu = int(daemon.get("cpu_us", 0)) / 1e6
             lines.append(f"daemon: {cpu:.2f} s of CPU, {rss:.0f} MB, engine {daemon.get('engine', '?')}")
         return "\n".join(lines)
+
+
+def device_words(stats: Mapping[str, Any]) -> str:
+    """Say what copies to the device took, beside the trainer's steps."""
+    batches, seconds = stats["device_batches"], stats["device_copy_seconds"]
+    step = stats["trainer_seconds"] + stats["wait_seconds"] + stats["python_seconds"]
+    rate = stats["bytes"] / stats["batches"] * batches / seconds / 1e9 if seconds else 0.0
+    share = f", {100 * seconds / step:.1f} % of the steps' time, beside them" if step else ""
+    return f"copied to the device: {1e3 * seconds / batches:.2f} ms a batch ({rate:.1f} GB/s){share}"
 
 
 def numbers(value: Any) -> Any:

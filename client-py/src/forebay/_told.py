@@ -6,8 +6,9 @@ import contextlib
 
 from ._daemon import Daemon
 from ._explain import Explanation
+from ._gpu_pin import Pinning
 from ._iterator import SessionPool
-from ._stats import LoaderStats, StatsReport, numbers
+from ._stats import LoaderStats, StatsReport, device_words, numbers
 from .errors import ForebayError
 
 
@@ -15,12 +16,15 @@ class Told:
     """A loader as people ask it when it is slow."""
 
     _daemon: Daemon
+    _pinning: Pinning | None
     _pool: SessionPool
     _stats: LoaderStats
 
     def stats(self) -> StatsReport:
         """Give where the time went, summed over all iterators; `print` it, or read its keys."""
         report = StatsReport(self._stats.as_dict())
+        if self._pinning is not None:
+            report["pinned"] = self._pinning.words()
         connection = self._daemon.current()
         if connection is not None:
             with contextlib.suppress(ForebayError):  # it is about to be replaced
@@ -38,4 +42,5 @@ class Told:
         connection = self._daemon.current()
         if not number or connection is None:
             return Explanation({})
-        return Explanation(connection.request("explain", {"session": number}))
+        copies = device_words(self._stats.as_dict()) if self._stats.device_batches else ""
+        return Explanation(connection.request("explain", {"session": number}), copies)

@@ -15,6 +15,7 @@ __all__ = [
     "CorruptError",
     "DaemonError",
     "DeniedError",
+    "DeviceError",
     "ForebayError",
     "InternalError",
     "InvalidError",
@@ -109,6 +110,12 @@ class DeniedError(ForebayError, PermissionError):
     """The caller's uid and gid may not."""
 
     kind = "denied"
+
+
+class DeviceError(ForebayError, RuntimeError):
+    """The GPU, its driver or the framework's build for it does not do what was asked; the daemon goes on."""
+
+    kind = "unavailable"
 
 
 class ChangedError(ForebayError, RuntimeError):

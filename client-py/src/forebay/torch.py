@@ -14,8 +14,9 @@ from torch.utils.data import IterableDataset
 from ._accelerate import Accelerated, Watched
 from ._agreement import AgreeingResolver
 from ._batch import Array
+from ._gpu_loader import Sending, Target
+from ._gpu_pin import can_fence
 from ._job import TensorSpec
-from ._loader import Loader
 from ._mixture import Mixture
 from ._python import is_read_here
 from ._spec import Data
@@ -42,7 +43,7 @@ _TORCH_TAKES = inspect.signature(_torchs.__init__).parameters
 
 
 # Torch's attributes are properties here: the batch size, for one, is known once the ranks are.
-class DataLoader(Accelerated, Loader[Any], TorchDataLoader[Any]):  # pyright: ignore[reportIncompatibleVariableOverride]
+class DataLoader(Accelerated, Sending, TorchDataLoader[Any]):  # pyright: ignore[reportIncompatibleVariableOverride]
     """Torch batches; all arguments of `forebay._loader.Loader`, and those of torch's own loader, which it is one of.
 
     A folder gives `(images, labels)`: images of shape `(rows, 3, height, width)` in channels_last memory,
@@ -63,13 +64,21 @@ class DataLoader(Accelerated, Loader[Any], TorchDataLoader[Any]):  # pyright: ig
         collate_fn: called in this process with a list of samples, which are views of the batch. `batch_transform`
             gets the batch itself, which saves putting it together again.
         generator: its initial seed is the seed.
-        pin_memory: batches are copied to pinned memory where there is a CUDA device.
+        device: a CUDA device (`"cuda"`, `"cuda:1"`, a `torch.device`): batches arrive there, copied on a stream of
+            their own while the trainer works; texts stay on the host. Raises `DeviceError` where there is none.
+        ahead: how many batches are copied ahead of the one that `next()` gives (default 2).
+        cast: where images become floats that go to a device: `"device"` (the default), so that bytes cross the bus, or
+            `"daemon"`. The results are equal; the contents that the digests name are bytes or floats.
+        pin_memory: batches lie in pinned memory where there is a CUDA device: the arena itself, as with `pinned=True`,
+            or copies, behind a `collate_fn` or `batch_transform` and with drivers from before CUDA 12.5.
         num_workers, timeout, worker_init_fn, multiprocessing_context, prefetch_factor, persistent_workers, in_order:
             without effect, since no worker process makes batches; kept for those who read them.
 
     """
 
     _resolver_type = AgreeingResolver
+    # Whether batches lie in the daemon's arena, which can be pinned.
+    _gives_arena = True
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Make a loader of the kind that the data needs: a data set of the user's own is read by Python workers."""
@@ -99,6 +108,9 @@ class DataLoader(Accelerated, Loader[Any], TorchDataLoader[Any]):  # pyright: ig
         persistent_workers: bool = False,
         pin_memory_device: str = "",
         in_order: bool = True,
+        device: Any = None,
+        ahead: int = 2,
+        cast: str = "device",
         dataset: Any = None,
         seed: int = 0,
         **options: Unpack[Options],
@@ -110,6 +122,7 @@ class DataLoader(Accelerated, Loader[Any], TorchDataLoader[Any]):  # pyright: ig
             self._copy(source, given, options)
             return
         say_unused(given)
+        vars(self)["_target"] = Target.of(device, ahead, cast)
         seed = seed_of(generator, seed)
         super().__init__(source, batch_size, shuffle, sampler, batch_sampler, drop_last=drop_last, seed=seed, **options)
         self._call(collate_fn, pin_memory)
@@ -170,14 +183,19 @@ class DataLoader(Accelerated, Loader[Any], TorchDataLoader[Any]):  # pyright: ig
         if collate_fn is not None:
             calls = [call for call in calls if call[0] != "collate_fn"]
             calls[:0] = [("collate_fn", collate) for collate in (ByRows.of(collate_fn),) if collate]
-        if pin_memory and can_pin():
-            calls.append(("pin_memory", pin))
+        if pin_memory and self._target is None and can_pin():
+            # What these make lies elsewhere; and nobody could tell when a slot's copies are done.
+            if calls or not self._gives_arena or not can_fence():
+                calls.append(("pin_memory", pin))
+            else:
+                self._pinned = True
+                self._pinning = self._pinning_of()
         self._calls = tuple(calls)
 
     def _copy(self, view: Dataset, given: dict[str, Any], options: Options) -> None:
         """Be a copy of the loader that `view` belongs to; some trainers make loaders anew over a loader's data set."""
         refused = [name for name in ("shuffle", "sampler", "batch_sampler") if given[name] is not None]
-        refused += [*options, *(["seed"] if given["seed"] else [])]
+        refused += [*options, *(name for name in ("seed", "device") if given[name])]
         if refused:
             raise InvalidError(
                 f"{refused[0]}= over the `dataset` of another loader", hint="it is read as that loader reads it"

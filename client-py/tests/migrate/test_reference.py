@@ -1,4 +1,4 @@
-"""The reference script trains with one import changed, the same each time; and the tests of its losses can tell."""
+"""The reference script trains with one import changed, and with none; and the tests of its losses can tell."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ pytest.importorskip("torchvision")
 FULL = os.environ.get("FOREBAY_FULL", "") not in ("", "0")
 SHORT = ("--epochs=2", "--lr=0.05")
 STEPS = 6  # of an epoch: 200 images in whole batches of 32
+# What is said under --auto of the two folders: what the daemon does, and what Python.
+SAID = {
+    "train": "decoding, RandomResizedCrop, RandomHorizontalFlip; in 2 Python workers: TrivialAugmentWide, PILToTensor, "
+    "ToDtype, Normalize, RandomErasing, collate_fn",
+    "val": "decoding, Resize, CenterCrop, PILToTensor, ToDtype, Normalize",
+}
+SLOW = pytest.mark.skipif(not FULL, reason="beside its like on one process; FOREBAY_FULL runs both")
 
 pytestmark = pytest.mark.skipif(not REAL, reason="no binary")
 
@@ -49,21 +56,35 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trained(arm: str, shapes: Path, folder: Path, *options: str, ranks: int = 1) -> list[dict[str, Any]]:
     """Run the script as it is or with the import changed, and give what it wrote of each epoch."""
-    script = losses.variant(folder, arm)
+    return run([], losses.variant(folder, arm), shapes, folder, *options, ranks=ranks)[0]
+
+
+def run(
+    before: list[str], script: Path, shapes: Path, folder: Path, *options: str, ranks: int = 1
+) -> tuple[list[dict[str, Any]], str]:
+    """Run a script to its end, and give what it wrote of each epoch, and what was said on stderr."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
     output = folder / "told.json"
-    command = [sys.executable, *launcher, str(script), str(shapes), f"--output={output}", *SHORT, *options]
+    output.unlink(missing_ok=True)
+    command = [*before, sys.executable, *launcher, str(script), str(shapes), f"--output={output}", *SHORT, *options]
     environment = {**os.environ, "FOREBAY_BINARY": REAL, "PYTHONPATH": str(PROJECT / "client-py" / "src")}
     if ranks == 1:
         environment["PYTHONWARNINGS"] = "error"
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(output.read_text())
+    return json.loads(output.read_text()), done.stderr
 
 
-def test_it_trains_the_same_network_again_and_one_like_torchs(shapes: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def ours(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What it writes with the import changed."""
+    return trained("forebay", shapes, tmp_path_factory.mktemp("ours"))
+
+
+def test_it_trains_the_same_network_again_and_one_like_torchs(
+    ours: list[dict[str, Any]], shapes: Path, tmp_path: Path
+) -> None:
     theirs = trained("torch", shapes, tmp_path)
-    ours = trained("forebay", shapes, tmp_path)
     for told in (theirs, ours):
         assert [len(epoch["losses"]) for epoch in told] == [STEPS, STEPS]
     area = [statistics.fmean(loss for epoch in told for loss in epoch["losses"]) for told in (theirs, ours)]
@@ -73,7 +94,22 @@ def test_it_trains_the_same_network_again_and_one_like_torchs(shapes: Path, tmp_
     assert trained("forebay", shapes, tmp_path, "--seed=1") != ours
 
 
-@pytest.mark.skipif(not FULL, reason="beside its like on one process; FOREBAY_FULL runs both")
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=SLOW)])
+def test_it_trains_under_auto_with_nothing_changed_as_with_the_import_changed(
+    ranks: int, ours: list[dict[str, Any]], shapes: Path, tmp_path: Path
+) -> None:
+    auto, said = run([REAL, "run", "--auto", "--"], losses.REFERENCE / "train.py", shapes, tmp_path, ranks=ranks)
+    lines = [line for line in said.splitlines() if line.startswith("forebay: auto: ")]
+    for part, words in SAID.items():
+        start = f"forebay: auto: ImageFolder {shapes / part}: native, in the daemon's order: {words} (16 images agree: "
+        assert sum(line.startswith(start) for line in lines) == ranks, said
+    assert len(lines) == len(SAID) * ranks, said
+    assert [len(epoch["losses"]) for epoch in auto] == [STEPS if ranks == 1 else 4] * 2
+    # To the last bit: the same rows, the same draws.
+    assert auto == (ours if ranks == 1 else trained("forebay", shapes, tmp_path, ranks=ranks))
+
+
+@SLOW
 def test_it_trains_on_two_ranks(shapes: Path, tmp_path: Path) -> None:
     theirs, ours = (trained(arm, shapes, tmp_path, ranks=2) for arm in ("torch", "forebay"))
     assert [len(epoch["losses"]) for epoch in ours] == [len(epoch["losses"]) for epoch in theirs]

@@ -321,16 +321,6 @@ def test_a_data_set_of_clips_is_indexed_once_and_filtered_by_what_was_measured(v
     assert all(np.array_equal(row[0], pixels(clip, 0)) for clip, row in zip(long, batch["clip"]))
 
 
-@pytest.mark.parametrize("verb", ["verify", "export"])
-def test_a_verb_that_knows_no_clips_says_so(videos: Path, tmp_path: Path, verb: str) -> None:
-    subprocess.run([REAL, "index", str(videos), "--frames"], capture_output=True, check=True)
-    command = [REAL, "dataset", verb, str(videos), *([str(tmp_path / "out")] if verb == "export" else [])]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert told.returncode == 1, told
-    assert "of column clip are clips" in told.stderr, told.stderr
-    assert "hint: " in told.stderr, told.stderr
-
-
 def test_show_draws_the_frames_of_a_clip_and_names_the_first_and_the_last(videos: Path) -> None:
     with loader_of(videos, fields_of(CROPS, stride=3, start="first")) as loader:
         clip = next(iter(loader))["clip"]

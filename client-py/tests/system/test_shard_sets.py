@@ -158,7 +158,7 @@ def test_damage_in_members_is_found_by_key_and_a_shard_that_is_cut_loses_nothing
     found = verified(place)
     assert [entry["key"] for entry in found["corrupt"]] == [f"train-0.tar/s/{index:03}" for index in bad]
     reasons = " ".join(entry["reason"] for entry in found["corrupt"])
-    assert all(words in reasons for words in ("image: ", "neither image nor sound", "<html>404", "it is empty"))
+    assert all(words in reasons for words in ("image: ", "named as an image, and none", "<html>404", "it is empty"))
     assert {entry["key"] for entry in found["unavailable"]} == set(keys(place, "--where", "key like 'train-2.tar/%'"))
     assert all("when it was indexed" in entry["reason"] for entry in found["unavailable"])
     assert len(keys(place)) == SAMPLES - len(bad), "what is unavailable stays"
@@ -200,6 +200,15 @@ def test_a_page_with_another_checksum_makes_all_of_its_cells_corrupt(tmp_path: P
     assert 0 < len(bad) < 12
     assert bad == [f"images-checked.parquet/{row}" for row in range(len(bad))]
     assert all("checksum" in entry["reason"] for entry in found["corrupt"])
+
+
+def test_members_named_as_images_that_are_none_are_corrupt_though_all_are(data: Path, tmp_path: Path) -> None:
+    pattern = write_members(data, dict.fromkeys(range(SAMPLES), b"<html>404"))
+    place = tmp_path / "set.forebay"
+    index_set(pattern, place)
+    found = verified(place)
+    assert (found["sound"], len(found["corrupt"])) == (0, SAMPLES)
+    assert all("named as an image, and none" in entry["reason"] for entry in found["corrupt"])
 
 
 def mixed(root: Path, place: Path) -> None:
@@ -307,6 +316,12 @@ def test_fields_that_are_asked_for_are_exported_alone_and_the_first_is_resized(d
             assert content == members_of(data, number)["seg.png"]
         elif name.endswith(".png"):
             assert struct.unpack(">II", content[16:24]) == (8, 8)
+    # Both images, by name.
+    command("dataset", "export", place, tmp_path / "both", *words, "--change", "image,seg.png")
+    both = members(tmp_path / "both" / "shard-000000.tar")
+    sizes = {name: struct.unpack(">II", part[16:24]) for name, part in both.items() if name.endswith(".png")}
+    assert len(sizes) == 10
+    assert set(sizes.values()) == {(8, 8)}
 
 
 def test_records_and_cells_become_files_with_a_list_that_opens(data: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 //! The arena itself: memory, slots and name of one session.
 
-use std::{fmt, os::fd::BorrowedFd};
+use std::{fmt, os::fd::BorrowedFd, ptr::NonNull};
 
 use crate::{
     error::{ArenaError, ReleaseError},
@@ -94,6 +94,23 @@ impl Arena {
     /// [`ArenaError::System`] where the memory is not to be had.
     pub fn prefault(&self) -> Result<(), ArenaError> {
         self.memory.map.prefault()
+    }
+
+    /// Asks the kernel for the arena's pages on a NUMA node, as long as that has some; on another one after. Holds for
+    /// whoever touches a page first, the client too, and so must come before anything is written.
+    ///
+    /// # Errors
+    /// [`ArenaError::System`] where the kernel has no NUMA (`ENOSYS`), has no such node or forbids it (`EINVAL`), or where
+    /// seccomp does (`EPERM`: docker's profile, without `SYS_NICE`). The arena is as good as before, its pages anywhere.
+    pub fn prefer_node(&self, node: u32) -> Result<(), ArenaError> {
+        self.memory.map.prefer_node(node)
+    }
+
+    /// Where this process has mapped the arena: for a driver that pins it. Valid as long as a clone of the arena lives.
+    ///
+    /// Writing there takes a [`SlotMut`], whose samples give slices; nothing that is read there may decide anything.
+    pub fn base(&self) -> NonNull<u8> {
+        self.memory.map.base()
     }
 
     /// Takes a free slot. `None` where every slot is being filled, ready or leased.

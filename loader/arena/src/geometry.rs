@@ -41,7 +41,7 @@ impl Geometry {
     }
 
     /// Where a slot starts, in bytes from the start of the arena.
-    pub(crate) fn slot_offset_bytes(self, index: u32) -> u64 {
+    pub fn slot_offset_bytes(self, index: u32) -> u64 {
         u64::from(index) * self.slot_bytes
     }
 }

@@ -95,6 +95,37 @@ impl Map {
         }
     }
 
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// Has pages that are not there yet come from `node` while it has some. The policy is the memfd's, since the mapping is
+    /// shared: it holds for the client's touches as well (mbind(2), shmem).
+    pub(crate) fn prefer_node(&self, node: u32) -> Result<(), ArenaError> {
+        const MASK_BITS: usize = 1024;
+        let mut mask = [0_u64; MASK_BITS / 64];
+        let bits = mask.get_mut(node as usize / 64).ok_or_else(|| self.refused("mbind", Errno::INVAL))?;
+        *bits |= 1 << (node % 64);
+        // SAFETY: the range is exactly our mapping, whose bytes stay what they are. The mask is read alone, and the kernel
+        // takes the number of its bits plus one.
+        let answered = unsafe {
+            libc::syscall(
+                libc::SYS_mbind,
+                self.base.as_ptr(),
+                self.len_bytes,
+                libc::c_long::from(libc::MPOL_PREFERRED),
+                mask.as_ptr(),
+                MASK_BITS + 1,
+                0_usize,
+            )
+        };
+        if answered == 0 {
+            return Ok(());
+        }
+        let errno = Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL);
+        Err(self.refused("mbind", errno))
+    }
+
     fn allocate(&self) -> Result<(), ArenaError> {
         fs::fallocate(&self.fd, FallocateFlags::empty(), 0, self.len_bytes as u64)
             .map_err(|errno| self.refused("fallocate", errno))
@@ -172,6 +203,39 @@ mod tests {
             take(&map).unwrap();
             assert_eq!(blocks_bytes(&map), LEN_BYTES);
         }
+    }
+
+    #[test]
+    fn pages_are_asked_for_on_a_node_where_the_kernel_has_nodes() {
+        let map = Map::create(LEN_BYTES).unwrap();
+        match map.prefer_node(0) {
+            Ok(()) => {}
+            // No NUMA in this kernel, or a sandbox that forbids the call.
+            Err(ArenaError::System { call: "mbind", source, .. })
+                if matches!(Errno::from_io_error(&source), Some(Errno::NOSYS | Errno::PERM)) =>
+            {
+                eprintln!("skipped: {source}");
+                return;
+            }
+            Err(other) => panic!("{other}"),
+        }
+        let start = format!("{:x} ", map.base().as_ptr() as usize);
+        let maps = std::fs::read_to_string("/proc/self/numa_maps").unwrap();
+        let line = maps.lines().find(|line| line.starts_with(&start)).expect("our mapping is listed");
+        // Kernels from 5.15 on call it `prefer (many):0`.
+        assert!(line.contains("prefer") && line.contains(":0 "), "{line}");
+        map.prefault().unwrap();
+        assert_eq!(blocks_bytes(&map), LEN_BYTES);
+    }
+
+    #[test]
+    fn a_node_that_is_not_there_is_an_error_and_the_memory_as_good_as_before() {
+        let map = Map::create(LEN_BYTES).unwrap();
+        for node in [1023, 1024, u32::MAX] {
+            let refused = map.prefer_node(node).expect_err("no machine has so many");
+            assert!(matches!(refused, ArenaError::System { call: "mbind", .. }), "{refused}");
+        }
+        map.prefault().unwrap();
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Config {
     pub reads_in_flight: u32,
     /// All sessions' arenas together. 0: half of the memory.
     pub arena_budget: Bytes,
+    /// Whether the arena of a session that names its GPU is placed on that one's NUMA node.
+    pub numa: NumaPlacement,
     /// A larger file is a corrupt sample.
     pub sample_max: Bytes,
     /// An image of more pixels is a corrupt sample.
@@ -83,6 +85,17 @@ pub struct Config {
     /// Where runs may keep records, and whose: folders, or `s3://bucket/prefix`.
     #[serde(rename = "state_root")]
     pub state_roots: Vec<RootConfig>,
+}
+
+/// Where arenas lie on a machine of several NUMA nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NumaPlacement {
+    /// On the node of the GPU that the session names, where the machine tells it.
+    #[default]
+    Auto,
+    /// Where the kernel puts them: mostly on the node of the thread that first writes.
+    Off,
 }
 
 /// A directory that jobs may read beneath.
@@ -129,6 +142,7 @@ impl Default for Config {
             read_budget: Bytes(64 << 20),
             reads_in_flight: 512,
             arena_budget: Bytes(0),
+            numa: NumaPlacement::Auto,
             sample_max: Bytes(256 << 20),
             pixels_max: ImageLimits::default().pixels_max,
             scans_max: ImageLimits::default().scans_max,
@@ -334,7 +348,7 @@ mod tests {
     #[test]
     fn every_key_is_read_with_its_unit() {
         let text = "socket = \"/tmp/s\"\ngrpc_socket = \"/tmp/g\"\nmetrics_listen = \"localhost:9464\"\ncpu_threads = 3\nread_threads = 4\nengine = \"uring\"\nuring_threads = 8\nuring_depth = 9\ndirect_reads = true\nread_budget = \"2MiB\"\n\
-                    reads_in_flight = 7\narena_budget = \"1 GiB\"\nsample_max = \"5KiB\"\npixels_max = 9\nscans_max = 10\nmarkers_max = 11\ndecoder_memory_max = \"12MiB\"\ndecode_deadline = \"13s\"\nretry_deadline = \"2min\"\nhedge_after = \"50ms\"\ndepth = 5\nmax_leases = 6\n\
+                    reads_in_flight = 7\narena_budget = \"1 GiB\"\nnuma = \"off\"\nsample_max = \"5KiB\"\npixels_max = 9\nscans_max = 10\nmarkers_max = 11\ndecoder_memory_max = \"12MiB\"\ndecode_deadline = \"13s\"\nretry_deadline = \"2min\"\nhedge_after = \"50ms\"\ndepth = 5\nmax_leases = 6\n\
                     ledger_dir = \"/l\"\nledger_every = \"7s\"\nledger_memory = \"8MiB\"\ncache_dir = \"/c\"\n\
                     [[root]]\npath = \"/data\"\nallow = { uids = [1000], gids = [5] }\n\
                     [[state_root]]\npath = \"s3://b/runs\"\n";
@@ -365,6 +379,7 @@ mod tests {
         assert_eq!(config.ledger_dir.as_deref(), Some(Path::new("/l")));
         assert_eq!(config.cache_dir.as_deref(), Some(Path::new("/c")));
         assert_eq!((config.ledger_every.0, config.ledger_memory_bytes()), (Duration::from_secs(7), 8 << 20));
+        assert_eq!((config.numa, Config::default().numa), (NumaPlacement::Off, NumaPlacement::Auto));
         assert_eq!(config.metrics_listen, Some(MetricsListen::Tcp(([127, 0, 0, 1], 9464).into())));
     }
 
@@ -401,6 +416,7 @@ mod tests {
         assert!(message("retry_deadline = \"30\"").contains("as in \"30s\""));
         assert!(message("hedge_after = \"soon\"").contains("as in \"50ms\""));
         assert!(message("engine = \"uring2\"").contains("expected one of `auto`, `threads`, `uring`"));
+        assert!(message("numa = \"node0\"").contains("expected `auto` or `off`"));
         assert!(message("metrics_listen = \"9464\"").contains("unix:/path"));
     }
 

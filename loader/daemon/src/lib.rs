@@ -14,6 +14,7 @@ pub mod delivery;
 pub mod doctor;
 pub mod error;
 pub mod explain;
+pub mod gpu;
 pub mod index;
 pub mod ingest;
 pub mod init;

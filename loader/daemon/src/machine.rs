@@ -1,6 +1,7 @@
 //! A machine as `/proc`, `/sys` and `/dev` show it, beneath a folder, so that a test can plant one.
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use crate::cgroup::Cgroups;
@@ -108,6 +109,12 @@ impl Machine {
         mounts::beneath(&self.slash)
     }
 
+    /// The processors of a NUMA node; none where it is not there.
+    pub fn node_processors(&self, node: u32) -> Vec<usize> {
+        let list = self.text(&format!("/sys/devices/system/node/node{node}/cpulist")).unwrap_or_default();
+        ranges(&list).flatten().collect()
+    }
+
     /// PCI addresses of the GPUs that the driver knows, in its order.
     pub fn gpus(&self) -> Vec<String> {
         self.names("/proc/driver/nvidia/gpus")
@@ -116,11 +123,14 @@ impl Machine {
 
 /// How many processors a list as `0-3,8` names.
 pub fn count(list: &str) -> usize {
-    let ranges = list.split(',').filter_map(|range| {
+    ranges(list).map(Iterator::count).sum()
+}
+
+fn ranges(list: &str) -> impl Iterator<Item = RangeInclusive<usize>> {
+    list.split(',').filter_map(|range| {
         let (first, last) = range.trim().split_once('-').unwrap_or((range.trim(), range.trim()));
-        Some((last.parse::<usize>().ok()? + 1).saturating_sub(first.parse::<usize>().ok()?))
-    });
-    ranges.sum()
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    })
 }
 
 /// The word in brackets of `always [madvise] never`.

@@ -53,6 +53,9 @@ fn main() -> ExitCode {
         Command::Bench(bench) if bench.sizing.size_for.is_some() => {
             answered(&bench, bench::size_for::run).map(drop)
         }
+        Command::Bench(bench) if bench.upload.host_to_device.is_some() => {
+            answered(&bench, bench::upload::run).map(drop)
+        }
         // A comparison may fail, and is told all the same.
         Command::Bench(bench) => match bench_command(&bench) {
             Ok(code) => return code,

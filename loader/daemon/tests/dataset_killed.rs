@@ -203,24 +203,36 @@ fn a_split_killed_at_every_write_leaves_the_commit_before_or_its_own() {
     assert!(places >= 5, "{places} places: the manifest");
 }
 
+/// Exports whole and then killed at every write: what goes on comes to the same bytes. Gives how many writes there are.
+fn export_killed_everywhere(trial: &Trial, format: &str) -> u32 {
+    let export =
+        ["dataset", "export", "photos", "out", "--format", format, "--shard-samples", "4", "--jobs", "1"];
+    trial.restore();
+    trial.ok(&export);
+    let wanted = tree(&trial.now().join("out"));
+    let head = trial.head();
+    trial.die_everywhere(&export, |place| {
+        assert_eq!(trial.head(), head, "an export commits nothing");
+        trial.read_all("photos");
+        trial.ok(&export);
+        assert_eq!(tree(&trial.now().join("out")), wanted, "{format}, place {place}");
+    })
+}
+
 #[test]
 fn an_export_killed_at_every_write_goes_on_to_the_same_bytes() {
     let trial = Trial::new(&[INDEX]);
     for format in ["webdataset", "files"] {
-        let export =
-            ["dataset", "export", "photos", "out", "--format", format, "--shard-samples", "4", "--jobs", "1"];
-        trial.restore();
-        trial.ok(&export);
-        let wanted = tree(&trial.now().join("out"));
-        let head = trial.head();
-        let places = trial.die_everywhere(&export, |place| {
-            assert_eq!(trial.head(), head, "an export commits nothing");
-            trial.read_all("photos");
-            trial.ok(&export);
-            assert_eq!(tree(&trial.now().join("out")), wanted, "{format}, place {place}");
-        });
+        let places = export_killed_everywhere(&trial, format);
         assert!(places >= 6, "{format}: {places} places");
     }
+}
+
+#[test]
+fn an_export_of_clips_killed_at_every_frame_goes_on_to_the_same_bytes() {
+    let trial = Trial::new(&[&["index", "photos", "--frames", "--no-classes"]]);
+    let places = export_killed_everywhere(&trial, "files");
+    assert!(places >= 2 * 6, "{places} places: two of each frame");
 }
 
 #[test]

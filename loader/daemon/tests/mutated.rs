@@ -1,5 +1,5 @@
 //! Ten thousand damaged images through what fuzzing holds every image to: one verdict for every part, the pixels of the
-//! whole in each, and the same from a used decoder as from a new one. And damaged shards: what is found lies in them.
+//! whole in each, and the same from a used decoder as from a new one. And damaged shards and journals: what is found lies in them.
 
 #[allow(
     clippy::pedantic,
@@ -66,8 +66,12 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn four_thousand_mutated_shards_never_panic_and_never_point_outside_of_themselves() {
-    for (target, check) in [("tar", fuzz::shards::tar as fuzz::Check), ("tfrecord", fuzz::shards::tfrecord)] {
+fn mutated_shards_and_journals_never_panic_and_never_point_outside_of_themselves() {
+    for (target, check) in [
+        ("tar", fuzz::shards::tar as fuzz::Check),
+        ("tfrecord", fuzz::shards::tfrecord),
+        ("listing", fuzz::stored::listing),
+    ] {
         let (seeds, mut accepted, mut rng) = (seeds(target), 0, SplitMix(6));
         for n in 0..SHARDS {
             let shard = mutate(&seeds[n % seeds.len()], &mut rng);

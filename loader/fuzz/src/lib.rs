@@ -25,7 +25,7 @@ pub mod stored;
 pub type Check = fn(&[u8]) -> bool;
 
 /// Every target: its name, which its seeds' folder and its binary share, and what it checks.
-pub const TARGETS: [(&str, Check); 23] = [
+pub const TARGETS: [(&str, Check); 24] = [
     ("calls", calls::calls),
     ("config", config::config),
     ("csv", lists::csv),
@@ -35,6 +35,7 @@ pub const TARGETS: [(&str, Check); 23] = [
     ("jsonl", lists::jsonl),
     ("kernel", kernel::kernel),
     ("ledger", stored::ledger),
+    ("listing", stored::listing),
     ("manifest", sets::manifest),
     ("npy", arrays::npy),
     ("npz", arrays::npz),

@@ -1,11 +1,12 @@
-//! What daemons write for each other and for later: pins and runs, snapshots, ledgers of losses.
+//! What daemons and commands write for each other and for later: pins and runs, snapshots, ledgers of losses, journals of
+//! listings.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use forebay::catalog::{CatalogLimits, Snapshot};
+use forebay::catalog::{CatalogLimits, Journal, Snapshot};
 use forebay::losses::{By, WeightOptions, read_place};
 use forebay::pins::{JobId, Patience, Pin, Run, StateRoot, When, find, load_classes};
 use forebay::storage::RetryPolicy;
@@ -67,6 +68,31 @@ pub fn ledger(input: &[u8]) -> bool {
         }
         true
     })
+}
+
+/// A journal of a listing, as it is and with right checksums, which no made-up one has: what is written again is read as
+/// the same. Whether it tells of a directory as it is.
+pub fn listing(input: &[u8]) -> bool {
+    for text in [input, &with_checksums(input)] {
+        if let Some(again) = Journal::rewritten(text) {
+            assert_eq!(Journal::rewritten(&again), Some(again), "what was written is read");
+        }
+    }
+    Journal::rewritten(input).is_some()
+}
+
+/// The same records of a journal, each with the checksum of what is in it.
+fn with_checksums(journal: &[u8]) -> Vec<u8> {
+    let mut fixed = journal.to_vec();
+    let mut at = 16;
+    while let Some(head) = fixed.get(at..at + 12) {
+        let len = u32::from_le_bytes(head[..4].try_into().expect("four bytes")) as usize;
+        let Some(record) = fixed.get(at + 12..at + 12 + len) else { break };
+        let sum = blake3::hash(record);
+        fixed[at + 4..at + 12].copy_from_slice(&sum.as_bytes()[..8]);
+        at += 12 + len;
+    }
+    fixed
 }
 
 fn writes_itself_back<T: Serialize + DeserializeOwned>(record: &T) {

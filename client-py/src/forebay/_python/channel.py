@@ -78,6 +78,7 @@ class Channel:
                 break
             except OSError:
                 self._midway = False  # what the other side sent before it went is still to be read
+                self._drop_going()
                 raise
             if sent == len(data):
                 self._going.popleft()
@@ -111,6 +112,10 @@ class Channel:
         self.sock.close()
         while self._descriptors:
             os.close(self._descriptors.pop())
+        self._drop_going()
+
+    def _drop_going(self) -> None:
+        """Close what was to go beside messages: a socket among it ends when nobody holds it any more."""
         while self._going:
             for descriptor in self._going.pop()[1]:
                 os.close(descriptor)

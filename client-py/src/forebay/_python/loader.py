@@ -24,6 +24,7 @@ from .collate import modes_of
 from .crew import Crew, Plan
 from .iterator import Ahead, Counts, Frame, Inline, Maker, OwnIterator, Rows
 from .slots import Slots
+from .start import begin
 from .tasks import Keys, Own
 
 # What of a loader's arguments makes sense for samples that the daemon does not read.
@@ -146,6 +147,8 @@ class OwnLoader(Loader[Any]):
         )
         self._seed = int(self._order.spec["seed"])
         self._is_told = False
+        if self._workers:
+            begin(multiprocessing_context, self._own)
         # As attributes that others read and a wrapper may take over.
         vars(self).update(
             num_workers=self._workers,

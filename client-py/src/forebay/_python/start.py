@@ -28,7 +28,7 @@ from .errors import RemoteTraceback, WorkerError
 from .rest import Rest
 from .tasks import Own
 from .whole import Packed, Room, pack
-from .zygote import End, Ended, Fork, Prepare, Refused, Started
+from .zygote import End, Ended, Fork, Import, Prepare, Refused, Started, Surroundings
 
 _PATIENCE_SECONDS = 3.0
 
@@ -95,6 +95,17 @@ def starter_of(context: Any, own: Own) -> Starter:
     if not hasattr(context, "Process"):
         raise InvalidError(f"multiprocessing_context={context!r} is neither a name nor a context of multiprocessing")
     return Context(context, own)
+
+
+def begin(context: Any, own: Own) -> None:
+    """Have the clean process import the program while that goes on to its first batch, if workers will be its own.
+
+    Nothing is raised: what is wrong is told once workers are needed.
+    """
+    is_named = _is_picklable(own.collate) and _is_picklable(own.worker_init)
+    if context is None and is_named and not worker.in_worker and not _reason_to_fork():
+        with contextlib.suppress(OSError):
+            _living_process().send(Import(_modules_of(own)))
 
 
 def handed_over(starter: Starter, context: Any, own: Own) -> tuple[Starter, tuple[Packed, int] | None]:
@@ -192,6 +203,7 @@ class _Process:
         self.ends: dict[int, str] = {}
         self.refused: Refused | None = None
         self.is_gone = False
+        self._has_forked = False
         self._lock = threading.Lock()
         with theirs:
             self._process = subprocess.Popen(
@@ -206,6 +218,11 @@ class _Process:
         """Tell it something; one that has gone does not hear it."""
         with self._lock, contextlib.suppress(OSError, EOFError):
             self.channel.send(message, descriptors)
+
+    def fork(self, token: int, modules: tuple[str, ...], descriptor: int) -> None:
+        """Have it start a worker with this end of a socket."""
+        self._has_forked = True
+        self.send(Fork(token, modules, Surroundings.here()), (descriptor,))
 
     def hear(self) -> None:
         """Take note of what it says."""
@@ -233,11 +250,11 @@ class _Process:
         return self.ends.pop(token, "went away")
 
     def close(self) -> None:
-        """End it and all workers."""
+        """End it and all workers; at once where it has none, since it may be in the midst of an import."""
         self.is_gone = True
         self.channel.close()
         try:
-            self._process.wait(_PATIENCE_SECONDS)
+            self._process.wait(_PATIENCE_SECONDS if self._has_forked else 0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -258,7 +275,10 @@ _process_lock = threading.Lock()
 def _living_process() -> _Process:
     global _process
     with _process_lock:
-        if _process is None or _process.is_gone:
+        if _process is not None and not _process.is_gone:
+            _process.hear()
+        # One that could not import the program is kept: it says why.
+        if _process is None or (_process.is_gone and _process.refused is None):
             _process = _Process()
             forget_in_child(_process)
         return _process
@@ -300,7 +320,7 @@ class Zygote(Starter):
         ours, theirs = pair()
         self._tokens[token] = next(_tokens)
         with theirs:
-            self._process.send(Fork(self._tokens[token], self._modules), (theirs.fileno(),))
+            self._process.fork(self._tokens[token], self._modules, theirs.fileno())
         return Channel(ours)
 
     def hear(self) -> None:

@@ -80,6 +80,7 @@ class OwnTorchLoader(OwnLoader, _torch.DataLoader):
     """`forebay.torch.DataLoader` over a data set that is read here."""
 
     _shown = "forebay.torch.DataLoader"
+    _gives_arena = False
 
     def _frame(self) -> Frame:
         return TorchFrame()

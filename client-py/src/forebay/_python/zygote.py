@@ -32,11 +32,43 @@ class Prepare(NamedTuple):
     main: dict[str, Any]
 
 
+class Surroundings(NamedTuple):
+    """What the program has around it at the moment, which it may have changed since it started the process."""
+
+    folder: str
+    paths: tuple[str, ...]
+    environment: dict[str, str]
+
+    @classmethod
+    def here(cls) -> Surroundings:
+        """Take those of this process."""
+        paths = tuple(path for path in sys.path if isinstance(cast("object", path), str))
+        return cls(os.getcwd(), paths, dict(os.environ))
+
+    def enter(self) -> None:
+        """Make them this process's, as far as they differ."""
+        sys.path[:] = self.paths
+        with contextlib.suppress(OSError):  # it was taken away, also for the program
+            os.chdir(self.folder)
+        for name in os.environ.keys() - self.environment.keys():
+            del os.environ[name]
+        for name, value in self.environment.items():
+            if os.environ.get(name) != value:
+                os.environ[name] = value
+
+
+class Import(NamedTuple):
+    """Import these modules, as far as they are there: workers that need them are going to be asked for."""
+
+    modules: tuple[str, ...]
+
+
 class Fork(NamedTuple):
     """Start a worker; its end of a socket comes beside. `modules`: to import before, as far as they are there."""
 
     token: int
     modules: tuple[str, ...]
+    around: Surroundings
 
 
 class End(NamedTuple):
@@ -91,6 +123,13 @@ def _prepared(channel: Channel, prepare: Prepare) -> bool:
     return True
 
 
+def _import(modules: tuple[str, ...]) -> None:
+    for name in modules:
+        if name not in sys.modules:
+            with contextlib.suppress(Exception):  # whoever needs it says so better
+                importlib.import_module(name)
+
+
 def _woken(_number: int, _frame: object) -> None:
     """Do nothing: the wakeup descriptor has the news."""
 
@@ -118,6 +157,8 @@ class _Zygote:
                     if isinstance(message.body, End):
                         tokens, deadline = message.body.tokens, time.monotonic() + _GRACE_SECONDS
                         self._doomed += [(deadline, pid) for pid, token in self._tokens.items() if token in tokens]
+                    elif isinstance(message.body, Import):
+                        _import(message.body.modules)
                     else:
                         self._fork(cast("Fork", message.body), message.descriptors[0], messages)
                 poll.poll(self._patience_ms())
@@ -139,10 +180,8 @@ class _Zygote:
         self._doomed = [(deadline, pid) for deadline, pid in self._doomed if deadline > now and pid in self._tokens]
 
     def _fork(self, fork: Fork, descriptor: int, others: list[Message]) -> None:
-        for name in fork.modules:
-            if name not in sys.modules:
-                with contextlib.suppress(Exception):  # whoever needs it says so better
-                    importlib.import_module(name)
+        fork.around.enter()
+        _import(fork.modules)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # a module that was imported may have threads
             pid = os.fork()

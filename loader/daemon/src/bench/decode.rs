@@ -174,6 +174,7 @@ fn session_spec(config: &Config, job: &Arc<Job>, args: &BenchArgs) -> Result<Ses
         priority: 0,
         rolling: true,
         digest: false,
+        numa_node: None,
         client: "forebay-bench".to_owned(),
         partition: forebay_proto::v1::Partition::default(),
     })

@@ -25,6 +25,7 @@ mod storage;
 mod synthetic;
 mod table;
 mod take;
+pub mod upload;
 mod usage;
 mod verdict;
 mod wait;

@@ -9,6 +9,7 @@ use super::emulate::options::EmulateArgs;
 use super::size_for::options::SizeArgs;
 use super::storage::options::StorageArgs;
 use super::synthetic::Synthetic;
+use super::upload::options::UploadArgs;
 use crate::config::EngineName;
 
 /// Options of `forebay bench`.
@@ -19,7 +20,7 @@ pub struct BenchArgs {
     ///
     /// With --emulate: where made-up data lies or is to be made; default: forebay/emulate in the user's cache folder.
     /// With --size-for: what is measured; default: synthetic photographs.
-    #[arg(required_unless_present_any = ["emulate", "size_for", "synthetic"])]
+    #[arg(required_unless_present_any = ["emulate", "size_for", "synthetic", "host_to_device"])]
     pub path: Option<PathBuf>,
     /// Measure data of our own: photos of ImageNet's sizes (1000, 110 MB) or tiny ones (1000, 1 MB). Made once, kept in
     /// the user's cache folder, used again.
@@ -78,6 +79,9 @@ pub struct BenchArgs {
     /// Storage.
     #[command(flatten)]
     pub storage: StorageArgs,
+    /// Copies to a GPU.
+    #[command(flatten)]
+    pub upload: UploadArgs,
     /// What becomes of the figures.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -185,6 +189,8 @@ Examples:
   forebay bench /mnt/flash --storage --storage-sizes 50KiB,1MiB --storage-depths 1,16,64 --direct --html flash.html
   forebay bench --emulate retinanet --accelerator b200 --find-max --cold /data/scratch
   forebay bench --emulate unet3d --accelerator h100 --accelerators 2 --emulate-gb 20 --json /data/scratch
+  forebay bench --host-to-device --json
+  forebay bench --host-to-device cuda:3 --batch 512 --dtype float32 --rounds 5
   forebay bench --size-for resnet50 --gpus 8 --gpu h100 /data/imagenet/train
   forebay bench --size-for resnet50 --gpu a100 --from all.json --cores 64";
 

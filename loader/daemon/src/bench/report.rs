@@ -180,7 +180,7 @@ impl Report {
 }
 
 /// The words after the binary's name as a shell takes them.
-fn command_line(words: impl Iterator<Item = String>) -> String {
+pub(super) fn command_line(words: impl Iterator<Item = String>) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./=,:+@%".contains(c);
     words.fold("forebay".to_owned(), |line, word| {
         if !word.is_empty() && word.chars().all(plain) {

@@ -4,6 +4,7 @@
 //! frames is a clip, at any depth. Clips sort as torchvision's `ImageFolder` sorts paths, frames in natural order. A clip
 //! keeps its path and the text of its frames' names; the names themselves are let go, folder by folder, as they are listed.
 
+pub mod folder;
 pub mod names;
 #[cfg(test)]
 mod tests;
@@ -37,12 +38,6 @@ pub fn names_column(snapshot: &Snapshot, path: usize) -> Option<usize> {
     let name = format!("{}{FRAMES}", snapshot.columns()[path].name());
     let names = |column: &Column| column.name() == name && column.kind() == ColumnKind::Text;
     snapshot.columns().iter().position(names)
-}
-
-/// The first column of paths whose samples are clips, by name: for those that know files alone.
-pub fn clips_column<'a>(columns: impl Iterator<Item = &'a Column>) -> Option<&'a str> {
-    let texts = columns.filter(|column| column.kind() == ColumnKind::Text);
-    texts.map(Column::name).find_map(|name| name.strip_suffix(FRAMES))
 }
 
 pub(super) fn open(

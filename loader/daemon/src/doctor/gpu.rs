@@ -1,10 +1,11 @@
-//! GPUs, their driver, and the NUMA nodes of the machine, from `/proc`, `/sys` and `/dev` alone: nothing links CUDA.
+//! GPUs, their driver, and the NUMA nodes of the machine, from `/proc`, `/sys` and `/dev` alone. What CUDA says is `cuda`'s.
 
 use super::facts::Facts;
 use super::finding::Finding;
+use crate::config::NumaPlacement;
 
 pub fn check(facts: &Facts) -> Vec<Finding> {
-    let mut found = vec![nodes(facts), driver(facts)];
+    let mut found = vec![nodes(facts), placement(facts), driver(facts)];
     let gpus = facts.machine.gpus();
     if !gpus.is_empty() {
         found.push(device_files(facts, gpus.len()));
@@ -30,9 +31,30 @@ fn nodes(facts: &Facts) -> Finding {
         return Finding::ok(id, "1 node", "all memory is equally near");
     }
     let found = format!("{} nodes ({})", nodes.len(), nodes.iter().map(cores).collect::<Vec<_>>().join("; "));
-    let means = "this version does not bind its decode threads or arenas to a node: a batch may be made on the node that is not its GPU's";
+    let means = "the arena of a session that names its GPU lies on that one's node; decode threads are not bound, and may write from another";
     Finding::note(id, found, means)
-        .cure("one daemon a node: numactl --cpunodebind=0 --membind=0 forebay serve --socket /run/forebay/node0.sock …")
+        .cure("to bind threads too, one daemon a node: numactl --cpunodebind=0 --membind=0 forebay serve --socket /run/forebay/node0.sock …")
+}
+
+fn placement(facts: &Facts) -> Finding {
+    let (id, several) = ("numa.placement", numa(facts).len() > 1);
+    match &facts.probes.placement {
+        _ if facts.config.numa == NumaPlacement::Off => {
+            Finding::ok(id, "numa = \"off\"", "the kernel chooses where arenas lie")
+        }
+        Ok(()) => Finding::ok(
+            id,
+            "an arena can be placed on a node",
+            "sessions that name their GPU have theirs near it",
+        ),
+        Err(why) if several => {
+            let means =
+                "arenas lie wherever they are first written: copies to a GPU of another node are slower";
+            Finding::warn(id, why.clone(), means)
+                .cure("docker run --cap-add SYS_NICE, or a seccomp profile that allows mbind")
+        }
+        Err(why) => Finding::ok(id, why.clone(), "nothing is lost: there is one node"),
+    }
 }
 
 fn driver(facts: &Facts) -> Finding {

@@ -38,18 +38,30 @@ fn open_files(facts: &Facts, limit: Limit) -> Finding {
     }
 }
 
+/// Forebay itself locks nothing. Trainers that copy to a GPU pin their arenas, which are at most the budget together.
 fn locked(facts: &Facts, limit: Limit) -> Finding {
     let (id, found) = ("limits.locked_memory", amount(limit.soft, size));
+    let cure = "LimitMEMLOCK=infinity in the service file, or docker run --ulimit memlock=-1";
+    let arenas = match facts.config.arena_budget.0 {
+        0 => facts.machine.memory_bytes() / 2,
+        bytes => bytes,
+    };
+    if !facts.machine.gpus().is_empty() && limit.soft < arenas {
+        let means = format!(
+            "arenas of up to {} may be pinned for GPUs. Where the driver counts that against this limit, a larger arena is served unpinned and its copies are slower; trainers have limits of their own",
+            size(arenas)
+        );
+        return Finding::note(id, found, means).cure(cure);
+    }
     let budget = facts.config.read_budget.0;
     if limit.soft >= budget {
-        return Finding::ok(id, found, "this version locks none");
+        return Finding::ok(id, found, "the daemon locks none");
     }
     let means = format!(
-        "no loss: this version locks none. Kernels before 5.12 count io_uring's rings, 100 KiB each, and registered buffers of read_budget ({}) would not fit",
+        "no loss: the daemon locks none. Kernels before 5.12 count io_uring's rings, 100 KiB each, and registered buffers of read_budget ({}) would not fit",
         size(budget)
     );
-    Finding::note(id, found, means)
-        .cure("LimitMEMLOCK=infinity in the service file, or docker run --ulimit memlock=-1")
+    Finding::note(id, found, means).cure(cure)
 }
 
 fn threads(facts: &Facts, limit: Limit) -> Finding {

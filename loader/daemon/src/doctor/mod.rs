@@ -4,6 +4,7 @@
 //! of a few system calls, so that a test can plant any machine. The doctor changes nothing.
 
 mod cpu;
+mod cuda;
 mod daemon;
 mod facts;
 mod finding;
@@ -33,8 +34,16 @@ pub use report::text;
 use probe::Probes;
 
 /// The topics, in the order of the report.
-const CHECKS: [fn(&Facts) -> Vec<Finding>; 7] =
-    [kernel::check, cpu::check, memory::check, limits::check, gpu::check, roots::check, daemon::check];
+const CHECKS: [fn(&Facts) -> Vec<Finding>; 8] = [
+    kernel::check,
+    cpu::check,
+    memory::check,
+    limits::check,
+    gpu::check,
+    cuda::check,
+    roots::check,
+    daemon::check,
+];
 
 /// Looks at this machine.
 pub fn run(args: &DoctorArgs) -> Vec<Finding> {

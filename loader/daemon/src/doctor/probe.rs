@@ -1,4 +1,4 @@
-//! What only a system call can tell: io_uring, memfd, the roots, the socket, the daemon behind it.
+//! What only a call can tell: io_uring, memfd, the roots, the socket, the daemon behind it, CUDA.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,16 @@ use rustix::fs::Access;
 use rustix::io::Errno;
 
 use crate::error::Fault;
+use crate::gpu::{self, GpuError, Survey};
+use crate::machine::Machine;
 use crate::operate;
 use crate::storage::UringProbe;
 
 /// A dead network file system answers never.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Waking eight GPUs that nothing keeps awake takes more than a second each.
+const CUDA_WITHIN: Duration = Duration::from_secs(30);
 
 /// Entries of a root that are tried.
 const ENTRIES_MAX: usize = 1000;
@@ -33,6 +38,10 @@ pub struct Probes {
     pub roots: Vec<Root>,
     /// Where the daemon listens, or would.
     pub socket: Socket,
+    /// What CUDA shows; `None`: it did not answer in time.
+    pub cuda: Option<Result<Survey, GpuError>>,
+    /// Whether an arena can be placed on a NUMA node; else why not.
+    pub placement: Result<(), String>,
 }
 
 /// A path that jobs will read.
@@ -87,6 +96,8 @@ impl Probes {
             dev_shm_bytes: rustix::fs::statvfs("/dev/shm").ok().map(|fs| fs.f_blocks * fs.f_frsize),
             roots: roots.iter().map(|path| root(path)).collect(),
             socket: ask(socket),
+            cuda: within(CUDA_WITHIN, || gpu::survey(&Machine::beneath("/"))),
+            placement: placement().map_err(|error| crate::error::with_causes(&error)),
         }
     }
 }
@@ -94,6 +105,13 @@ impl Probes {
 /// Makes an arena of one small slot, with its seals, its mapping and its pages.
 fn memfd() -> Result<(), ArenaError> {
     Arena::create(0, Geometry { slot_bytes: 4096, slots: 1 })?.prefault()
+}
+
+/// Places such an arena on the first node that has memory.
+fn placement() -> Result<(), ArenaError> {
+    let nodes = Machine::beneath("/").text("/sys/devices/system/node/has_memory").unwrap_or_default();
+    let first = nodes.split(['-', ',']).next().and_then(|node| node.parse().ok()).unwrap_or(0);
+    Arena::create(0, Geometry { slot_bytes: 4096, slots: 1 })?.prefer_node(first)
 }
 
 fn root(path: &Path) -> Root {

@@ -1,5 +1,7 @@
 //! Planted machines, and what the doctor must say of them.
 
+mod gpus;
+
 use std::fs;
 use std::path::PathBuf;
 
@@ -7,6 +9,7 @@ use super::probe::{Probes, Root, RootState, Socket};
 use super::*;
 use crate::config::{Bytes, EngineName};
 use crate::error::Kind;
+use crate::gpu::GpuError;
 use crate::storage::UringProbe;
 
 /// A machine in a folder, which goes with it.
@@ -77,6 +80,8 @@ impl Planted {
                     folder_writable: None,
                     daemon: None,
                 },
+                cuda: Some(Err(GpuError::NoLibrary)),
+                placement: Ok(()),
             },
         };
         let planted = Self { folder, facts };
@@ -284,69 +289,6 @@ fn limits_that_are_too_low_are_told_by_what_would_not_fit() {
     );
 }
 
-/// Two H100, one a node.
-fn dgx() -> Planted {
-    let mut planted = Planted::well()
-        .with("sys/devices/system/node/node0/cpulist", "0-55,112-167\n")
-        .with("sys/devices/system/node/node1/cpulist", "56-111,168-223\n")
-        .with(
-            "proc/driver/nvidia/version",
-            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5\n",
-        )
-        .with("dev/nvidiactl", "")
-        .with("dev/nvidia-uvm", "");
-    for (index, address) in ["0000:1b:00.0", "0000:9d:00.0"].iter().enumerate() {
-        planted = planted
-            .with(
-                &format!("proc/driver/nvidia/gpus/{address}/information"),
-                "Model: \t\t NVIDIA H100 80GB HBM3\n",
-            )
-            .with(&format!("sys/bus/pci/devices/{address}/numa_node"), &format!("{index}\n"))
-            .with(&format!("dev/nvidia{index}"), "");
-    }
-    planted
-}
-
-#[test]
-fn each_gpu_is_named_with_its_node_and_cores() {
-    let planted = dgx();
-    planted.says("gpu.driver", Level::Ok, "550.54.15, 2 GPUs");
-    planted.says("gpu.device_files", Level::Ok, "/dev/nvidia0 to 1");
-    planted.says("numa.nodes", Level::Note, "node1: cores 56-111,168-223");
-    let gpus: Vec<_> = planted.findings().into_iter().filter(|finding| finding.id == "gpu.device").collect();
-    assert_eq!(gpus.len(), 2);
-    assert_eq!(gpus[1].subject.as_deref(), Some("GPU 1"));
-    assert!(
-        gpus[1].found.contains("H100") && gpus[1].found.contains("NUMA node 1 (cores 56-111"),
-        "{gpus:?}"
-    );
-}
-
-#[test]
-fn no_gpu_is_well_but_a_gpu_without_a_driver_is_not() {
-    Planted::well().says("gpu.driver", Level::Ok, "no NVIDIA GPU");
-    let bare = Planted::well()
-        .with("sys/bus/pci/devices/0000:1b:00.0/vendor", "0x10de\n")
-        .with("sys/bus/pci/devices/0000:1b:00.0/class", "0x030200\n");
-    bare.says("gpu.driver", Level::Warn, "1 NVIDIA devices");
-}
-
-#[test]
-fn a_container_without_its_gpus_and_a_variable_that_hides_them_are_told() {
-    let bare = dgx();
-    fs::remove_file(bare.folder.path().join("dev/nvidia-uvm")).expect("planted");
-    bare.says("gpu.device_files", Level::Warn, "nvidia-uvm");
-    let part = dgx();
-    fs::remove_file(part.folder.path().join("dev/nvidia1")).expect("planted");
-    part.says("gpu.device_files", Level::Note, "1 of 2");
-    dgx().but(|facts| facts.visible_devices = Some(String::new())).says("gpu.visible", Level::Warn, "hides");
-    dgx().but(|facts| facts.visible_devices = Some("1".into())).says("gpu.visible", Level::Ok, "=1");
-    let mig = dgx().with("proc/driver/nvidia/capabilities/gpu0/mig/gi1/access", "");
-    assert!(mig.findings().iter().any(|finding| finding.found.contains("MIG: 1 parts")));
-    let unknown = dgx().with("sys/bus/pci/devices/0000:1b:00.0/numa_node", "-1\n");
-    assert!(unknown.findings().iter().any(|finding| finding.found.contains("NUMA node unknown")));
-}
-
 #[test]
 fn an_nfs_root_is_told_with_what_its_mount_lacks() {
     let nfs = Planted::well()
@@ -492,7 +434,7 @@ fn the_operators_page_explains_every_finding() {
         .mounted("rw - nfs filer:/set rw,noac")
         .with("sys/class/bdi/0:52/read_ahead_kb", "128\n")
         .with("sys/fs/cgroup/job/cpu.stat", "nr_periods 1\nnr_throttled 0\nthrottled_usec 0\n");
-    for finding in [dgx().findings(), nfs.findings()].concat() {
+    for finding in [gpus::dgx().findings(), nfs.findings()].concat() {
         assert!(page.contains(&format!("`{}`", finding.id)), "docs/operating.md lacks {}", finding.id);
     }
 }

@@ -8,6 +8,7 @@ pub mod grpc;
 mod journal;
 mod losses;
 mod named;
+mod near;
 mod operators;
 mod pins;
 mod resolve;
@@ -32,6 +33,7 @@ use crate::config::Config;
 use crate::error::{Fault, Kind};
 use crate::job::{self, Job, Policy, tensor_to_proto};
 use crate::losses::{LedgerOptions, LedgerStore, Ledgers};
+use crate::machine::Machine;
 use crate::metrics;
 use crate::pins::StateRoot;
 use crate::session::table::{Entry, Listed, SessionTable};
@@ -41,7 +43,7 @@ use crate::workers::Pool;
 /// The wire's version that this daemon speaks.
 pub const WIRE_VERSION: u32 = 1;
 /// What this version serves beyond the calls every version has.
-pub const FEATURES: [&str; 14] = [
+pub const FEATURES: [&str; 15] = [
     "folder",
     "list",
     "records",
@@ -56,6 +58,7 @@ pub const FEATURES: [&str; 14] = [
     "digest",
     "shards",
     "priority",
+    "gpu",
 ];
 const CONTROL_BYTES_MAX: u64 = 64 << 20;
 const JOBS_KEPT: usize = 16;
@@ -263,6 +266,7 @@ impl Service {
             depth: spec.depth,
             max_leases: spec.max_leases,
             tensors: tensors(&spec.job, spec.has_valid),
+            numa_node: spec.numa_node,
         };
         session.span().in_scope(|| {
             let (client, epoch, position) = (spec.client.as_str(), spec.cursor.epoch, spec.cursor.position);
@@ -349,6 +353,7 @@ impl Service {
             let (least, most) = (PRIORITIES.start(), PRIORITIES.end());
             return Err(Fault::invalid(format!("priority {priority} is not between {least} and {most}")));
         }
+        let numa_node = near::node(&request.gpu, self.config.numa, &Machine::beneath("/"))?;
         let (id, rolling) = (self.sessions.next_id(), request.rolling);
         let spec = SessionSpec {
             id,
@@ -363,6 +368,7 @@ impl Service {
             priority,
             rolling,
             digest: request.digest,
+            numa_node,
             client,
             partition,
         };

@@ -29,7 +29,7 @@ use flow::{Flow, SequenceError, Step};
 use history::PastStep;
 
 use crate::delivery::local::record::{FLAG_EMPTY, FLAG_LAST, Ready, ReadyTensor, Release, Spent, StepTally};
-use crate::error::{Fault, Kind};
+use crate::error::{self, Fault, Kind};
 use crate::job::{Job, RowWalker};
 use crate::metrics;
 use crate::prefetch::{Outcome, Share};
@@ -66,6 +66,8 @@ pub struct SessionSpec {
     pub rolling: bool,
     /// Whether each batch says what its rows add to the digests of the epoch.
     pub digest: bool,
+    /// The NUMA node that its arena is asked for on; `None`: it lies anywhere.
+    pub numa_node: Option<u32>,
     /// Who it is, for people.
     pub client: String,
     /// For people.
@@ -130,6 +132,10 @@ impl Session {
             Arena::create_with(spec.id, geometry, move |_| on_event.notify_one()).map_err(|error| {
                 Fault::from_error(Kind::Unavailable, &error).context("make the session's arena")
             })?;
+        if let Some((node, Err(error))) = spec.numa_node.map(|node| (node, arena.prefer_node(node))) {
+            let error = error::with_causes(&error);
+            tracing::warn!(session = spec.id, node, error, "the arena is not placed on its GPU's NUMA node");
+        }
         let parts = spec
             .layout
             .tensors()

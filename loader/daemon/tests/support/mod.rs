@@ -49,6 +49,7 @@ pub struct OpenAs {
     pub digest: bool,
     pub weight: u32,
     pub priority: i32,
+    pub numa_node: Option<u32>,
 }
 
 impl Default for OpenAs {
@@ -66,6 +67,7 @@ impl Default for OpenAs {
             digest: false,
             weight: 1,
             priority: 0,
+            numa_node: None,
         }
     }
 }
@@ -171,6 +173,7 @@ impl Node {
             priority: open.priority,
             rolling: open.rolling,
             digest: open.digest,
+            numa_node: open.numa_node,
             client: String::new(),
             partition: v1::Partition::default(),
         };

@@ -89,6 +89,18 @@ impl Journal {
         Ok(Self { path, file, noted, known: Default::default(), read: AtomicU64::new(0) })
     }
 
+    /// The directories that the bytes of a journal tell of, written again in the order of their paths, without what was torn
+    /// off; `None` where they tell of none.
+    pub fn rewritten(text: &[u8]) -> Option<Vec<u8>> {
+        let mut noted: Vec<_> = parse(text).0.into_iter().collect();
+        noted.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let record = |(dir, Noted { stamp, names, folders }): &(Vec<u8>, Noted)| {
+            record(dir, *stamp, (0..names.len()).map(|name| names.get(name)), folders)
+        };
+        let records: Vec<_> = noted.iter().flat_map(record).collect();
+        (!noted.is_empty()).then(|| [&MAGIC[..], &records].concat())
+    }
+
     /// What was read before, so far, and now.
     pub fn resumed(&self) -> Resumed {
         let [directories, samples] =
@@ -218,7 +230,7 @@ fn directory(mut record: &[u8]) -> Option<(Vec<u8>, Noted)> {
         let (len, after) = record.split_first_chunk::<4>()?;
         let (items, after) = after.split_at_checked(u32::from_le_bytes(*len) as usize)?;
         record = after;
-        Some(items)
+        (items.is_empty() || items.ends_with(&[BETWEEN])).then_some(items)
     };
     let (dir, samples, folders) = (list()?, list()?, list()?);
     let dir = items(dir).next()?.to_vec();
@@ -305,6 +317,20 @@ mod tests {
             let (noted, bytes) = parse(&damaged);
             assert!(noted.len() < 3 && bytes <= at as u64, "damaged at {at}");
         }
+    }
+
+    #[test]
+    fn a_list_that_does_not_end_where_it_says_is_no_directory() {
+        let whole = record(b"a", STAMP, [&b"1.jpg"[..]].into_iter(), &[]);
+        let journal = |record: &[u8]| [&MAGIC[..], record].concat();
+        assert_eq!(Journal::rewritten(&journal(&whole)), Some(journal(&whole)));
+        let separator = whole.len() - 5;
+        assert_eq!(whole[separator], BETWEEN);
+        let mut wrong = whole;
+        wrong[separator] = b'g';
+        let sum = checksum(&wrong[HEAD_BYTES..]);
+        wrong[4..HEAD_BYTES].copy_from_slice(&sum);
+        assert_eq!(Journal::rewritten(&journal(&wrong)), None);
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use crate::catalog::{Column, ColumnKind, Location, Places, Snapshot, ValueError, Values, clips_column};
+use crate::catalog::{
+    Column, ColumnKind, FrameNames, IMG_EXTENSIONS, Location, Places, Snapshot, ValueError, Values,
+    names_column,
+};
 use crate::decode::{self, DecodeError, ImageFormat};
 use crate::error::{Fault, Kind};
 use crate::storage::StorageErrorKind;
@@ -24,6 +27,8 @@ pub struct Field<'a> {
 
 enum Stored<'a> {
     Files(Places<'a>),
+    /// Folders, and the names of the frames in each.
+    Clips(Places<'a>, &'a Column),
     Texts(&'a Column),
 }
 
@@ -44,12 +49,6 @@ pub fn chosen(snapshot: &Snapshot, asked: &[String]) -> Result<Vec<String>, Faul
     let of_kind = |kind| move |column: &&Column| column.kind() == kind;
     let columns = || snapshot.columns().iter();
     let names: Vec<_> = columns().map(Column::name).collect();
-    if let Some(name) = clips_column(columns()) {
-        return Err(Fault::invalid(format!(
-            "samples of column {name} are clips, folders of frames, which are not exported yet"
-        ))
-        .hint("forebay dataset files lists them; sets of files and of shards are exported"));
-    }
     let none = |wanted: &str| {
         Fault::invalid(format!("no column of files {wanted}"))
             .hint(format!("the columns are {}; name those of files or texts with --column", names.join(", ")))
@@ -81,9 +80,14 @@ impl<'a> Field<'a> {
     }
 
     fn of(snapshot: &'a Snapshot, name: &'a str, is_first: bool) -> Option<Self> {
-        let values = match Places::of_snapshot(snapshot, name) {
-            Some(places) => Stored::Files(places),
-            None => Stored::Texts(snapshot.column(name).filter(|column| column.kind() == ColumnKind::Text)?),
+        let number = snapshot.columns().iter().position(|column| column.name() == name)?;
+        let names = names_column(snapshot, number).map(|names| &snapshot.columns()[names]);
+        let values = match (Places::of_snapshot(snapshot, name), names) {
+            (Some(places), Some(names)) => Stored::Clips(places, names),
+            (Some(places), None) => Stored::Files(places),
+            (None, _) => {
+                Stored::Texts(snapshot.column(name).filter(|column| column.kind() == ColumnKind::Text)?)
+            }
         };
         Some(Self { name, values, is_first })
     }
@@ -94,20 +98,46 @@ impl<'a> Field<'a> {
         place.read_extent().is_none().then_some(place.path)
     }
 
+    /// Whether its samples are clips.
+    pub fn is_of_clips(&self) -> bool {
+        matches!(self.values, Stored::Clips(..))
+    }
+
+    /// Whether it has bytes on storage, and is no column of texts.
+    pub fn is_of_files(&self) -> bool {
+        !matches!(self.values, Stored::Texts(_))
+    }
+
+    /// The folder of a clip and its frames; `None`: this is no field of clips.
+    ///
+    /// # Errors
+    /// Invalid: the data set names them so that nobody can read it.
+    pub fn clip(&self, row: u64) -> Result<Option<(&'a [u8], FrameNames<'a>)>, Fault> {
+        let Stored::Clips(places, names) = &self.values else { return Ok(None) };
+        let folder = places.of(row as usize).expect("a snapshot has no gaps").path;
+        let names = FrameNames::parse(names.text(row)).map_err(|error| {
+            Fault::from_error(Kind::Invalid, &error)
+                .hint("name frames as {000001..000120}.jpg, several pieces with a slash between them")
+        })?;
+        Ok(Some((folder, names)))
+    }
+
     fn place(&self, row: u64) -> Option<Location<'a>> {
         match &self.values {
             Stored::Files(places) => places.of(row as usize),
-            Stored::Texts(_) => None,
+            Stored::Clips(..) | Stored::Texts(_) => None,
         }
     }
 
-    /// A sample's bytes.
+    /// A sample's bytes, which is no clip.
     ///
     /// # Errors
     /// Unavailable and Changed: they did not arrive. Corrupt: the record or page that they lie in is damaged.
     pub fn read(&self, values: &mut Values<'_>, row: u64) -> Result<Made, Fault> {
         let place = match &self.values {
-            Stored::Files(places) => places.of(row as usize).expect("a snapshot has no gaps"),
+            Stored::Files(places) | Stored::Clips(places, _) => {
+                places.of(row as usize).expect("a snapshot has no gaps")
+            }
             Stored::Texts(column) => {
                 let bytes = column.text(row).as_bytes().to_vec();
                 return Ok(Made { suffix: self.suffix_of_text(), bytes });
@@ -119,6 +149,22 @@ impl<'a> Field<'a> {
             Some(_) => self.suffix_of_part(place.path, &bytes),
         };
         Ok(Made { suffix, bytes })
+    }
+
+    /// What the folder of a clip ends in.
+    pub fn suffix_of_clip(&self) -> String {
+        if self.is_first { String::new() } else { plain(self.name) }
+    }
+
+    /// What an image ends in that is stored anew.
+    pub fn suffix_of_changed(&self, suffix: &str) -> String {
+        if self.is_first {
+            return suffix.to_owned();
+        }
+        // `seg.png` of an archive says what it was stored as.
+        let name = plain(self.name);
+        let stem = IMG_EXTENSIONS.iter().find_map(|ending| name.strip_suffix(ending));
+        format!("{}.{suffix}", stem.filter(|stem| !stem.is_empty()).unwrap_or(&name))
     }
 
     fn suffix_of_text(&self) -> String {
@@ -179,7 +225,8 @@ fn ending(bytes: &[u8]) -> &'static str {
     }
 }
 
-fn fault(error: &ValueError) -> Fault {
+/// What is to be done about bytes that did not arrive, or not as they were.
+pub fn fault(error: &ValueError) -> Fault {
     let kind = match error {
         ValueError::Storage(storage) if storage.kind() == StorageErrorKind::Changed => Kind::Changed,
         ValueError::Storage(_) => Kind::Unavailable,

@@ -4,6 +4,7 @@
 //! put where its number says. A shard is there whole or not at all, so a stopped export goes on with the next one.
 
 mod fields;
+mod files;
 pub mod options;
 mod picture;
 mod recipe;
@@ -12,20 +13,21 @@ mod shards;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 
 use self::fields::{Field, Made};
 use self::options::{ExportArgs, Format};
-use self::picture::Painter;
+use self::picture::{Painter, Pipeline};
 use self::recipe::{Recipe, failed};
-use self::shards::{Names, Sample};
+use self::shards::{Cell, Names, Sample};
 use super::common::absolute;
-use crate::catalog::dataset::Dataset;
-use crate::catalog::{Column, ColumnKind, Places, Snapshot, Values};
+use crate::catalog::dataset::{CONTENT, Dataset};
+use crate::catalog::{Column, ColumnKind, FRAMES, Places, Snapshot, Values};
 use crate::error::{Fault, Kind};
 use crate::job::is_of_places;
 use crate::progress::Bar;
@@ -33,6 +35,9 @@ use crate::storage::Root;
 
 /// Samples that are in work for each thread.
 const AHEAD: usize = 4;
+
+/// How often the bar is looked at while a long clip is exported.
+const TICK: Duration = Duration::from_millis(200);
 
 /// Exports: what to print.
 ///
@@ -66,12 +71,32 @@ fn asked(args: &ExportArgs) -> Result<(Recipe, Snapshot), Fault> {
     let manifest = args.at.map_or_else(|| dataset.head(), |number| dataset.at(number))?;
     let snapshot = dataset.snapshot(&manifest, &args.selection(), None, None)?;
     let columns = fields::chosen(&snapshot, &args.column)?;
+    check_possible(args, &Field::all(&snapshot, &columns))?;
     let root = match &args.root {
         Some(root) => absolute(&root.to_string_lossy())?,
         None => manifest.root.clone(),
     };
     let digest = snapshot.digest();
     Ok((Recipe::of(args, dataset.place(), manifest.number, digest, root, columns), snapshot))
+}
+
+fn check_possible(args: &ExportArgs, fields: &[Field<'_>]) -> Result<(), Fault> {
+    if let (Format::Webdataset, Some(clips)) = (args.format, fields.iter().find(|field| field.is_of_clips()))
+    {
+        let message =
+            format!("column {} holds clips, folders of frames, which tar shards cannot", clips.name);
+        return Err(Fault::invalid(message)
+            .hint("--format files writes each clip as a folder of its frames, and samples.csv, which opens as clips"));
+    }
+    if !args.change.is_empty() && args.resize.is_none() && args.crop.is_none() {
+        return Err(Fault::invalid("--change names columns, and nothing says how they change")
+            .hint("add --resize or --crop"));
+    }
+    let is_file = |name: &&String| !fields.iter().any(|field| field.name == **name && field.is_of_files());
+    args.change.iter().find(is_file).map_or(Ok(()), |name| {
+        Err(Fault::invalid(format!("--change {name}: no column of files that is exported"))
+            .hint("--column names those that are exported"))
+    })
 }
 
 fn again(args: &ExportArgs) -> Result<(Recipe, Snapshot), Fault> {
@@ -89,6 +114,18 @@ fn again(args: &ExportArgs) -> Result<(Recipe, Snapshot), Fault> {
     Ok((recipe, snapshot))
 }
 
+/// What a thread reads and changes images with.
+struct Means<'a> {
+    painter: Painter,
+    values: Values<'a>,
+}
+
+impl<'a> Means<'a> {
+    fn new(root: &'a Root) -> Self {
+        Self { painter: Painter::new(), values: Values::new(root) }
+    }
+}
+
 struct Export<'a> {
     recipe: &'a Recipe,
     snapshot: &'a Snapshot,
@@ -100,6 +137,12 @@ struct Export<'a> {
     names: Names,
     /// Columns that are told beside the files.
     beside: Vec<&'a Column>,
+    /// How many frames there are, where samples are clips.
+    frames: Option<u64>,
+    /// Counts frames that are written.
+    done: AtomicU64,
+    /// Whether a sample could not be exported, so that nobody needs what is in work.
+    stop: AtomicBool,
 }
 
 impl<'a> Export<'a> {
@@ -116,12 +159,14 @@ impl<'a> Export<'a> {
         })?;
         let fields = Field::all(snapshot, columns);
         let names = Names::of(snapshot, fields.first().expect("one at least was chosen"));
-        let beside = beside(snapshot, columns);
-        Ok(Self { recipe, snapshot, out, threads, root, columns, fields, names, beside })
+        let beside = beside(snapshot, columns, recipe.pipeline.is_some());
+        let frames = frames(snapshot, &fields)?;
+        let (done, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+        Ok(Self { recipe, snapshot, out, threads, root, columns, fields, names, beside, frames, done, stop })
     }
 
     fn run(&self) -> Result<(), Fault> {
-        let mut bar = Bar::new("exporting", "samples");
+        let mut bar = Bar::new("exporting", if self.frames.is_some() { "frames" } else { "samples" });
         let (total, step) = (self.snapshot.len(), self.recipe.shard_samples);
         let mut files = Vec::new();
         for (number, first) in (0..total).step_by(step as usize).enumerate() {
@@ -131,14 +176,19 @@ impl<'a> Export<'a> {
                     let file = self.out.join(format!("shard-{number:06}.tar"));
                     if !file.exists() {
                         shards::tar(&file, |shard| {
-                            self.each(rows, |row, made| shard.add(&self.sample(row), &made), &mut bar)
+                            let make = |means: &mut Means<'_>, row| self.make(means, row);
+                            let add = |row, made: Vec<Made>| shard.add(&self.sample(row), &made);
+                            self.each(rows, make, add, &mut bar)
                         })?;
                     }
                 }
                 Format::Files => {
-                    let mut write =
-                        |row, made: Vec<Made>| self.write(row, &made).map(|names| files.push(names));
-                    self.each(rows, &mut write, &mut bar)?;
+                    let write = |means: &mut Means<'_>, row| self.write(means, row);
+                    let note = |_, written| {
+                        files.push(written);
+                        Ok(())
+                    };
+                    self.each(rows, write, note, &mut bar)?;
                 }
             }
         }
@@ -154,38 +204,30 @@ impl<'a> Export<'a> {
         Sample { name: self.names.of_row(row), snapshot: self.snapshot, row, beside: &self.beside }
     }
 
-    /// The columns of the list, and which of a sample's files is that of a column of files. A text is told as it is.
-    fn listed(&self) -> Vec<(&Column, Option<usize>)> {
-        let is_beside = |name: &str| self.beside.iter().any(|column| column.name() == name);
-        let file = |column: &'a Column| {
-            let field = self.columns.iter().position(|name| name == column.name());
-            let is_text = column.kind() == ColumnKind::Text;
-            (field.is_some() || is_beside(column.name())).then_some((column, field.filter(|_| !is_text)))
+    /// The columns of the list, and what it says in them. A text is told as it is.
+    fn listed(&self) -> Vec<(&Column, Cell)> {
+        let field = |name: &str| self.columns.iter().position(|column| column == name);
+        let of_clips = |at: &usize| self.fields[*at].is_of_clips();
+        let cell = |column: &'a Column| {
+            let (own, is_text) = (field(column.name()), column.kind() == ColumnKind::Text);
+            let frames = || field(column.name().strip_suffix(FRAMES)?).filter(of_clips);
+            let is_beside = self.beside.iter().any(|beside| beside.name() == column.name());
+            let cell = match (own, frames()) {
+                (Some(at), _) if !is_text => Cell::File(at),
+                (_, Some(at)) if is_text => Cell::Frames(at),
+                (own, _) => return (own.is_some() || is_beside).then_some((column, Cell::Value)),
+            };
+            Some((column, cell))
         };
-        self.snapshot.columns().iter().filter_map(file).collect()
-    }
-
-    /// Writes the files of a sample, unless they are there; tells their names.
-    fn write(&self, row: u64, made: &[Made]) -> Result<Vec<String>, Fault> {
-        let mut files = Vec::with_capacity(made.len());
-        for Made { suffix, bytes } in made {
-            let name = self.names.of_row(row).file(suffix);
-            let file = self.out.join(&name);
-            let failed = |error: std::io::Error| failed(&file, &error);
-            if !file.exists() {
-                fs::create_dir_all(file.parent().unwrap_or(self.out)).map_err(failed)?;
-                recipe::whole(&file, bytes).map_err(failed)?;
-            }
-            files.push(name);
-        }
-        Ok(files)
+        self.snapshot.columns().iter().filter_map(cell).collect()
     }
 
     /// Makes samples on all threads, and gives them to `taken` in order.
-    fn each(
+    fn each<T: Send>(
         &self,
         rows: std::ops::Range<u64>,
-        mut taken: impl FnMut(u64, Vec<Made>) -> Result<(), Fault>,
+        make: impl Fn(&mut Means<'_>, u64) -> Result<T, Fault> + Sync,
+        mut taken: impl FnMut(u64, T) -> Result<(), Fault>,
         bar: &mut Bar,
     ) -> Result<(), Fault> {
         let (ask, asked) = flume::bounded::<u64>(self.threads * AHEAD);
@@ -194,11 +236,11 @@ impl<'a> Export<'a> {
             // Dropped at an error too, or the threads would wait for more.
             let (ask, told) = (ask, told);
             for _ in 0..self.threads {
-                let (asked, tell) = (asked.clone(), tell.clone());
+                let (asked, tell, make) = (asked.clone(), tell.clone(), &make);
                 scope.spawn(move || {
-                    let mut means = (Painter::new(), Values::new(&self.root));
+                    let mut means = Means::new(&self.root);
                     while let Ok(row) = asked.recv() {
-                        if tell.send((row, self.make(&mut means, row))).is_err() {
+                        if tell.send((row, make(&mut means, row))).is_err() {
                             break;
                         }
                     }
@@ -210,51 +252,94 @@ impl<'a> Export<'a> {
             while next < rows.end {
                 // What is asked for and not taken yet is bounded, and so is what waits for its turn.
                 while (waiting.start - next) < (self.threads * AHEAD) as u64 && ask.send_next(&mut waiting) {}
-                let (row, made) =
-                    told.recv().map_err(|_| Fault::internal("the threads that export are gone"))?;
-                early.insert(row, made?);
+                match told.recv_timeout(TICK) {
+                    Ok((row, made)) => {
+                        // A clip that is in work may be long.
+                        self.stop.fetch_or(made.is_err(), Ordering::Relaxed);
+                        early.insert(row, made?);
+                    }
+                    Err(flume::RecvTimeoutError::Timeout) => {}
+                    Err(_) => return Err(Fault::internal("the threads that export are gone")),
+                }
                 while let Some(made) = early.remove(&next) {
                     taken(next, made)?;
                     next += 1;
-                    bar.show(next, self.snapshot.len());
                 }
+                self.show(bar, next);
             }
             Ok(())
         })
     }
 
-    fn make(&self, (painter, values): &mut (Painter, Values<'_>), row: u64) -> Result<Vec<Made>, Fault> {
-        let key = || String::from_utf8_lossy(&self.snapshot.key(row)).into_owned();
-        let told = |fault: Fault| fault.context(format!("export sample {}", key())).object(key());
-        let mut all = Vec::with_capacity(self.fields.len());
-        for field in &self.fields {
-            let mut made = field.read(values, row).map_err(told)?;
-            // The first alone: masks and the like are not to be resized as photographs are.
-            if let Some(pipeline) = self.recipe.pipeline.as_ref().filter(|_| all.is_empty()) {
-                made.bytes = painter.paint(pipeline, &made.bytes).map_err(|fault| {
-                    told(fault).hint(
-                        "forebay dataset verify puts what is corrupt into quarantine, so that it is in no selection",
-                    )
-                })?;
-                pipeline.suffix().clone_into(&mut made.suffix);
-            }
-            all.push(made);
+    fn show(&self, bar: &mut Bar, samples: u64) {
+        match self.frames {
+            Some(frames) => bar.show(self.done.load(Ordering::Relaxed), frames),
+            None => bar.show(samples, self.snapshot.len()),
         }
-        Ok(all)
+    }
+
+    fn make(&self, means: &mut Means<'_>, row: u64) -> Result<Vec<Made>, Fault> {
+        self.fields.iter().map(|field| self.make_field(means, field, row)).collect()
+    }
+
+    fn make_field(&self, means: &mut Means<'_>, field: &Field<'_>, row: u64) -> Result<Made, Fault> {
+        let mut made = field.read(&mut means.values, row).map_err(|fault| self.told(fault, row))?;
+        if let Some(pipeline) = self.pipeline_of(field) {
+            let painted = means.painter.paint(pipeline, &made.bytes);
+            made.bytes = painted.map_err(|fault| self.told(fault, row))?;
+            made.suffix = field.suffix_of_changed(pipeline.suffix());
+        }
+        Ok(made)
+    }
+
+    /// What becomes of the images of a field.
+    fn pipeline_of(&self, field: &Field<'_>) -> Option<&Pipeline> {
+        let is_first = self.columns.first().is_some_and(|first| first == field.name);
+        self.recipe.pipeline.as_ref().filter(|pipeline| pipeline.changes(field.name, is_first))
+    }
+
+    /// A fault with the sample that it is of.
+    fn told(&self, fault: Fault, row: u64) -> Fault {
+        let key = String::from_utf8_lossy(&self.snapshot.key(row)).into_owned();
+        let fault = match fault.kind {
+            Kind::Corrupt => fault.hint(
+                "forebay dataset verify puts what is corrupt into quarantine, so that it is in no selection",
+            ),
+            _ => fault,
+        };
+        fault.context(format!("export sample {key}")).object(key)
     }
 }
 
-/// The columns that are told beside a sample's files: all others, but for those that say where it lay in a shard.
-fn beside<'a>(snapshot: &'a Snapshot, exported: &[String]) -> Vec<&'a Column> {
+/// How many frames there are in the clips of all samples; `None`: no field is of clips.
+fn frames(snapshot: &Snapshot, fields: &[Field<'_>]) -> Result<Option<u64>, Fault> {
+    let mut count = None;
+    for field in fields.iter().filter(|field| field.is_of_clips()) {
+        for row in 0..snapshot.len() {
+            let key = || String::from_utf8_lossy(&snapshot.key(row)).into_owned();
+            let clip = field.clip(row).map_err(|fault| fault.context(format!("export sample {}", key())))?;
+            let frames = clip.map_or(0, |(_, names)| names.len());
+            *count.get_or_insert(0) += frames;
+        }
+    }
+    Ok(count)
+}
+
+/// The columns that are told beside a sample's files: all others, but for those that say where it lay in a shard, and the
+/// hash of its bytes where these are others now, or not all of them.
+fn beside<'a>(snapshot: &'a Snapshot, exported: &[String], is_changed: bool) -> Vec<&'a Column> {
+    let is_exported = |column: &Column| exported.iter().any(|name| name == column.name());
     let lies_in_shards = |column: &Column| {
         Places::of_snapshot(snapshot, column.name()).is_some_and(|places| places.are_in_shards())
     };
-    let is_beside = |column: &&Column| {
-        !exported.iter().any(|name| name == column.name())
-            && !is_of_places(snapshot, column)
-            && !lies_in_shards(column)
+    let mut files = snapshot.columns().iter().filter(|column| column.kind() == ColumnKind::Path);
+    let is_hashed = !is_changed && files.all(is_exported);
+    let is_told = |column: &Column| {
+        let is_old_hash = column.name() == CONTENT && !is_hashed;
+        let elsewhere = is_of_places(snapshot, column) || lies_in_shards(column);
+        !is_exported(column) && !elsewhere && !is_old_hash
     };
-    snapshot.columns().iter().filter(is_beside).collect()
+    snapshot.columns().iter().filter(|column| is_told(column)).collect()
 }
 
 /// Asks for the next row, if there is one and room for it.

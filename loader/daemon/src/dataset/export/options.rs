@@ -16,7 +16,7 @@ pub struct ExportArgs {
     /// The folder to make. One that an export was stopped in is gone on with.
     pub out: PathBuf,
     /// Make an earlier export anew, byte for byte, by the recipe that it carries.
-    #[arg(long, conflicts_with_all = ["split", "filter", "fraction", "limit", "balanced", "at", "format", "resize", "crop", "encode", "column"])]
+    #[arg(long, conflicts_with_all = ["split", "filter", "fraction", "limit", "balanced", "at", "format", "resize", "crop", "encode", "column", "change"])]
     pub again: bool,
     /// A side of a split, or a frozen set.
     #[arg(long, value_name = "SIDE")]
@@ -57,10 +57,13 @@ pub struct ExportArgs {
     /// Of JPEGs.
     #[arg(long, value_name = "1-100", default_value_t = 95, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub quality: u8,
-    /// The columns of files or texts that are exported; --resize and --crop change the first. Absent: the first column of
-    /// files; of samples in shards all their files, images first, and their texts.
+    /// The columns of files or texts that are exported. Absent: the first column of files; of samples in shards all their
+    /// files, images first, and their texts.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub column: Vec<String>,
+    /// Those of them that --resize and --crop change, all frames where they are clips. Absent: the first.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub change: Vec<String>,
     /// Threads. Absent: one a core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
@@ -75,7 +78,7 @@ pub struct ExportArgs {
 pub enum Format {
     /// Tar shards as WebDataset reads them: a sample's files, its class and its columns.
     Webdataset,
-    /// The files under their own paths, those out of shards under their keys, and samples.csv.
+    /// The files under their own paths, those out of shards under their keys, clips as folders of frames, and samples.csv.
     Files,
 }
 
@@ -104,5 +107,9 @@ const HELP: &str = "Examples:
       all samples, the shorter side 256 pixels, JPEGs of quality 95
   forebay dataset export /data/train.forebay /scratch/cats --where 'label = 3' --column image,txt
       images and captions out of the shards that they lie in, as shards of their own
+  forebay dataset export /data/videos /scratch/v112 --format files --resize 112 --where 'frames >= 32'
+      clips, each a folder of frames whose shorter side is 112 pixels
+  forebay dataset export /data/stereo /scratch/s256 --column left,right,depth --change left,right --resize 256
+      two images of each sample resized, its depth map as it is
   forebay dataset export --again /scratch/p256 /scratch/p256-again
       the same bytes once more, by the recipe in /scratch/p256/recipe.json";

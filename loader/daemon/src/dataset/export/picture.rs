@@ -30,6 +30,9 @@ pub struct Pipeline {
     /// Of a JPEG.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<u8>,
+    /// The columns whose images are changed; empty: the first that is exported.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
 }
 
 /// One thread's means.
@@ -60,6 +63,13 @@ impl Pipeline {
             Coding::Jpeg => "jpg",
             Coding::Png => "png",
         }
+    }
+
+    /// Whether a column's images are changed.
+    ///
+    /// * `is_first`: of those that are exported. Masks and the like are not to be resized as photographs are.
+    pub fn changes(&self, column: &str, is_first: bool) -> bool {
+        if self.columns.is_empty() { is_first } else { self.columns.iter().any(|name| name == column) }
     }
 
     /// Rows and columns of the result.

@@ -79,6 +79,7 @@ impl Recipe {
             crop: args.crop,
             encode: args.encode,
             quality: (args.encode == super::options::Coding::Jpeg).then_some(args.quality),
+            columns: args.change.clone(),
         });
         let Selection { split, filter, part } = args.selection();
         Self {

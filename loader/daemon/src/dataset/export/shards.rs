@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::fields::{Field, Made};
+use super::files::Written;
 use super::recipe::failed;
 use crate::catalog::{Column, ColumnKind, Snapshot};
 use crate::crash;
@@ -45,13 +46,15 @@ pub struct Sample<'a> {
 pub struct Shard(tar::Builder<BufWriter<File>>);
 
 impl Names {
-    /// Names by the paths of the first field's files, or by the keys of samples that lie in shards.
+    /// Names by the paths of the first field's files, or by the keys of clips and of samples that lie in shards.
     pub fn of(snapshot: &Snapshot, first: &Field<'_>) -> Self {
         let mut met: HashMap<String, u32> = HashMap::new();
         let names = (0..snapshot.len()).map(|row| {
+            let key = || snapshot.key(row);
             let mut name = match first.own_path(row) {
                 Some(path) => Name::of_path(&String::from_utf8_lossy(path)),
-                None => Name::of_key(&String::from_utf8_lossy(&snapshot.key(row))),
+                None if first.is_of_clips() => Name::of_clip(&String::from_utf8_lossy(&key())),
+                None => Name::of_key(&String::from_utf8_lossy(&key())),
             };
             let times = met.entry(name.0.clone()).or_default();
             *times += 1;
@@ -88,6 +91,12 @@ impl Name {
         };
         let parts = folders.iter().map(folder).chain([last.replace('.', "_")]);
         Self(parts.collect::<Vec<_>>().join("/"))
+    }
+
+    /// A clip's key is its folder, or what a list calls it, which leads nowhere else.
+    fn of_clip(key: &str) -> Self {
+        let parts: Vec<_> = key.split('/').filter(|part| !["", ".", ".."].contains(part)).collect();
+        Self(if parts.is_empty() { "sample".to_owned() } else { parts.join("/") })
     }
 
     /// The file of a field that ends so.
@@ -159,13 +168,24 @@ pub fn tar(file: &Path, fill: impl FnOnce(&mut Shard) -> Result<(), Fault>) -> R
     fs::rename(&part, file).map_err(failed)
 }
 
+/// What a list says of a sample in one column.
+#[derive(Clone, Copy)]
+pub enum Cell {
+    /// What the data set says.
+    Value,
+    /// What the file or folder of that field is called here.
+    File(usize),
+    /// What the frames of that field's clip are called here.
+    Frames(usize),
+}
+
 /// Writes a list of all samples: every column, those of files as these are called here.
 ///
-/// * `columns`: and for one of files, which of each sample's `files` is its.
+/// * `samples`: each with its row, and what its fields are called.
 pub fn list<'a>(
     file: &Path,
-    columns: &[(&Column, Option<usize>)],
-    samples: impl Iterator<Item = (u64, &'a [String])>,
+    columns: &[(&Column, Cell)],
+    samples: impl Iterator<Item = (u64, &'a [Written])>,
 ) -> Result<(), Fault> {
     let broken = |error: csv::Error| failed(file, &std::io::Error::other(error));
     crash::place();
@@ -173,10 +193,11 @@ pub fn list<'a>(
     crash::place();
     out.write_record(columns.iter().map(|(column, _)| column.name())).map_err(broken)?;
     for (row, files) in samples {
-        let cells = columns.iter().map(|&(column, file)| match (file, value(column, row)) {
-            (Some(file), _) => files[file].clone(),
-            (None, Value::String(text)) => text,
-            (None, other) => other.to_string(),
+        let cells = columns.iter().map(|&(column, cell)| match (cell, value(column, row)) {
+            (Cell::File(field), _) => files[field].name.clone(),
+            (Cell::Frames(field), _) => files[field].frames.clone().unwrap_or_default(),
+            (Cell::Value, Value::String(text)) => text,
+            (Cell::Value, other) => other.to_string(),
         });
         out.write_record(cells).map_err(broken)?;
     }

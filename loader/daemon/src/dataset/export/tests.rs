@@ -1,5 +1,6 @@
 //! An export is a function of its recipe, and whole or not there.
 
+use std::fs;
 use std::path::Path;
 
 use clap::Parser as _;
@@ -34,9 +35,13 @@ fn photos(dir: &Path) -> String {
             fs::write(root.join(class).join(format!("a.{number}.jpg")), picture(number * 40 + 20)).unwrap();
         }
     }
+    indexed(&SourceSpec::Folder { root: root.clone(), extensions: None }, &root)
+}
+
+/// Makes a data set beside the data; the place of both.
+fn indexed(spec: &SourceSpec, root: &Path) -> String {
     let place = root.to_str().unwrap().to_owned();
-    let spec = SourceSpec::Folder { root, extensions: None };
-    let snapshot = open(&spec, &CatalogLimits::default()).unwrap();
+    let snapshot = open(spec, &CatalogLimits::default()).unwrap();
     let dataset = Dataset::create(&place_beside(&place)).unwrap();
     dataset
         .commit(|head| {
@@ -49,6 +54,45 @@ fn photos(dir: &Path) -> String {
         })
         .unwrap();
     place
+}
+
+/// One long clip and two short ones, whose frames are all different, indexed; the place of the data.
+fn clips(dir: &Path) -> String {
+    let root = dir.join("clips");
+    for (clip, frames) in [("a/long", 300), ("a/short", 3), ("b.x/other.y", 2)] {
+        fs::create_dir_all(root.join(clip)).unwrap();
+        for number in 1..=frames {
+            let rgb: Vec<_> = (0..8 * 6 * 3).map(|at| (at * number) as u8).collect();
+            let mut bytes = Vec::new();
+            let encoder = image::codecs::png::PngEncoder::new(&mut bytes);
+            image::ImageEncoder::write_image(encoder, &rgb, 8, 6, image::ExtendedColorType::Rgb8).unwrap();
+            fs::write(root.join(clip).join(format!("f{number:05}.png")), bytes).unwrap();
+        }
+    }
+    indexed(&SourceSpec::Frames { root: root.clone(), extensions: None, classes: true }, &root)
+}
+
+#[test]
+fn a_long_clip_is_the_same_bytes_whatever_the_threads_and_its_bad_frame_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (place, out) = (clips(dir.path()), |name: &str| dir.path().join(name).to_str().unwrap().to_owned());
+    let (one, many) = (out("one"), out("many"));
+    for (out, jobs) in [(&one, "1"), (&many, "16")] {
+        run(&args(&[&place, out, "--format", "files", "--crop", "4", "--jobs", jobs])).unwrap();
+    }
+    let made = files(Path::new(&one));
+    assert_eq!(made, files(Path::new(&many)));
+    assert_eq!(made.len(), 300 + 3 + 2 + 3);
+    let list = String::from_utf8(made["samples.csv"].clone()).unwrap();
+    assert_eq!(
+        list,
+        "clip,clip.frames,label\na/long,f{00001..00300}.jpg,0\na/short,f{00001..00003}.jpg,0\nb.x/other.y,f{00001..00002}.jpg,1\n"
+    );
+    fs::write(dir.path().join("clips/a/long/f00200.png"), b"no image").unwrap();
+    let fault =
+        run(&args(&[&place, &out("bad"), "--format", "files", "--crop", "4", "--jobs", "16"])).unwrap_err();
+    assert_eq!((fault.kind, fault.object.as_deref()), (Kind::Corrupt, Some("a/long")));
+    assert!(fault.line().contains("frame 199 (f00200.png)"), "{}", fault.line());
 }
 
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {

@@ -1,7 +1,10 @@
 //! One sample's files, or its parts of shards: read whole, decoded by what they are, hashed; whether they are sound.
 
+use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,10 +29,13 @@ pub(super) enum Outcome {
     Sound {
         /// 32 hexadecimal digits: BLAKE3 of the file, or of its files' hashes.
         content: String,
-        /// What it was read as, file by file.
-        formats: Vec<String>,
+        /// How many of its files were read as what.
+        formats: BTreeMap<String, u64>,
         /// Of its files.
         bytes: u64,
+        /// Of a clip: which frames have come to its folder that the data set does not know.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gained: Option<String>,
     },
     /// Everything arrived, and decoding fails or a limit counted in work is passed.
     Corrupt {
@@ -45,57 +51,87 @@ pub(super) enum Outcome {
 
 /// A thread's own: buffers and decoders.
 pub(super) struct Checker<'a> {
+    pub(super) root: &'a Arc<Root>,
     limits: ImageLimits,
     images: ImageDecoder,
     values: Values<'a>,
+    /// Counts files while they are read, for whoever watches.
+    pub(super) files: &'a AtomicU64,
+    /// Threads that share the frames of a clip.
+    pub(super) threads_a_clip: usize,
 }
 
 /// Why a file is not sound.
-enum Trouble {
+pub(super) enum Trouble {
     Corrupt(String),
     Unavailable(String),
 }
 
+/// A sound file.
+pub(super) struct Seen {
+    pub(super) hash: blake3::Hash,
+    pub(super) format: String,
+    pub(super) bytes: u64,
+    /// Width and height, in pixels, of an image that was decoded.
+    pub(super) size: Option<(u32, u32)>,
+}
+
+/// A sound file of a sample, or all frames of a clip.
+pub(super) struct Sound {
+    pub(super) hash: blake3::Hash,
+    pub(super) formats: BTreeMap<String, u64>,
+    pub(super) bytes: u64,
+    pub(super) gained: Option<String>,
+}
+
 impl<'a> Checker<'a> {
-    pub(super) fn new(root: &'a Root) -> Self {
+    pub(super) fn new(root: &'a Arc<Root>, files: &'a AtomicU64) -> Self {
         let limits = ImageLimits::default();
-        Self { limits, images: ImageDecoder::new(limits), values: Values::new(root) }
+        let images = ImageDecoder::new(limits);
+        Self { root, limits, images, values: Values::new(root), files, threads_a_clip: 1 }
     }
 
     /// Checks the files of a sample; there is one at least.
     pub(super) fn check(&mut self, parts: &[Part<'_>]) -> Outcome {
-        let (mut hashes, mut formats, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut hashes, mut formats, mut all_bytes) = (Vec::new(), BTreeMap::new(), 0);
+        let mut all_gained: Option<String> = None;
         for part in parts {
-            match self.part(part) {
-                Ok((hash, format, len_bytes)) => {
-                    hashes.push(hash);
-                    formats.push(format);
-                    bytes += len_bytes;
-                }
+            let Sound { hash, formats: of_part, bytes, gained } = match self.part(part) {
+                Ok(sound) => sound,
                 Err(trouble) => return trouble.of(parts.len(), part),
-            }
+            };
+            hashes.push(hash);
+            of_part.into_iter().for_each(|(format, count)| *formats.entry(format).or_default() += count);
+            all_bytes += bytes;
+            all_gained = all_gained.or(gained);
         }
         let hash = match &hashes[..] {
             [one] => *one,
-            several => {
-                let mut hasher = blake3::Hasher::new();
-                for hash in several {
-                    hasher.update(hash.as_bytes());
-                }
-                hasher.finalize()
-            }
+            several => hash_of(several),
         };
-        Outcome::Sound { content: hash.to_hex()[..32].to_owned(), formats, bytes }
+        let content = hash.to_hex()[..32].to_owned();
+        Outcome::Sound { content, formats, bytes: all_bytes, gained: all_gained }
     }
 
-    fn part(&mut self, part: &Part<'_>) -> Result<(blake3::Hash, String, u64), Trouble> {
-        let Self { limits, images, values } = self;
+    fn part(&mut self, part: &Part<'_>) -> Result<Sound, Trouble> {
+        if let Some(names) = part.frames {
+            return self.clip(part, names);
+        }
+        let Seen { hash, format, bytes, .. } = self.file(part)?;
+        Ok(Sound { hash, formats: BTreeMap::from([(format, 1)]), bytes, gained: None })
+    }
+
+    /// Checks one file, or one part of a shard.
+    pub(super) fn file(&mut self, part: &Part<'_>) -> Result<Seen, Trouble> {
+        self.files.fetch_add(1, Ordering::Relaxed);
+        let Self { limits, images, values, .. } = self;
         let error = match values.get(&part.place, limits.encoded_bytes_max) {
             Ok(bytes) => {
                 // Said only of bytes that arrived: a shard that was replaced has other pages.
                 part.damage.map_or(Ok(()), |damage| Err(Trouble::Corrupt(damage.to_owned())))?;
                 let format = verdict(images, part.promise.as_ref(), bytes).map_err(Trouble::Corrupt)?;
-                return Ok((blake3::hash(bytes), format, bytes.len() as u64));
+                let size = images.info(bytes).ok().map(|info| (info.width, info.height));
+                return Ok(Seen { hash: blake3::hash(bytes), format, bytes: bytes.len() as u64, size });
             }
             Err(error) => error,
         };
@@ -109,11 +145,7 @@ impl<'a> Checker<'a> {
     }
 
     /// What is longer than any image may be: it is read through, and not decoded.
-    fn large(
-        &mut self,
-        place: &Location<'_>,
-        size_bytes: u64,
-    ) -> Result<(blake3::Hash, String, u64), Trouble> {
+    fn large(&mut self, place: &Location<'_>, size_bytes: u64) -> Result<Seen, Trouble> {
         let mut hasher = blake3::Hasher::new();
         let mut format = "other".to_owned();
         for first in (0..size_bytes).step_by(PIECE_BYTES as usize) {
@@ -125,8 +157,17 @@ impl<'a> Checker<'a> {
             }
             hasher.update(bytes);
         }
-        Ok((hasher.finalize(), format, size_bytes))
+        Ok(Seen { hash: hasher.finalize(), format, bytes: size_bytes, size: None })
     }
+}
+
+/// The hash of hashes that stand behind each other.
+pub(super) fn hash_of(hashes: &[blake3::Hash]) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for hash in hashes {
+        hasher.update(hash.as_bytes());
+    }
+    hasher.finalize()
 }
 
 impl Trouble {
@@ -154,17 +195,23 @@ fn verdict(images: &mut ImageDecoder, promise: Option<&Promise>, bytes: &[u8]) -
     match decode::sniff(bytes) {
         Ok(format) => image(images, format, bytes),
         Err(DecodeError::UnsupportedFormat { format }) => Ok(not_decoded(format)),
+        Err(_) if promise == Some(&Promise::Image) && is_netpbm(bytes) => Ok(not_decoded("PNM")),
+        Err(_) if promise == Some(&Promise::Image) => Err(broken(&Promise::Image, bytes)),
         Err(_) if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WAVE") => wav(bytes),
         Err(_) if bytes.starts_with(b"RF64") || bytes.starts_with(b"BW64") => Ok(not_decoded("RF64")),
         Err(_) if bytes.starts_with(b"\x93NUMPY") => npy(bytes),
-        Err(_) => match promise {
-            None => Ok(not_decoded("other")),
-            Some(promise) => {
-                let start = String::from_utf8_lossy(&bytes[..bytes.len().min(16)]).into_owned();
-                Err(format!("{promise}: it starts with {start:?}"))
-            }
-        },
+        Err(_) => promise.map_or_else(|| Ok(not_decoded("other")), |promise| Err(broken(promise, bytes))),
     }
+}
+
+/// Whether it begins as a bitmap, grey map or pixel map does, written in digits or in bytes.
+fn is_netpbm(bytes: &[u8]) -> bool {
+    matches!(bytes, [b'P', b'1'..=b'7', space, ..] if space.is_ascii_whitespace())
+}
+
+fn broken(promise: &Promise, bytes: &[u8]) -> String {
+    let start = String::from_utf8_lossy(&bytes[..bytes.len().min(16)]).into_owned();
+    format!("{promise}: it starts with {start:?}")
 }
 
 fn not_decoded(format: &str) -> String {
@@ -309,6 +356,18 @@ mod tests {
     }
 
     #[test]
+    fn what_has_to_be_an_image_is_corrupt_where_it_is_anything_else() {
+        let mut images = ImageDecoder::new(ImageLimits::default());
+        let mut of = |bytes: &[u8]| verdict(&mut images, Some(&Promise::Image), bytes);
+        assert_eq!(of(&jpeg()), Ok("JPEG".to_owned()));
+        assert_eq!(of(b"P3 1 1 255 0 0 0"), Ok("PNM (not decoded)".to_owned()));
+        for other in [&sound(10)[..], b"words", b"\x93NUMPY\x01\0", b"P8 "] {
+            let said = of(other).unwrap_err();
+            assert!(said.starts_with("named as an image, and none: it starts with "), "{said}");
+        }
+    }
+
+    #[test]
     fn a_file_that_is_cut_is_corrupt_wherever_it_is_cut() {
         let (jpeg, wav) = (jpeg(), sound(1000));
         let mut images = ImageDecoder::new(ImageLimits::default());
@@ -348,7 +407,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a"), "abc").unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let mut checker = Checker::new(&root);
+        let files = AtomicU64::new(0);
+        let mut checker = Checker::new(&root, &files);
         let hash = blake3::hash(b"abc").to_hex()[..32].to_owned();
         let [a, b, folder] = [&b"a"[..], b"b", b"."].map(Part::own_file);
         match checker.check(std::slice::from_ref(&a)) {
@@ -366,7 +426,8 @@ mod tests {
         std::fs::write(dir.path().join("a.jpg"), &long).unwrap();
         std::fs::write(dir.path().join("b"), &long[2..]).unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let mut checker = Checker::new(&root);
+        let files = AtomicU64::new(0);
+        let mut checker = Checker::new(&root, &files);
         checker.limits.encoded_bytes_max = 64;
         assert!(matches!(checker.check(&[Part::own_file(b"a.jpg")]), Outcome::Corrupt { .. }));
         let hash = blake3::hash(&long[2..]).to_hex()[..32].to_owned();

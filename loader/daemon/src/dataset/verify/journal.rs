@@ -22,7 +22,7 @@ const FLUSH: Duration = Duration::from_millis(500);
 /// The file's name in a data set's folder.
 const NAME: &str = "verify.progress";
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 #[derive(Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]

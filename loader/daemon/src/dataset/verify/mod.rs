@@ -1,6 +1,7 @@
 //! `forebay dataset verify`: every sample read and decoded once, bad ones out of the way, copies found.
 
 mod check;
+mod clip;
 mod copies;
 mod journal;
 mod pages;
@@ -21,7 +22,7 @@ use self::report::Report;
 use self::work::Found;
 use super::common::SetArgs;
 use crate::catalog::dataset::{CONTENT, Change, Dataset, KEY, Manifest, keyed_ints, keyed_texts, reasons};
-use crate::catalog::{Cells, Snapshot, Table, clips_column};
+use crate::catalog::{Cells, Snapshot, Table};
 use crate::error::{Fault, Kind};
 use crate::storage::Root;
 
@@ -60,7 +61,8 @@ pub struct VerifyArgs {
 pub const VERIFY_HELP: &str = "\
 JPEG, PNG, WAV and npy files are decoded whole, by what they are and not by their names; all others must be readable and
 not empty. Samples in shards are read by their places: a record of a TFRecord file must have its checksum, and so must a
-page of a Parquet file that was written with one. Corrupt samples go into quarantine, which later snapshots leave out;
+page of a Parquet file that was written with one. Every frame of a clip must be there, decode, and have the first one's
+size; frames that came to its folder since are told. Corrupt samples go into quarantine, which later snapshots leave out;
 `dataset release` lists it and takes samples out again. What cannot be read now is told apart and stays. Sound samples
 get the column content_blake3, the hash of their bytes, and are not looked at again. A run that is stopped goes on where
 it was when it is started again.
@@ -69,6 +71,7 @@ Examples:
   forebay dataset verify /data/photos
   forebay dataset verify /data/photos --dedup --strict
   forebay dataset verify /data/train.forebay --again
+  forebay dataset verify /data/videos --dedup
   forebay dataset verify s3://bucket/photos.forebay --root /mnt/photos --json";
 
 /// Verifies, commits what was found, and tells it.
@@ -98,10 +101,6 @@ fn check_possible(args: &VerifyArgs, dataset: &Dataset, files: &Files<'_>) -> Re
     if !files.has_columns() {
         return Err(Fault::invalid(format!("{} has no column of files to look at", dataset.place()))
             .hint("a column of paths is named image, audio, path, ... or ends in _path"));
-    }
-    if let Some(name) = clips_column(files.table().columns().iter().map(Cells::column)) {
-        return Err(Fault::invalid(format!("samples of column {name} are clips, folders of frames, which are not verified yet"))
-            .hint("index the same folder without --frames into another data set, with --dataset PLACE, and verify the frames there"));
     }
     if files.are_shared() && (args.dedup || args.quarantine_copies) {
         return Err(Fault::invalid("copies of whole files are found, and here a file holds many samples")

@@ -4,8 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use super::pages::DamagedPages;
-use crate::catalog::{Cells, Column, ColumnKind, Location, Places, Table, Values};
+use crate::catalog::{Cells, Column, ColumnKind, FRAMES, FrameNames, Location, Places, Table, Values};
 use crate::storage::Root;
+
+/// The column of the images of tar archives: what has one of their endings.
+const IMAGE: &str = "image";
 
 /// So many samples of a column in shards are looked at to tell what it holds.
 const LOOKED_AT: usize = 32;
@@ -18,6 +21,8 @@ const START_BYTES: u64 = 64;
 pub(super) enum Promise {
     /// Its name has this ending.
     Name(&'static str),
+    /// It is a frame, or its name in an archive has the ending of an image: nothing else will do.
+    Image,
     /// It stands in this column of shards, where nearly all others are images or sounds.
     Others(String),
 }
@@ -31,6 +36,10 @@ pub(super) struct Part<'a> {
     pub(super) promise: Option<Promise>,
     /// What is wrong with the page around it, though its own bytes can be had.
     pub(super) damage: Option<&'static str>,
+    /// Of a clip, whose place is its folder: the names of its frames.
+    pub(super) frames: Option<&'a str>,
+    /// Whether the sample is called by its place, as all of it: other rows of a list may have parts of one folder.
+    pub(super) is_key: bool,
 }
 
 /// Which rows of a table have which files.
@@ -45,6 +54,8 @@ pub(super) struct Files<'a> {
 struct Field<'a> {
     name: &'a str,
     places: Places<'a>,
+    /// The names of each clip's frames, where samples are clips.
+    names: Option<&'a Cells>,
     /// What all of its parts of shards promise.
     promise: Option<Promise>,
 }
@@ -53,7 +64,14 @@ impl<'a> Files<'a> {
     pub(super) fn of(table: &'a Table) -> Self {
         let paths = table.columns().iter().map(Cells::column);
         let names = paths.filter(|column| column.kind() == ColumnKind::Path).map(Column::name);
-        let field = |name| Some(Field { name, places: Places::of_table(table, name)?, promise: None });
+        let names_of = |name| {
+            let names = table.column(&format!("{name}{FRAMES}"));
+            names.filter(|names| names.column().kind() == ColumnKind::Text)
+        };
+        let field = |name| {
+            let places = Places::of_table(table, name)?;
+            Some(Field { name, places, names: names_of(name), promise: None })
+        };
         let mut files = Self {
             table,
             columns: names.filter_map(field).collect(),
@@ -108,12 +126,24 @@ impl<'a> Files<'a> {
             let place = field.places.of(row)?;
             let damage = place.read_extent().and_then(|extent| self.damaged.at(place.path, extent));
             let promise = match place.read_extent() {
+                Some(_) if field.name == IMAGE && is_tar(place.path) => Some(Promise::Image),
                 Some(_) => field.promise.clone(),
                 None => Promise::of_name(place.path),
             };
-            Some(Part { column: field.name, place, promise, damage })
+            let (frames, is_key) = (field.frames(row), self.table.key(row) == place.path);
+            Some(Part { column: field.name, place, promise, damage, frames, is_key })
         };
         self.columns.iter().filter_map(part).collect()
+    }
+
+    /// How many files these samples have, each frame of a clip for itself; `None`: none of them is a clip.
+    pub(super) fn count(&self, rows: &[usize]) -> Option<u64> {
+        self.columns.iter().find(|field| field.names.is_some())?;
+        let of_field = |field: &Field<'_>, row| match field.frames(row) {
+            Some(names) => FrameNames::parse(names).map_or(0, FrameNames::len),
+            None => u64::from(field.places.of(row).is_some()),
+        };
+        Some(rows.iter().flat_map(|&row| self.columns.iter().map(move |field| of_field(field, row))).sum())
     }
 
     fn paths(&self, row: usize) -> Vec<&'a [u8]> {
@@ -127,7 +157,12 @@ impl<'a> Files<'a> {
     }
 }
 
-impl Field<'_> {
+impl<'a> Field<'a> {
+    /// The names of a clip's frames.
+    fn frames(&self, row: usize) -> Option<&'a str> {
+        self.names.filter(|names| names.has(row)).map(|names| names.column().text(row as u64))
+    }
+
     /// What some samples of the column are. They are the same ones in every run over the same samples.
     fn told_by_others(&self, values: &mut Values<'_>, rows: usize) -> Option<Promise> {
         let (mut read, mut kept) = (0, 0);
@@ -143,6 +178,10 @@ impl Field<'_> {
     }
 }
 
+fn is_tar(path: &[u8]) -> bool {
+    path.to_ascii_lowercase().ends_with(b".tar")
+}
+
 impl Part<'_> {
     pub(super) fn is_in_shard(&self) -> bool {
         self.place.read_extent().is_some()
@@ -153,7 +192,18 @@ impl Part<'_> {
 impl<'a> Part<'a> {
     pub(super) fn own_file(path: &'a [u8]) -> Self {
         let promise = Promise::of_name(path);
-        Self { column: "path", place: Location::own_file(path), promise, damage: None }
+        Self {
+            column: "path",
+            place: Location::own_file(path),
+            promise,
+            damage: None,
+            frames: None,
+            is_key: true,
+        }
+    }
+
+    pub(super) fn clip(folder: &'a [u8], frames: &'a str) -> Self {
+        Self { promise: None, frames: Some(frames), ..Self::own_file(folder) }
     }
 }
 
@@ -163,6 +213,7 @@ impl fmt::Display for Promise {
             Self::Name(format) => {
                 write!(f, "named .{format}, but neither that nor another image, sound or array")
             }
+            Self::Image => f.write_str("named as an image, and none"),
             Self::Others(column) => {
                 write!(f, "neither image nor sound, as others in the column {column} are")
             }

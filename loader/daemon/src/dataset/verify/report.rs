@@ -37,6 +37,8 @@ pub(super) struct Report {
     unavailable: Vec<(String, String)>,
     /// Samples whose bytes are not those that were verified before.
     changed: Vec<String>,
+    /// Clips whose folders hold frames that the data set does not know, and which.
+    gained: Vec<(String, String)>,
     copies: Option<Groups>,
     quarantines_copies: bool,
     commit: Option<Manifest>,
@@ -68,11 +70,12 @@ impl Report {
             match outcome {
                 Outcome::Corrupt { reason } => report.corrupt.push((key(), reason.clone())),
                 Outcome::Unavailable { reason } => report.unavailable.push((key(), reason.clone())),
-                Outcome::Sound { content, formats, .. } => {
+                Outcome::Sound { content, formats, gained, .. } => {
                     report.sound += 1;
-                    for format in formats {
-                        *report.formats.entry(format.clone()).or_default() += 1;
+                    for (format, count) in formats {
+                        *report.formats.entry(format.clone()).or_default() += count;
                     }
+                    report.gained.extend(gained.clone().map(|frames| (key(), frames)));
                     let other = before
                         .is_some_and(|cells| cells.has(*row) && cells.column().text(*row as u64) != content);
                     if other {
@@ -114,6 +117,10 @@ impl Report {
         );
         let changed: Vec<_> = self.changed.iter().map(|key| (key.clone(), String::new())).collect();
         out += &reasons("changed since they were verified", &changed);
+        out += &reasons(
+            "sound, with frames in their folders that the data set does not know; a joined column NAME.frames takes them in",
+            &self.gained,
+        );
         if let Some(copies) = &self.copies {
             out += &copies.text(self.quarantines_copies);
         }
@@ -141,7 +148,8 @@ impl Report {
         if self.looked_at > 0 {
             let seconds = self.seconds.max(1e-3);
             let (rate, megabytes) = (self.looked_at as f64 / seconds, self.bytes as f64 / seconds / 1e6);
-            let _ = write!(out, "\n{seconds:.1} s, {rate:.0} samples/s, {megabytes:.1} MB/s");
+            let digits = usize::from(rate < 10.0);
+            let _ = write!(out, "\n{seconds:.1} s, {rate:.digits$} samples/s, {megabytes:.1} MB/s");
         }
         out + "\n"
     }
@@ -169,6 +177,7 @@ impl Report {
             "corrupt": list(&self.corrupt),
             "unavailable": list(&self.unavailable),
             "changed": self.changed,
+            "gained": list(&self.gained),
             "copies": copies,
             "seconds": self.seconds,
             "bytes": self.bytes,

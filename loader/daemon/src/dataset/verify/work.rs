@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,9 @@ const TURNS: usize = 8;
 
 /// Samples that threads are ahead of the journal.
 const AHEAD: usize = 1024;
+
+/// How often the bar is looked at while a long clip is verified.
+const TICK: Duration = Duration::from_millis(200);
 
 /// What was found.
 #[derive(Default)]
@@ -51,7 +55,7 @@ pub(super) struct Found {
 /// What the journal says.
 pub(super) fn run(
     files: &mut Files<'_>,
-    root: &Root,
+    root: &Arc<Root>,
     journal: &mut Journal,
     threads: Option<NonZeroUsize>,
     again: bool,
@@ -81,16 +85,22 @@ pub(super) fn run(
     }
     files.look_ahead(root, &todo, workers(threads));
     let files = &*files;
-    let mut bar = Bar::new("verifying", "samples");
-    let total = todo.len() as u64;
-    look(files, root, &todo, threads, |row, outcome| {
-        journal.note(&table.key(row), &outcome)?;
-        found.looked_at += 1;
-        if let Outcome::Sound { bytes, .. } = &outcome {
-            found.bytes += bytes;
+    // A clip may be hundreds of thousands of files.
+    let (frames, read) = (files.count(&todo), AtomicU64::new(0));
+    let mut bar = Bar::new("verifying", if frames.is_some() { "frames" } else { "samples" });
+    look(files, root, (&todo, &read), threads, |told| {
+        if let Some((row, outcome)) = told {
+            journal.note(&table.key(row), &outcome)?;
+            found.looked_at += 1;
+            if let Outcome::Sound { bytes, .. } = &outcome {
+                found.bytes += bytes;
+            }
+            outcomes.insert(row, Some(outcome));
         }
-        outcomes.insert(row, Some(outcome));
-        bar.show(found.looked_at, total);
+        match frames {
+            Some(total) => bar.show(read.load(Ordering::Relaxed), total),
+            None => bar.show(found.looked_at, todo.len() as u64),
+        }
         Ok(())
     })?;
     bar.clear();
@@ -105,15 +115,19 @@ fn workers(asked: Option<NonZeroUsize>) -> usize {
     asked.map_or(cores * THREADS_A_CORE, NonZeroUsize::get)
 }
 
-/// Checks rows on all cores; `tell` is called on this thread, in the order in which they are done.
+/// Checks rows on all cores; `tell` is called on this thread, in the order in which they are done, and now and then while
+/// none is.
+///
+/// * `read`: counts files.
 fn look(
     files: &Files<'_>,
-    root: &Root,
-    rows: &[usize],
+    root: &Arc<Root>,
+    (rows, read): (&[usize], &AtomicU64),
     threads: Option<NonZeroUsize>,
-    mut tell: impl FnMut(usize, Outcome) -> Result<(), Fault>,
+    mut tell: impl FnMut(Option<(usize, Outcome)>) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
-    let threads = workers(threads).min(rows.len());
+    let all = workers(threads);
+    let threads = all.min(rows.len());
     let turn = (rows.len() / (threads.max(1) * TURNS)).clamp(TURN[0], TURN[1]);
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -121,7 +135,8 @@ fn look(
         for _ in 0..threads {
             let (sender, next) = (sender.clone(), &next);
             scope.spawn(move || {
-                let mut checker = Checker::new(root);
+                let mut checker = Checker::new(root, read);
+                checker.threads_a_clip = all / threads;
                 let some = || rows.get(next.fetch_add(turn, Ordering::Relaxed)..);
                 while let Some(rows) = some().filter(|rows| !rows.is_empty()) {
                     for &row in &rows[..rows.len().min(turn)] {
@@ -134,7 +149,13 @@ fn look(
             });
         }
         drop(sender);
-        outcomes.into_iter().try_for_each(|(row, outcome)| tell(row, outcome))
+        loop {
+            match outcomes.recv_timeout(TICK) {
+                Ok(done) => tell(Some(done))?,
+                Err(flume::RecvTimeoutError::Timeout) => tell(None)?,
+                Err(flume::RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        }
     })
 }
 
@@ -151,6 +172,35 @@ mod tests {
 
     fn find(root: &std::path::Path, table: &Table, journal: &mut Journal) -> Found {
         run(&mut Files::of(table), &Root::open(root).unwrap(), journal, None, false).unwrap()
+    }
+
+    #[test]
+    fn what_a_stopped_run_has_found_of_clips_is_known_with_the_frames_that_came() {
+        let dir = tempfile::tempdir().unwrap();
+        for clip in ["a", "b"] {
+            std::fs::create_dir(dir.path().join(clip)).unwrap();
+            for frame in 1..4 {
+                std::fs::write(dir.path().join(clip).join(format!("{frame}.gif")), "GIF89a").unwrap();
+            }
+        }
+        std::fs::write(dir.path().join("b/2.gif"), "").unwrap();
+        let table = table(
+            dir.path(),
+            "{\"path\":\"a\",\"path.frames\":\"{1..2}.gif\"}\n{\"path\":\"b\",\"path.frames\":\"{1..3}.gif\"}\n",
+        );
+        assert_eq!(Files::of(&table).count(&[0, 1]), Some(5));
+        let journal = || Journal::open(dir.path().to_str().unwrap(), false).unwrap();
+        let found = find(dir.path(), &table, &mut journal());
+        match &found.outcomes[..] {
+            [(0, Outcome::Sound { formats, gained, bytes: 12, .. }), (1, Outcome::Corrupt { reason })] => {
+                assert_eq!(formats["GIF (not decoded)"], 2);
+                assert_eq!(gained.as_deref(), Some("1 more: 3.gif"));
+                assert_eq!(reason, "frame 1 (2.gif): it is empty");
+            }
+            other => panic!("{other:?}"),
+        }
+        let gone_on = find(dir.path(), &table, &mut journal());
+        assert_eq!((gone_on.looked_at, gone_on.resumed, gone_on.outcomes), (0, 2, found.outcomes));
     }
 
     #[test]

@@ -1,0 +1,121 @@
+"""A loader whose batches go to a device: what it asks of the daemon, of the arena and of the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ._checks import whole
+from ._digest import Digests
+from ._gpu_ahead import DeviceIterator, Engine, Plan
+from ._gpu_cast import Cast, moved
+from ._gpu_pin import Pinning
+from ._gpu_torch import TorchEngine, device_of
+from ._iterator import BatchIterator
+from ._loader import Loader
+from ._notice import say
+from ._record import record
+from ._session import Batch
+from ._wire import Ready
+from .errors import InvalidError
+
+_AHEAD_MAX = 64
+_said: set[str] = set()
+
+
+@record
+class Target:
+    """Where batches go: `device`, how many ahead, and whether images become floats there."""
+
+    device: torch.device
+    ahead: int
+    casts: bool
+
+    @staticmethod
+    def of(device: Any, ahead: int, cast: str) -> Target | None:
+        """Check what was asked for; None where batches stay on the host."""
+        if cast not in ("device", "daemon"):
+            raise InvalidError(f"cast={cast!r} is neither 'device' nor 'daemon'")
+        ahead = whole("ahead", ahead, 1, _AHEAD_MAX)
+        found = device_of(device)
+        return None if found is None else Target(found, ahead, cast == "device")
+
+
+class Sending(Loader[Any]):
+    """Batches go to a device where there is a target."""
+
+    _target: Target | None = None
+    _casts: dict[str, Cast]
+    _engine: Engine | None
+
+    def _live(self) -> None:
+        if "_casts" not in vars(self):  # a copy has the spec that was asked already
+            casts: dict[str, Cast] = {}
+            if self._target is not None and self._target.casts:
+                self._spec, casts = moved(self._spec)
+            vars(self)["_casts"] = casts
+        vars(self)["_engine"] = None
+        super()._live()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_engine"}
+
+    def __repr__(self) -> str:
+        shown = super().__repr__()
+        if self._target is None:
+            return shown
+        casts = self._casts_words()
+        there = f", cast there: {casts}" if casts else ""
+        return f"{shown[:-1]}, device={str(self._target.device)!r}, ahead={self._target.ahead}{there})"
+
+    def _pinning_of(self) -> Pinning | None:
+        if self._target is not None:
+            ordinal = self._target.device.index
+            return Pinning(lambda: ordinal, fenced=False)
+        return Pinning(_current_ordinal, fenced=True) if self._pinned else None
+
+    def _leases(self) -> int:
+        if self._target is None:
+            return super()._leases()
+        # Those that are ahead, one whose copy ends while the trainer has it, and one that is being taken.
+        return max(self._max_leases, self._target.ahead + 2)
+
+    def _iterate(self, convert: Callable[[Batch], tuple[Any, Any]]) -> Any:
+        if self._target is None:
+            return super()._iterate(convert)
+        with self._lock:
+            engine = self._started_engine(self._target)  # where it fails no epoch was begun
+            batches: BatchIterator[Any] = super()._iterate(self._convert)
+            finish = self._called if convert == self._made else _as_it_is
+            made = DeviceIterator(batches, engine, Plan(self._target.ahead, finish), self._digests, self._stats)
+            batches.count_for(Digests())
+            self._progress = made.progress
+            return made
+
+    def _started_engine(self, target: Target) -> Engine:
+        if self._engine is None:
+            names = [str(field["name"]) for field in self._spec["fields"]]
+            self._engine = TorchEngine(target.device, self._casts, names)
+            self._say_target(target)
+        return self._engine
+
+    def _say_target(self, target: Target) -> None:
+        casts = self._casts_words()
+        line = f"batches go to {target.device}, {target.ahead} ahead" + (f"; cast there, {casts}" if casts else "")
+        if line not in _said:
+            _said.add(line)
+            say(line)
+
+    def _casts_words(self) -> str:
+        """Say which fields become floats on the device."""
+        return "; ".join(f"{field}: uint8 -> {found.words()}" for field, found in self._casts.items())
+
+
+def _current_ordinal() -> int:
+    return torch.cuda.current_device()
+
+
+def _as_it_is(made: Any, _: Ready) -> Any:
+    return made
