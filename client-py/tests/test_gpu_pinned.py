@@ -214,7 +214,7 @@ def test_the_daemon_is_told_which_device_batches_go_to_where_it_asks(
             assert loader.stats()["pinned"].endswith(f"kB{told}")
 
 
-def test_pin_memory_pins_the_arena_or_copies_behind_a_collate(
+def test_pin_memory_copies_unless_the_arena_itself_is_pinned(
     folder: Path, cuda: FakeDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch = pytest.importorskip("torch")
@@ -226,9 +226,13 @@ def test_pin_memory_pins_the_arena_or_copies_behind_a_collate(
     monkeypatch.setattr(forebay.torch, "can_pin", lambda: True)
     monkeypatch.setattr(forebay._gpu_loader, "_current_ordinal", lambda: 0)
     with forebay.torch.DataLoader(folder, 4, transform=CROP, pin_memory=True) as loader:
+        assert [name for name, _ in loader._calls] == ["pin_memory"]
+        assert (cuda.registrations, "pinned" in repr(loader)) == (0, False)
+    with forebay.torch.DataLoader(folder, 4, transform=CROP, pin_memory=True, pinned=True) as loader:
         assert len(list(loader)) == 8
         assert cuda.registrations >= 1
         assert "pinned=True" in repr(loader)
+        assert not loader._calls
     with forebay.torch.DataLoader([1, 2, 3], 2, num_workers=0, pin_memory=True) as loader:
         assert [name for name, _ in loader._calls] == ["pin_memory"]  # its batches lie in no arena
     with forebay.torch.DataLoader(folder, 4, transform=CROP, pin_memory=True, collate_fn=len) as loader:

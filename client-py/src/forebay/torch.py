@@ -69,8 +69,8 @@ class DataLoader(Accelerated, Sending, TorchDataLoader[Any]):  # pyright: ignore
         ahead: how many batches are copied ahead of the one that `next()` gives (default 2).
         cast: where images become floats that go to a device: `"device"` (the default), so that bytes cross the bus, or
             `"daemon"`. The results are equal; the contents that the digests name are bytes or floats.
-        pin_memory: batches lie in pinned memory where there is a CUDA device: the arena itself, as with `pinned=True`,
-            or copies, behind a `collate_fn` or `batch_transform` and with drivers from before CUDA 12.5.
+        pin_memory: batches are copied to pinned memory where there is a CUDA device, as torch does; none is copied that
+            lies in the arena where `pinned=True` has that pinned.
         num_workers, timeout, worker_init_fn, multiprocessing_context, prefetch_factor, persistent_workers, in_order:
             without effect, since no worker process makes batches; kept for those who read them.
 
@@ -183,13 +183,10 @@ class DataLoader(Accelerated, Sending, TorchDataLoader[Any]):  # pyright: ignore
         if collate_fn is not None:
             calls = [call for call in calls if call[0] != "collate_fn"]
             calls[:0] = [("collate_fn", collate) for collate in (ByRows.of(collate_fn),) if collate]
-        if pin_memory and self._target is None and can_pin():
-            # What these make lies elsewhere; and nobody could tell when a slot's copies are done.
-            if calls or not self._gives_arena or not can_fence():
-                calls.append(("pin_memory", pin))
-            else:
-                self._pinned = True
-                self._pinning = self._pinning_of()
+        # Not where the arena itself is: but what calls make lies elsewhere, and an older driver can't guard its slots.
+        is_pinned = self._pinned and self._gives_arena and not calls and can_fence()
+        if pin_memory and self._target is None and can_pin() and not is_pinned:
+            calls.append(("pin_memory", pin))
         self._calls = tuple(calls)
 
     def _copy(self, view: Dataset, given: dict[str, Any], options: Options) -> None:
