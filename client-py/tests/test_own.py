@@ -39,7 +39,6 @@ from system.support import arenas, descriptors, pick, rss_bytes, wait_until
 
 import forebay
 from forebay._python import start
-from forebay._python.channel import Channel, pair
 from forebay._python.errors import WorkerError
 from forebay.errors import InvalidError, StateError, UnimplementedError
 from forebay.numpy import DataLoader
@@ -343,29 +342,6 @@ def test_a_sample_that_ends_its_worker_is_tried_three_times(tmp_path: Path, capf
         pytest.raises(WorkerError, match=r"3 workers in turn were lost at sample 23 .* was killed by SIGKILL"),
     ):
         list(loader)
-
-
-def test_what_a_worker_said_before_it_went_is_heard_behind_a_message_that_came_too_late() -> None:
-    ours, theirs = (Channel(end) for end in pair())
-    theirs.send("done")
-    theirs.close()
-    with pytest.raises(BrokenPipeError):
-        ours.send("one task more")
-    assert [message.body for message in ours.receive()] == ["done"]
-
-
-def test_what_was_to_go_beside_a_message_to_nobody_is_let_go() -> None:
-    ours, gone = pair()
-    gone.close()
-    channel = Channel(ours)
-    kept, sent = pair()
-    with kept, sent:
-        with pytest.raises(BrokenPipeError):
-            channel.send("start a worker with this", [sent.fileno()])
-        sent.close()
-        kept.settimeout(10)
-        assert kept.recv(1) == b"", "the channel still holds the other end"
-    channel.close()
 
 
 def test_a_batch_is_its_own_as_long_as_a_view_of_it_lives() -> None:
