@@ -40,7 +40,7 @@ from system.support import arenas, descriptors, pick, rss_bytes, wait_until
 import forebay
 from forebay._python import start
 from forebay._python.errors import WorkerError
-from forebay.errors import InvalidError, StateError, UnimplementedError
+from forebay.errors import InvalidError, StateError
 from forebay.numpy import DataLoader
 
 pytestmark = pytest.mark.skipif(not REAL, reason="no binary")
@@ -461,8 +461,6 @@ def test_what_only_the_daemon_does_is_refused_by_name() -> None:
         DataLoader(Table(0))
     with pytest.raises(InvalidError, match="none of stack, list, ragged, pad"):
         DataLoader(Table(), collate_fn="heap")
-    with DataLoader(Table(), num_workers=0) as loader, pytest.raises(UnimplementedError):
-        loader.explain()
 
 
 def test_a_batch_that_does_not_come_is_an_error_after_the_timeout() -> None:

@@ -15,7 +15,8 @@ class Explanation:
     """Where the time of a loader's newest steps went, and the first thing to change.
 
     `print` it for the page; `cause` is one of `trainer`, `storage`, `decode`, `transform`, `throttled`,
-    `processors`, `slots`, `python` and `hand_over`, or empty where no batch was taken yet.
+    `processors`, `slots`, `python` and `hand_over`, or empty where no batch was taken yet; of a data set that runs in
+    Python also `workers`, for what its workers compute, and `storage` is then where they sleep.
     """
 
     __slots__ = ("_copies", "_findings", "_text")

@@ -153,6 +153,11 @@ class BatchIterator(Generic[B]):
         """Whether its epoch has no further batch."""
         return self._session is None
 
+    def is_waiting(self) -> bool:
+        """Whether `next()` would have to wait for the daemon."""
+        session = self._session
+        return session is not None and session.is_waiting()
+
     def __iter__(self) -> BatchIterator[B]:
         return self
 

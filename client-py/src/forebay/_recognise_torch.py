@@ -234,12 +234,13 @@ class SplitLoader(_OfFolder, OwnTorchLoader):
 
     def parts_words(self) -> str:
         """Say which part is native, and where the rest runs."""
-        count = self._workers
-        where = f"in {count} Python worker{'s' * (count > 1)}" if count else "in this process"
+        return f"{super().parts_words()}; in {self._where()}: {self._samples_words()}"
+
+    def _samples_words(self) -> str:
         rest = [words_of(transform) for transform in self._plan.rest]
         if self._own.collate is not None or self._modes != "stack":
             rest.append("collate_fn")
-        return f"{super().parts_words()}; {where}: {', '.join(rest) or 'collate'}"
+        return ", ".join(rest) or "collate"
 
 
 def named_arguments(arguments: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:

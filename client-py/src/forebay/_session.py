@@ -221,6 +221,17 @@ class Session:
         channel = self._channel
         return channel is not None and not self._stopped and channel.records.has_record()
 
+    def is_waiting(self) -> bool:
+        """Whether `next()` would have to wait; what the daemon needs to go on has been sent then."""
+        channel = self._channel
+        if channel is None or self._stopped or channel.records.has_record():
+            return False
+        try:
+            channel.flush()
+        except ConnectionLostError:
+            return False  # it says so at once
+        return True
+
     def worked(self) -> None:
         """Note that what `next()` gave has been turned into what the trainer gets."""
         now = time.perf_counter()

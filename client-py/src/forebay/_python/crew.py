@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -21,9 +21,11 @@ from .._fork import forget_in_child
 from .._notice import say
 from ..errors import InvalidError
 from .channel import Channel, Message
+from .clock import Spent
 from .collate import Modes
 from .errors import WorkerError, raised
 from .fetch import has_getitems
+from .part import Part
 from .rest import Source
 from .shape import Node
 from .slots import Lent, Slot, Slots, mapped
@@ -58,29 +60,6 @@ class Plan(NamedTuple):
     context: Any
     seed: int
     modes: Modes | None
-
-
-class Part:
-    """A task that was given to a worker, until its answer is in. Holds the slots that it reads and writes."""
-
-    __slots__ = ("answer", "deaths", "descriptor", "error", "slot", "source", "task")
-
-    def __init__(self, task: Task, slot: Slot | None, source: Source | None) -> None:
-        self.task, self.slot, self.source = task, slot, source
-        self.deaths = 0
-        self.answer: Done | None = None
-        self.descriptor = -1
-        # Raised by `Crew.finish`, which then has the part made again when it is next asked.
-        self.error: Callable[[], BaseException] | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether its answer is still to come."""
-        return self.answer is None and self.error is None
-
-    def __del__(self) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
 
 
 class _Worker:
@@ -124,6 +103,8 @@ class Crew:
         self.by_batch = has_getitems(plan.own.dataset)
         self.draws = 0
         self.row_seconds = 0.0
+        # What all tasks took together, and the rows in them.
+        self.spent, self.rows = Spent(), 0
         self.restarts = 0
         self._starter_is_polled = -1
         self._workers: list[_Worker] = []
@@ -187,7 +168,7 @@ class Crew:
         part = self.submit(stream, "probe", keys.part(0, 1), source=source)
         self.finish([part], 0.0)
         answer = cast("Done", part.answer)
-        self.node, self.row_seconds = answer.node, answer.seconds
+        self.node, self.row_seconds = answer.node, answer.spent.seconds
 
     def submit(
         self,
@@ -409,9 +390,10 @@ class Crew:
             part.answer = answer
             part.descriptor = message.descriptors[0] if message.descriptors else -1
             self.draws |= answer.draws
+            self.spent, rows = self.spent.plus(answer.spent), len(part.task.keys.indices)
+            self.rows += rows
             if part.task.kind == "rows":
-                seconds = answer.seconds / max(1, len(part.task.keys.indices))
-                self.row_seconds += (seconds - self.row_seconds) * 0.2
+                self.row_seconds += (answer.spent.seconds / max(1, rows) - self.row_seconds) * 0.2
 
     def _start_error(self, worker: _Worker, failed: Failed) -> BaseException:
         self.close()

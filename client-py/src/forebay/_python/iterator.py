@@ -6,7 +6,7 @@ import pickle
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -21,15 +21,16 @@ from .._report import Delivered
 from .._session import Batch
 from .._stats import LoaderStats
 from .._wire import Ready
-from .collate import Collated, Modes, is_rows
-from .crew import Crew, Part
-from .fetch import Fetcher
+from .clock import Spent
+from .collate import Modes, is_rows
+from .crew import Crew
+from .explain import Step, Steps, Waits
+from .part import Part
 from .rest import source_of
-from .seeds import plant, restore, seeds_of, states
-from .shape import Layout, Leaf, MismatchError, Node, Writer, rebuilt, shape_of
+from .shape import Layout, Leaf, Node, rebuilt
 from .slots import Slot, Slots, mapped
-from .tasks import Done, Keys, Own
-from .whole import Room, unpack
+from .tasks import Done, Keys
+from .whole import unpack
 
 # A part of a batch is worth a worker of its own from here on.
 _PART_SECONDS = 0.004
@@ -47,8 +48,26 @@ class Rows(NamedTuple):
     decoded: Batch | None = None
 
 
+class Coming(Protocol):
+    """Rows, batch by batch, from the daemon."""
+
+    def __next__(self) -> Rows:
+        """Wait for those of the next batch."""
+        ...
+
+    def is_waiting(self) -> bool:
+        """Whether `next()` would have to wait."""
+        ...
+
+
 class Maker(Protocol):
-    """Makes batches of rows that it takes as it needs them."""
+    """Makes batches of rows that it takes as it needs them. `waits`: what for, in this step."""
+
+    waits: Waits
+
+    def worked(self) -> tuple[Spent, int]:
+        """Give what all workers did until now: their time, and how many rows."""
+        ...
 
     def head(self) -> tuple[Rows, Any]:
         """Give the next batch and its rows, the same ones until `advance`. Raises `StopIteration` behind the last."""
@@ -73,80 +92,6 @@ class Frame(Protocol):
     def whole(self, batch: Any) -> Any:
         """Make tensors of the numpy arrays in a batch that was collated by a mode."""
         ...
-
-
-class Inline:
-    """Makes batches in this process: `num_workers=0`. The training's own generators are left as they were."""
-
-    def __init__(self, rows: Iterator[Rows], own: Own, seed: int, modes: Modes | None, frame: Frame) -> None:
-        self._rows, self._own, self._seed, self._frame = rows, own, seed, frame
-        self._collate = Collated(modes) if modes is not None else None
-        self._is_rows = is_rows(modes)
-        self._place = 0
-        self._fetcher = Fetcher(own.dataset, seed, self._note)
-        self._node: Node | None = None
-        self._next: Rows | None = None
-        self._head: tuple[Rows, Any] | None = None
-
-    def head(self) -> tuple[Rows, Any]:
-        """Make the next batch; after an error the same one is made again."""
-        if self._head is None:
-            rows = self._next = self._next or next(self._rows)
-            if rows.decoded is not None:
-                self._own.dataset.arrays = rows.decoded.arrays
-            self._head = (rows, self._named(rows.keys))
-        return self._head
-
-    def advance(self) -> None:
-        """Forget the batch."""
-        self._head = self._next = None
-
-    def end(self) -> None:
-        """Forget the rows."""
-        self._head = self._next = None
-
-    def _named(self, keys: Keys) -> Any:
-        """Make a batch; an exception says of which sample it is."""
-        before = states()
-        try:
-            return self._made(keys)
-        except Exception as error:
-            where = keys.words(self._place)
-            if isinstance(error, MismatchError):
-                error.object = ", of ".join(filter(None, (error.object, where)))
-            elif hasattr(error, "add_note"):
-                error.add_note(where)  # pyright: ignore - the types are those of 3.9
-            if isinstance(error, StopIteration):
-                raise RuntimeError(f"StopIteration at {where}") from error
-            raise
-        finally:
-            restore(before)
-
-    def _note(self, place: int) -> None:
-        self._place = place
-
-    def _made(self, keys: Keys) -> Any:
-        if self._is_rows:
-            return self._stacked(keys)
-        samples: list[Any] = [None] * len(keys.indices)
-        self._fetcher.each(keys, samples.__setitem__)
-        self._note(len(samples))
-        if self._collate is not None:
-            return self._frame.whole(self._collate(samples, Room(None)))
-        plant(seeds_of(self._seed, keys.place(0), b"collate"))
-        return self._own.collate(samples)
-
-    def _stacked(self, keys: Keys) -> Any:
-        if self._node is None:
-            self._node = shape_of(self._fetcher.one(keys))
-        layout = Layout(self._node, len(keys.indices))
-        arrays: list[Array | None] = [
-            np.empty((layout.rows, *leaf.dims), leaf.stored) if leaf.stored else None for leaf in layout.leaves
-        ]
-        writer = Writer(layout, arrays)
-        writer.begin(0, layout.rows)
-        self._fetcher.each(keys, writer.put)
-        return stacked(self._node, arrays, writer.beside, self._frame)
 
 
 def stacked(node: Node, arrays: list[Array | None], beside: list[list[Any]], frame: Frame) -> Any:
@@ -187,7 +132,7 @@ class Ahead:
 
     def __init__(
         self,
-        rows: Iterator[Rows],
+        rows: Coming,
         crew: Crew,
         modes: Modes | None,
         frame: Frame,
@@ -199,6 +144,7 @@ class Ahead:
         idle: deque[Slots],
     ) -> None:
         """`idle`: slots of an iterator before, to use again and to give back."""
+        self.waits = Waits()
         self._rows, self._crew, self._modes, self._frame = rows, crew, modes, frame
         self._is_rows = is_rows(modes)
         self._depth, self._max_leases, self._timeout = depth, max_leases, timeout_seconds
@@ -219,9 +165,14 @@ class Ahead:
             raise StopIteration
         head = self._pending[0]
         if head.made is None:
-            self._crew.finish(head.parts, self._timeout)
+            with self.waits.counting("workers"):
+                self._crew.finish(head.parts, self._timeout)
             head.made = (self._batch(head),)
         return head.rows, head.made[0]
+
+    def worked(self) -> tuple[Spent, int]:
+        """Give what the workers did for all of their iterators."""
+        return self._crew.spent, self._crew.rows
 
     def advance(self) -> None:
         """Leave the batch to the trainer."""
@@ -242,14 +193,21 @@ class Ahead:
         # One more than are under way while the trainer has the newest.
         while len(self._pending) <= self._depth and not self._is_over:
             if self._taken is None:
+                if self._has_head() and self._rows.is_waiting():
+                    return  # to be asked again behind this batch, which the trainer need not wait for
                 try:
-                    self._taken = next(self._rows)
+                    with self.waits.counting("daemon"):
+                        self._taken = next(self._rows)
                 except StopIteration:
                     self._is_over = True
                     return
             if not self._submit(self._taken):
                 return
             self._taken = None
+
+    def _has_head(self) -> bool:
+        """Whether the next batch is made."""
+        return bool(self._pending) and not any(part.is_open for part in self._pending[0].parts)
 
     def _submit(self, rows: Rows) -> bool:
         """Give a batch to the workers; False where no memory for it is free."""
@@ -335,8 +293,9 @@ class Ahead:
                 "drop batches earlier, or raise max_leases"
             )
         self._counts.copies += 1
-        copy: Array = np.empty(used, np.uint8)
-        copy[:] = np.frombuffer(cast("Any", slot.owner), np.uint8, used)
+        with self.waits.counting("copied"):
+            copy: Array = np.empty(used, np.uint8)
+            copy[:] = np.frombuffer(cast("Any", slot.owner), np.uint8, used)
         return copy
 
 
@@ -350,9 +309,11 @@ class OwnIterator:
         progress: Progress,
         digests: Digests,
         stats: LoaderStats,
+        steps: Steps,
         finished: Callable[[Any, Rows], Any],
     ) -> None:
         """`finished`: what is still done to a batch in this process."""
+        self._steps = steps
         self._rows, self._maker, self._progress, self._digests = rows, maker, progress, digests
         self._stats, self._finished = stats, finished
         self._epoch = progress.cursor.epoch
@@ -414,8 +375,15 @@ class OwnIterator:
         stats.wait_seconds += arrived - started
         stats.wait_compute_seconds += arrived - started
         stats.python_seconds += now - arrived
-        stats.trainer_seconds += started - self._returned_at if self._returned_at else 0.0
+        trainer = started - self._returned_at if self._returned_at else 0.0
+        stats.trainer_seconds += trainer
         self._returned_at = now
+        waits = self._maker.waits
+        rest = arrived - started - waits.daemon - waits.workers - waits.copied - waits.made
+        python = now - arrived + waits.made
+        spent = self._maker.worked()
+        self._steps.add(Step(trainer, waits.daemon, waits.workers, waits.copied, python, max(0.0, rest), *spent))
+        waits.clear()
 
     def _head(self) -> tuple[Rows, Any]:
         rows, made = self._maker.head()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -19,10 +19,13 @@ from .._notice import say
 from .._session import Batch
 from .._spec import Range
 from .._stats import LoaderStats, StatsReport
-from ..errors import InvalidError, UnimplementedError
+from ..errors import InvalidError
 from .collate import modes_of
 from .crew import Crew, Plan
-from .iterator import Ahead, Counts, Frame, Inline, Maker, OwnIterator, Rows
+from .explain import Facts, Steps
+from .fetch import has_getitems
+from .inline import Inline
+from .iterator import Ahead, Coming, Counts, Frame, Maker, OwnIterator, Rows
 from .slots import Slots
 from .start import begin
 from .tasks import Keys, Own
@@ -45,7 +48,7 @@ _NATIVE = frozenset(
     )
 )
 # What lives in one process and one loader.
-_LIVE = frozenset(("_crew", "_idle", "_counted", "_counts"))
+_LIVE = frozenset(("_crew", "_idle", "_counted", "_counts", "_newest_steps"))
 _MAX_LEASES = 4
 _PREFETCH_FACTOR = 2
 
@@ -167,6 +170,7 @@ class OwnLoader(Loader[Any]):
         self._idle: deque[Slots] = deque()
         self._counted = Digests()
         self._counts = Counts()
+        self._newest_steps = Steps()
         # What is delivered is counted here; the pool has the sums of what is fetched ahead.
         self._stats = LoaderStats()
 
@@ -184,7 +188,9 @@ class OwnLoader(Loader[Any]):
             self._progress = progress
             # Without what is called on a batch, where rows are asked for one at a time.
             finished = self._finished if convert == self._made else _as_it_is
-            return OwnIterator(rows, self._maker(rows), progress, self._counted, self._stats, finished)
+            return OwnIterator(
+                rows, self._maker(rows), progress, self._counted, self._stats, self._newest_steps, finished
+            )
 
     def __repr__(self) -> str:
         collate = self._modes if self._modes is not None else _words_of(self._own.collate)
@@ -223,10 +229,29 @@ class OwnLoader(Loader[Any]):
         return self._counted.by_epoch()
 
     def explain(self) -> Explanation:
-        """Raise `UnimplementedError`: the daemon does not see these workers."""
-        raise UnimplementedError(
-            "explain() of a data set that runs in Python", hint="stats() says how long next() waited for the workers"
+        """Judge where the newest steps' time went and what to change first; `print` it, or ask its `cause`.
+
+        Of what Python workers do, beside the daemon's part; `forebay explain` on a shell knows of the latter alone.
+        """
+        # What the daemon does for indices alone is hand-over.
+        daemons = super().explain() if self._lends else Explanation({})
+        return self._newest_steps.explained(self._facts(), daemons)
+
+    def _facts(self) -> Facts:
+        counts = self._counts
+        return Facts(
+            title=f"{self._name} of {self._length} samples, batches of {self.batch_size}, in {self._where()}",
+            workers=self._workers,
+            processors=processors(),
+            ahead=self._ahead,
+            max_leases=self._own_leases,
+            samples=self._samples_words(),
+            beside_bytes=counts.beside_bytes / max(1, self._stats.rows),
         )
+
+    def _samples_words(self) -> str:
+        """Say what workers do for a sample."""
+        return f"{self._name}.{'__getitems__' if has_getitems(self._dataset) else '__getitem__'}"
 
     def close(self) -> None:
         """End all sessions and workers. Batches handed out stay valid; live iterators raise."""
@@ -250,7 +275,7 @@ class OwnLoader(Loader[Any]):
         """Give the tensors of the framework."""
         raise NotImplementedError
 
-    def _maker(self, rows: Iterator[Rows]) -> Maker:
+    def _maker(self, rows: Coming) -> Maker:
         if not self._workers:
             return Inline(rows, self._own, self._seed, self._modes, self._frame())
         return Ahead(
@@ -311,8 +336,11 @@ class OwnLoader(Loader[Any]):
     def _say_once(self) -> None:
         if not self._is_told:
             self._is_told = True
-            where = f"{self._workers} Python worker{'s' * (self._workers > 1)}" if self._workers else "this process"
-            say(f"{self._name}: order, resume and hand-over are native; samples and collate run in {where}")
+            say(f"{self._name}: order, resume and hand-over are native; samples and collate run in {self._where()}")
+
+    def _where(self) -> str:
+        count = self._workers
+        return f"{count} Python worker{'s' * (count > 1)}" if count else "this process"
 
 
 def _as_it_is(made: Any, _: Rows) -> Any:
@@ -348,7 +376,12 @@ def _workers_of(num_workers: int | None) -> int:
         return whole("num_workers", num_workers, 0)
     local = os.environ.get("LOCAL_WORLD_SIZE", "")
     ranks = int(local) if local.isdigit() and int(local) > 0 else 1
-    return max(1, len(os.sched_getaffinity(0)) // ranks)
+    return max(1, processors() // ranks)
+
+
+def processors() -> int:
+    """Count the processors that this program may run on."""
+    return len(os.sched_getaffinity(0))
 
 
 def _with_valid(made: Any, valid: Any) -> Any:

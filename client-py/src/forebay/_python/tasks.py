@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from .clock import Spent
 from .collate import Modes
 from .seeds import Place
 from .shape import Node
@@ -119,7 +120,7 @@ class Done(NamedTuple):
     """A task is done. `beside`: a list a value that is no array, pickled; `node`: of a probe; `packed`: of a whole."""
 
     number: int
-    seconds: float
+    spent: Spent
     draws: int
     beside: bytes = b""
     node: Node | None = None

@@ -7,12 +7,12 @@ import pickle
 import signal
 import socket
 import sys
-import time
 import traceback
 from typing import Any, cast
 
 from .._batch import Array
 from .channel import Channel, Message
+from .clock import Clock, Spent
 from .collate import Collated, is_rows
 from .fetch import Fetcher, StoppedError
 from .rest import Rest, arrays_of
@@ -83,6 +83,7 @@ class _Worker:
         self._layout: Layout | None = None
         self._writers: dict[tuple[int, int, int], Writer] = {}
         self._knows_torch = False
+        self._clock = Clock()
 
     def start(self) -> None:
         """Do what torch does in a new worker: seeds, one thread, `get_worker_info()`, the user's function."""
@@ -114,7 +115,7 @@ class _Worker:
     def _answer(self, task: Task) -> None:
         self._stream = task.stream
         self._fetcher.draws.needed |= task.draws
-        started = time.perf_counter()
+        started = self._clock.now()
         try:
             done, descriptor = self._done(task)
         except StoppedError:
@@ -123,7 +124,7 @@ class _Worker:
         except BaseException as error:
             self._channel.send_all(failure(task.number, self._places[self._hello.number], error))
             return
-        done = done._replace(seconds=time.perf_counter() - started, draws=self._fetcher.draws.needed)
+        done = done._replace(spent=self._clock.now().minus(started), draws=self._fetcher.draws.needed)
         self._channel.send_all(done, () if descriptor < 0 else (descriptor,))
         if descriptor >= 0:
             os.close(descriptor)
@@ -144,11 +145,11 @@ class _Worker:
     def _made(self, task: Task) -> tuple[Done, int]:
         if task.kind == "probe":
             sample = self._fetcher.one(task.keys)
-            return Done(task.number, 0.0, 0, node=shape_of(sample) if self._is_rows else None), -1
+            return Done(task.number, Spent(), 0, node=shape_of(sample) if self._is_rows else None), -1
         if task.kind == "rows":
-            return Done(task.number, 0.0, 0, beside=self._write_rows(task)), -1
+            return Done(task.number, Spent(), 0, beside=self._write_rows(task)), -1
         packed, descriptor = self._packed(task)
-        return Done(task.number, 0.0, 0, packed=packed), descriptor
+        return Done(task.number, Spent(), 0, packed=packed), descriptor
 
     def _write_rows(self, task: Task) -> bytes:
         writer = self._writer(task)
