@@ -221,6 +221,26 @@ def test_ranks_of_a_distributed_sampler_share_an_epoch_out(photos: Path) -> None
     assert len(seen) == sum(seen.values()) == ROWS
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("collate", [None, mixed])
+def test_rows_that_only_fill_up_are_marked_behind_the_python_part_too(photos: Path, workers: int, collate: Any) -> None:
+    dataset = folder_of(photos, *MIDDLE, v1.Grayscale(3), v1.ToTensor())
+    counted: list[Any] = []
+    for rank in range(2):
+        shared = {"batch_size": 7, "collate_fn": collate, "num_workers": workers, "seed": 3, "tail": "pad"}
+        loader: Any = DataLoader(dataset, shuffle=True, with_valid=True, rank=rank, world_size=2, **shared)
+        assert type(loader) is SplitLoader
+        masks = [(valid.tolist(), np.asarray(loader.valid).tolist()) for _, _, valid in loader]
+        assert [len(mask) for mask, _ in masks] == [7] * -(-ROWS // 14)
+        for mask, told in masks:
+            assert told in (mask, 7), "loader.valid tells what the batch says"
+            assert told != 7 or all(mask)
+        counted += [valid for mask, _ in masks for valid in mask]
+        loader.close()
+    assert sum(counted) == ROWS, "each row counts once over both ranks"
+    assert len(counted) > ROWS, "the last batch is filled up"
+
+
 def test_any_other_sampler_is_an_order_of_its_own(photos: Path) -> None:
     dataset = folder_of(photos, *MIDDLE, v1.PILToTensor())
     order = torch.randperm(ROWS).tolist()[:20]
