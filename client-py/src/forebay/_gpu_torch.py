@@ -209,7 +209,7 @@ class Caster:
     def __init__(self, found: Cast, device: torch.device) -> None:
         self._cast, self._dtype = found, _dtypes[found.dtype]
         bits = found.bits()
-        table = torch.from_numpy(bits.view(_BITS[bits.dtype.name])).view(self._dtype)  # pyright: ignore
+        table = torch.from_numpy(bits.view(_BITS[bits.dtype.name])).view(self._dtype)  # pyright: ignore - numpy's types are not torch's
         self._table = table.to(device)
         self._kernel: Kernel | None = None
         if device.type == "cuda" and torch.version.cuda is not None:

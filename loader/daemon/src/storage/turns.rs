@@ -57,6 +57,15 @@ impl Turns {
         }
     }
 
+    /// A step that takes nothing from anybody: no debt for later, and no credit either.
+    fn free_step(&self, account: Account) {
+        let (mut sessions, now) = (self.lock(), Instant::now());
+        add(&mut sessions, account, 0, now);
+        let least = least(&sessions, account.session, now).unwrap_or(0);
+        let own = sessions.iter_mut().find(|had| had.session == account.session);
+        own.into_iter().for_each(|had| had.bytes = had.bytes.max(least));
+    }
+
     /// Counts a step, unless its session is ahead of another one by more than that already.
     fn try_step(&self, account: Account, bytes: u64) -> bool {
         let (mut sessions, now) = (self.lock(), Instant::now());
@@ -105,7 +114,7 @@ impl Large<'_> {
     pub(super) fn step(&self, bytes: usize, others_wait: impl Fn() -> bool, pauses: impl FnOnce()) {
         let (turns, bytes) = (self.turns, bytes as u64);
         if !others_wait() {
-            return add(&mut turns.lock(), self.account, bytes, Instant::now());
+            return turns.free_step(self.account);
         }
         if turns.try_step(self.account, bytes) {
             return;
@@ -166,6 +175,17 @@ mod tests {
         assert!((0..9).all(|_| !pauses(&large, false)), "threads are free");
         std::thread::sleep(2 * RECENT);
         assert!((0..9).all(|_| !pauses(&large, true)), "the other one has stopped");
+    }
+
+    #[test]
+    fn what_was_read_while_nobody_waited_is_no_debt() {
+        let turns = Turns::default();
+        let large = turns.large(BULK);
+        turns.count(SMALL, 1);
+        assert!((0..64).all(|_| !pauses(&large, false)));
+        assert!(!pauses(&large, true), "it begins beside the other one");
+        turns.count(SMALL, 1);
+        assert!(pauses(&large, true), "and what it has had since counts");
     }
 
     #[test]
