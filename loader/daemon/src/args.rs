@@ -217,7 +217,9 @@ Configuration keys (all optional but one [[root]]):
                                          rest, or threads alone where io_uring is forbidden; \"threads\"; \"uring\": all
   uring_threads = 0                      threads with an io_uring each; 0: one for eight processors
   uring_depth = 128                      reads in flight in each
-  direct_reads = false                   io_uring reads parts of files from 64 MiB on past the page cache
+  direct_reads = \"auto\"                  parts of files past the page cache: what does not fit in it; \"always\": of files from
+                                         64 MiB on; \"never\"
+  page_cache = 0                         what of them the page cache is to hold, as \"16GiB\"; 0: 3/4 of the available memory
   read_budget = \"64MiB\"                  encoded bytes in flight
   reads_in_flight = 512
   arena_budget = \"8GiB\"                  all batches in shared memory; absent: half of the memory

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use crate::decode::ImageLimits;
 use crate::error::{Fault, Kind};
 use crate::prefetch::ReadBudget;
-pub use crate::storage::EngineName;
+pub use crate::storage::{DirectReads, EngineName};
 use crate::storage::{EngineOptions, HedgeAfter, RetryPolicy, RingOptions};
 use crate::sys;
 use crate::workers::PoolOptions;
@@ -41,8 +41,10 @@ pub struct Config {
     pub uring_threads: usize,
     /// Reads in flight in each of their rings.
     pub uring_depth: u32,
-    /// Whether io_uring reads parts of large files past the page cache.
-    pub direct_reads: bool,
+    /// Whether io_uring reads parts of files past the page cache.
+    pub direct_reads: DirectReads,
+    /// What the page cache is to hold of files that are read in parts. 0: what the machine has for it.
+    pub page_cache: Bytes,
     /// Encoded bytes in flight.
     pub read_budget: Bytes,
     /// Reads in flight.
@@ -138,7 +140,8 @@ impl Default for Config {
             engine: EngineName::Auto,
             uring_threads: 0,
             uring_depth: 128,
-            direct_reads: false,
+            direct_reads: DirectReads::Auto,
+            page_cache: Bytes(0),
             read_budget: Bytes(64 << 20),
             reads_in_flight: 512,
             arena_budget: Bytes(0),
@@ -262,6 +265,7 @@ impl Config {
             threads: NonZeroUsize::new(self.uring_threads).unwrap_or_else(default),
             depth: NonZeroU32::new(self.uring_depth).expect("checked to be at least 1"),
             direct: self.direct_reads,
+            page_cache_bytes: self.page_cache.0,
         };
         EngineOptions { name: self.engine, read_threads: self.read_threads(), rings, open_files: u64::MAX }
     }
@@ -347,7 +351,7 @@ mod tests {
 
     #[test]
     fn every_key_is_read_with_its_unit() {
-        let text = "socket = \"/tmp/s\"\ngrpc_socket = \"/tmp/g\"\nmetrics_listen = \"localhost:9464\"\ncpu_threads = 3\nread_threads = 4\nengine = \"uring\"\nuring_threads = 8\nuring_depth = 9\ndirect_reads = true\nread_budget = \"2MiB\"\n\
+        let text = "socket = \"/tmp/s\"\ngrpc_socket = \"/tmp/g\"\nmetrics_listen = \"localhost:9464\"\ncpu_threads = 3\nread_threads = 4\nengine = \"uring\"\nuring_threads = 8\nuring_depth = 9\ndirect_reads = \"always\"\npage_cache = \"14MiB\"\nread_budget = \"2MiB\"\n\
                     reads_in_flight = 7\narena_budget = \"1 GiB\"\nnuma = \"off\"\nsample_max = \"5KiB\"\npixels_max = 9\nscans_max = 10\nmarkers_max = 11\ndecoder_memory_max = \"12MiB\"\ndecode_deadline = \"13s\"\nretry_deadline = \"2min\"\nhedge_after = \"50ms\"\ndepth = 5\nmax_leases = 6\n\
                     ledger_dir = \"/l\"\nledger_every = \"7s\"\nledger_memory = \"8MiB\"\ncache_dir = \"/c\"\n\
                     [[root]]\npath = \"/data\"\nallow = { uids = [1000], gids = [5] }\n\
@@ -368,7 +372,8 @@ mod tests {
         assert_eq!(options.patience, Duration::from_secs(120 + 30));
         let EngineOptions { name, read_threads, rings, .. } = config.engine_options();
         assert_eq!((name, read_threads.get()), (EngineName::Uring, 4));
-        assert_eq!((rings.threads.get(), rings.depth.get(), rings.direct), (8, 9, true));
+        assert_eq!((rings.threads.get(), rings.depth.get()), (8, 9));
+        assert_eq!((rings.direct, rings.page_cache_bytes), (DirectReads::Always, 14 << 20));
         assert_eq!(
             (options.retry.deadline, config.arena_budget_bytes()),
             (Duration::from_secs(120), 1 << 30)

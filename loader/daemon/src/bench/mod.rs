@@ -97,7 +97,7 @@ pub fn run(args: &BenchArgs) -> Result<Report, Fault> {
     let config = Config {
         cpu_threads: args.threads.map_or_else(sys::cpus, |threads| threads as usize),
         engine: args.engine.unwrap_or_default(),
-        direct_reads: args.direct_reads,
+        direct_reads: args.direct_reads.unwrap_or_default(),
         ..Config::default()
     };
     let mut report = Report::new(args, &config);

@@ -10,7 +10,7 @@ use super::size_for::options::SizeArgs;
 use super::storage::options::StorageArgs;
 use super::synthetic::Synthetic;
 use super::upload::options::UploadArgs;
-use crate::config::EngineName;
+use crate::config::{DirectReads, EngineName};
 
 /// Options of `forebay bench`.
 #[derive(clap::Args, Clone, Debug)]
@@ -43,9 +43,10 @@ pub struct BenchArgs {
     /// --storage threads, and uring in turns beside it].
     #[arg(long, value_enum, value_name = "ENGINE")]
     pub engine: Option<EngineName>,
-    /// io_uring reads parts of files from 64 MiB on past the page cache, as with the daemon's direct_reads.
-    #[arg(long)]
-    pub direct_reads: bool,
+    /// Whether io_uring reads parts of files past the page cache, as with the daemon's direct_reads; alone: always
+    /// [default: auto].
+    #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, default_missing_value = "always", require_equals = true)]
+    pub direct_reads: Option<DirectReads>,
     /// Which part of the path; all is each part alone, and the whole [default: all, or none with --storage].
     #[arg(long, value_enum)]
     pub stage: Option<Stage>,

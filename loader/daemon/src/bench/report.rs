@@ -13,7 +13,7 @@ use super::storage::report::{StorageReport, StorageSettings};
 use super::synthetic::Synthetic;
 use super::verdict::Verdict;
 use super::wait::WaitShares;
-use crate::config::{Config, EngineName};
+use crate::config::{Config, DirectReads, EngineName};
 
 /// Raised whenever a program that reads the JSON would have to change.
 pub const SCHEMA: &str = "forebay bench 2";
@@ -75,8 +75,8 @@ pub struct Settings {
     pub read_threads: usize,
     pub engine: EngineName,
     /// Only told where it was asked for, so that reports without it keep their keys.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub direct_reads: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct_reads: Option<DirectReads>,
     pub transform: Transform,
     pub dtype: Dtype,
     pub consumers: u32,
@@ -156,7 +156,7 @@ impl Report {
                 threads: config.cpu_threads,
                 read_threads: config.read_threads().get(),
                 engine: config.engine,
-                direct_reads: config.direct_reads,
+                direct_reads: args.direct_reads,
                 transform: args.transform,
                 dtype: args.dtype,
                 consumers: args.consumers,

@@ -1,8 +1,8 @@
 //! What every engine must do; each engine's tests run it over the same few files.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use super::{Account, Done, Engine, Read, ReadBuf, Root, StorageError, StorageErrorKind};
+use super::{Account, Desk, Done, Engine, Read, ReadBuf, Root, StorageError, StorageErrorKind};
 
 /// What lies beneath the root of every engine under test.
 pub(super) static FILES: [(&str, &[u8]); 4] =
@@ -168,4 +168,34 @@ fn brings_every_read_back_once(bench: Bench, before_drop: usize) {
     tags.extend(completions.iter().map(|done| done.read.tag));
     tags.sort_unstable();
     assert!(tags.into_iter().eq(0..1000), "each read comes back exactly once, then the channel closes");
+}
+
+/// A caller whose places have room for so many bytes, and which finishes what came there.
+pub(super) struct Places {
+    pub(super) room_bytes: u64,
+    pub(super) filled: Mutex<Vec<(u64, Vec<u8>)>>,
+    pub(super) finished: flume::Sender<u64>,
+}
+
+impl Desk<u64> for Places {
+    fn in_place(&self, read: &Read<u64>, len_bytes: u64, fill: &mut dyn FnMut(&mut [u8]) -> bool) -> bool {
+        let mut place = vec![0xAA; len_bytes as usize];
+        let filled = len_bytes <= self.room_bytes && fill(&mut place);
+        if filled {
+            self.filled.lock().unwrap().push((read.tag, place));
+        }
+        filled
+    }
+
+    fn has_place(&self, _read: &Read<u64>, len_bytes: u64) -> bool {
+        len_bytes <= self.room_bytes
+    }
+
+    fn finish(&self, done: Done<u64>) -> Option<Done<u64>> {
+        if !done.read.buf.is_placed() {
+            return Some(done);
+        }
+        self.finished.send(done.read.tag).unwrap();
+        None
+    }
 }

@@ -45,7 +45,7 @@ pub use routed::RoutedEngine;
 pub use spare::SpareBuffers;
 pub use start::{EngineName, EngineOptions, Started, start};
 pub use threads::ThreadsEngine;
-pub use uring::{RingOptions, UringEngine, UringProbe};
+pub use uring::{DirectReads, RingOptions, UringEngine, UringProbe};
 
 /// One read: what to read, where to put it, and whom it is for.
 #[derive(Debug)]
@@ -107,6 +107,9 @@ pub trait Desk<T>: Send + Sync {
     /// Lends `fill` the place where the `len_bytes` of this read end up, if bytes may go there without a look at them. True
     /// where `fill` said that they all did. It must not wait: the place is nobody's meanwhile.
     fn in_place(&self, read: &Read<T>, len_bytes: u64, fill: &mut dyn FnMut(&mut [u8]) -> bool) -> bool;
+
+    /// Whether this read has such a place.
+    fn has_place(&self, read: &Read<T>, len_bytes: u64) -> bool;
 
     /// Finishes a read that came back, or gives it back for the channel.
     fn finish(&self, done: Done<T>) -> Option<Done<T>>;

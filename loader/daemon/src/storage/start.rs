@@ -146,15 +146,15 @@ fn fault(error: &StorageError) -> Fault {
 mod tests {
     use std::num::NonZeroU32;
 
-    use super::super::Root;
     use super::super::conformance::read_of;
+    use super::super::{DirectReads, Root};
     use super::*;
 
     const ONE: NonZeroUsize = NonZeroUsize::MIN;
 
     fn options(name: EngineName, depth: u32) -> EngineOptions {
         let depth = NonZeroU32::new(depth).unwrap();
-        let rings = RingOptions { threads: ONE, depth, direct: false };
+        let rings = RingOptions { threads: ONE, depth, direct: DirectReads::Never, page_cache_bytes: 0 };
         EngineOptions { name, read_threads: ONE, rings, open_files: u64::MAX }
     }
 

@@ -5,7 +5,9 @@
 
 mod descriptors;
 mod file;
+mod fixed;
 mod part;
+mod past_cache;
 mod probe;
 mod ring;
 
@@ -16,6 +18,7 @@ use std::sync::{Arc, OnceLock};
 use super::error::StorageError;
 use super::queued::Queued;
 use super::{Desk, Done, Engine, Read};
+pub use past_cache::DirectReads;
 pub use probe::UringProbe;
 pub(super) use probe::in_words;
 use ring::Ring;
@@ -27,17 +30,20 @@ pub struct RingOptions {
     pub threads: NonZeroUsize,
     /// Reads in flight in each ring; the kernel takes up to 32768.
     pub depth: NonZeroU32,
-    /// Parts of large files are read past the page cache (O_DIRECT), where their file system takes such reads.
-    pub direct: bool,
+    /// Whether parts of files are read past the page cache (`O_DIRECT`), where their file system takes such reads.
+    pub direct: DirectReads,
+    /// What the page cache is to hold of those files; 0: what the machine has for it.
+    pub page_cache_bytes: u64,
 }
 
 /// A ring, its eventfd, its epoll and what wakes it, with room to spare.
 const OWN_FILES: u64 = 8;
 
 impl RingOptions {
-    /// Descriptors that the rings may hold: one a read, and the files that are kept.
+    /// Descriptors that the rings may hold: of the file of each read, and of those that are kept, one for the page cache
+    /// and one past it.
     pub fn open_files_max(&self) -> u64 {
-        let of_one = u64::from(self.depth.get()) + descriptors::KEPT_MAX as u64 + OWN_FILES;
+        let of_one = 2 * (u64::from(self.depth.get()) + descriptors::KEPT_MAX as u64) + OWN_FILES;
         self.threads.get() as u64 * of_one
     }
 }

@@ -40,6 +40,15 @@ impl Desk<Ticket> for Front {
         filled
     }
 
+    fn has_place(&self, read: &Read<Ticket>, len_bytes: u64) -> bool {
+        let Ticket { place, is_copy, .. } = read.tag;
+        let Some(pool) = self.0.upgrade().filter(|_| is_copy) else { return false };
+        let Some(mut task) = pool.flights.borrow(place) else { return false };
+        let has_place = task.landing(len_bytes).is_some();
+        pool.flights.bring_back(place, task);
+        has_place
+    }
+
     fn finish(&self, done: Done<Ticket>) -> Option<Done<Ticket>> {
         if !done.read.tag.is_copy || done.result.is_err() {
             return Some(done);

@@ -16,8 +16,8 @@ use crate::bench::progress::Progress;
 use crate::bench::stop::Stop;
 use crate::error::{Fault, Kind};
 use crate::storage::{
-    self, Account, Done, Engine, EngineName, EngineOptions, Read, ReadBuf, RingOptions, Root, Started,
-    StorageError,
+    self, Account, DirectReads, Done, Engine, EngineName, EngineOptions, Read, ReadBuf, RingOptions, Root,
+    Started, StorageError,
 };
 use crate::sys;
 
@@ -62,7 +62,8 @@ impl Pass<'_> {
             rings: RingOptions {
                 threads: NonZeroUsize::new(rings).unwrap_or(NonZeroUsize::MIN),
                 depth: NonZeroU32::new(depth).unwrap_or(NonZeroU32::MIN),
-                direct: self.direct,
+                direct: if self.direct { DirectReads::Always } else { DirectReads::Never },
+                page_cache_bytes: 0,
             },
             open_files: u64::MAX,
         }

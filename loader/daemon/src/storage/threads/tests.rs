@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::fs::FileType;
 
-use super::super::conformance::{FILES, conformance, read_of};
+use super::super::conformance::{FILES, Places, conformance, read_of};
 use super::super::{Root, StorageErrorKind};
 use super::*;
 
@@ -58,32 +58,6 @@ fn the_thread_pool_conforms_with_reads_in_pieces() {
             (Root::open(dir.path()).unwrap(), Box::new(engine.unwrap()) as Box<dyn Engine<u64>>)
         };
         conformance(start);
-    }
-}
-
-/// A caller whose places have room for so many bytes, and which finishes what came there.
-struct Places {
-    room_bytes: u64,
-    filled: Mutex<Vec<(u64, Vec<u8>)>>,
-    finished: flume::Sender<u64>,
-}
-
-impl Desk<u64> for Places {
-    fn in_place(&self, read: &Read<u64>, len_bytes: u64, fill: &mut dyn FnMut(&mut [u8]) -> bool) -> bool {
-        let mut place = vec![0xAA; len_bytes as usize];
-        let filled = len_bytes <= self.room_bytes && fill(&mut place);
-        if filled {
-            self.filled.lock().unwrap().push((read.tag, place));
-        }
-        filled
-    }
-
-    fn finish(&self, done: Done<u64>) -> Option<Done<u64>> {
-        if !done.read.buf.is_placed() {
-            return Some(done);
-        }
-        self.finished.send(done.read.tag).unwrap();
-        None
     }
 }
 

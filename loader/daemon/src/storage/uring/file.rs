@@ -1,20 +1,24 @@
 //! A file that a ring reads, through the page cache or past it.
-#![allow(unsafe_code, reason = "a descriptor that tokio-uring owns is borrowed for `fstat` and `fcntl`")]
+#![allow(unsafe_code, reason = "a descriptor that tokio-uring owns is borrowed for `fstat` and `preadv2`")]
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::collections::TryReserveError;
+use std::io::IoSliceMut;
 use std::mem;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::OFlags;
-use rustix::io::Errno;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, ReadWriteFlags};
+use tokio_uring::buf::BoundedBuf as _;
+use tokio_uring::buf::fixed::FixedBuf;
 use tokio_uring::fs::File;
 
 use super::part::Part;
+use super::past_cache::FileId;
 use crate::storage::buf::{BLOCK_BYTES, ByteBuf};
 use crate::storage::file::{OpenFile, stamp_of};
-use crate::storage::whole::{Stamp, Wanted};
+use crate::storage::whole::{Source, Stamp, Wanted};
 
 /// The bytes that arrived, or what the system said of the read; or no memory for them.
 type Outcome = Result<Result<u64, Errno>, TryReserveError>;
@@ -22,94 +26,177 @@ type Outcome = Result<Result<u64, Errno>, TryReserveError>;
 /// An open file of one ring.
 pub(super) struct RingFile {
     file: File,
-    is_direct: Cell<bool>,
+    /// The same file, opened to be read past the page cache; none where its file system can't.
+    direct: OnceCell<Option<File>>,
+    /// Whether the device, or the file system, refused such a read after all.
+    refused: Cell<bool>,
+    id: FileId,
+    size_bytes: u64,
 }
 
 impl RingFile {
-    /// Takes an opened file over; it is read past the page cache if it has `direct_from_bytes`, where that is said and
-    /// its file system can.
-    pub(super) fn new(opened: OpenFile, direct_from_bytes: Option<u64>) -> Result<Self, Errno> {
-        let large = direct_from_bytes.is_some_and(|from| opened.size_bytes() >= from);
+    /// Takes an opened file over.
+    pub(super) fn new(opened: OpenFile) -> Result<Self, Errno> {
         let fd = opened.into_fd();
-        let is_direct = large && rustix::fs::fcntl_setfl(&fd, OFlags::DIRECT).is_ok();
-        if !is_direct {
-            // It was opened NONBLOCK; io_uring would give up on a read that has to wait, instead of waiting.
-            rustix::fs::fcntl_setfl(&fd, OFlags::empty())?;
-        }
-        Ok(Self { is_direct: Cell::new(is_direct), ..Self::of(fd) })
+        // It was opened NONBLOCK; io_uring would give up on a read that has to wait, instead of waiting.
+        rustix::fs::fcntl_setfl(&fd, OFlags::empty())?;
+        Self::of(fd)
     }
 
-    /// A descriptor whose reads wait, through the page cache.
-    pub(super) fn of(fd: OwnedFd) -> Self {
-        Self { file: File::from_std(fd.into()), is_direct: Cell::new(false) }
+    /// A descriptor whose reads wait.
+    pub(super) fn of(fd: OwnedFd) -> Result<Self, Errno> {
+        let stat = rustix::fs::fstat(&fd)?;
+        Ok(Self {
+            file: File::from_std(fd.into()),
+            direct: OnceCell::new(),
+            refused: Cell::new(false),
+            id: FileId { device: stat.st_dev, inode: stat.st_ino },
+            size_bytes: stat.st_size as u64,
+        })
     }
 
-    /// Its size and time now.
-    pub(super) fn stamp(&self) -> Result<Stamp, Errno> {
-        rustix::fs::fstat(self.fd()).map(|stat| stamp_of(&stat))
+    /// Which file it is.
+    pub(super) fn id(&self) -> FileId {
+        self.id
     }
 
-    /// Fills the buffer with what is wanted; how many bytes of it arrived.
-    pub(super) async fn read(&self, bytes: &mut ByteBuf, wanted: &Wanted) -> Outcome {
-        if self.is_direct.get() {
-            let got = self.read_blocks(bytes, wanted).await?;
-            if got != Err(Errno::INVAL) {
-                return Ok(got);
-            }
-            // Its file system, or its device, takes no such reads after all.
-            self.is_direct.set(false);
-            if let Err(errno) = rustix::fs::fcntl_setfl(self.fd(), OFlags::empty()) {
-                return Ok(Err(errno));
+    /// Its bytes when it was opened.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Fills the buffer with what is wanted, past the page cache or through it; how many bytes of it arrived.
+    pub(super) async fn read(&self, bytes: &mut ByteBuf, wanted: &Wanted, past_cache: bool) -> Outcome {
+        if past_cache && let Some(direct) = self.direct() {
+            let (head_bytes, offset_bytes) = block_around(wanted);
+            let window = bytes.overwrite_blocks(head_bytes, wanted.len_bytes as usize)?;
+            let got = read_window(direct, bytes, window, offset_bytes, true).await;
+            if !self.is_refusal(&got) {
+                return Ok(got.map(|got| within(got, head_bytes, wanted)));
             }
         }
         let len_bytes = wanted.len_bytes as usize;
         bytes.overwrite(len_bytes)?;
-        Ok(self.read_window(bytes, 0..len_bytes, wanted.offset_bytes).await.map(|got| got as u64))
+        let got = read_window(&self.file, bytes, 0..len_bytes, wanted.offset_bytes, false).await;
+        Ok(got.map(|got| got as u64))
     }
 
-    /// The same in whole blocks, which begin and end around what is wanted.
-    async fn read_blocks(&self, bytes: &mut ByteBuf, wanted: &Wanted) -> Outcome {
-        let head_bytes = wanted.offset_bytes % BLOCK_BYTES as u64;
-        let window = bytes.overwrite_blocks(head_bytes as usize, wanted.len_bytes as usize)?;
-        let got = self.read_window(bytes, window, wanted.offset_bytes - head_bytes).await;
-        Ok(got.map(|got| (got as u64).saturating_sub(head_bytes).min(wanted.len_bytes)))
-    }
-
-    /// Fills a window of the buffer's memory; goes on after short reads, and stops early only at the end of the file.
-    pub(super) async fn read_window(
+    /// Reads what is wanted past the page cache into registered memory: where in it, and how much of it arrived. `None`
+    /// where this file can't be read so.
+    pub(super) async fn read_fixed(
         &self,
-        bytes: &mut ByteBuf,
-        window: Range<usize>,
-        offset_bytes: u64,
-    ) -> Result<usize, Errno> {
-        let start = window.start;
-        let mut part = Part { bytes: mem::take(bytes), window };
-        let mut outcome = Ok(());
-        while !part.window.is_empty() {
-            let done_bytes = part.window.start - start;
-            // A direct read that ends inside of a block has come to the end of the file.
-            if self.is_direct.get() && !done_bytes.is_multiple_of(BLOCK_BYTES) {
-                break;
+        fixed: FixedBuf,
+        wanted: &Wanted,
+    ) -> Option<(FixedBuf, usize, Result<u64, Errno>)> {
+        let direct = self.direct()?;
+        let (head_bytes, offset_bytes) = block_around(wanted);
+        let first = fixed.as_ptr().align_offset(BLOCK_BYTES);
+        let blocks_bytes = (head_bytes + wanted.len_bytes as usize).next_multiple_of(BLOCK_BYTES);
+        let (mut fixed, mut done_bytes) = (fixed, 0);
+        let outcome = loop {
+            if done_bytes == blocks_bytes || !done_bytes.is_multiple_of(BLOCK_BYTES) {
+                break Ok(done_bytes);
             }
-            let (got, back) = self.file.read_at(part, offset_bytes + done_bytes as u64).await;
-            part = back;
+            let rest = fixed.slice(first + done_bytes..first + blocks_bytes);
+            let (got, back) = direct.read_fixed_at(rest, offset_bytes + done_bytes as u64).await;
+            fixed = back.into_inner();
             match got.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)) {
-                Ok(0) => break,
-                Ok(count) => part.window.start += count,
+                Ok(0) => break Ok(done_bytes),
+                Ok(count) => done_bytes += count,
                 Err(Errno::INTR) => {}
-                Err(errno) => {
-                    outcome = Err(errno);
-                    break;
-                }
+                Err(errno) => break Err(errno),
             }
+        };
+        if self.is_refusal(&outcome) {
+            return None;
         }
-        let got_bytes = part.window.start - start;
-        *bytes = part.bytes;
-        outcome.map(|()| got_bytes)
+        Some((fixed, first + head_bytes, outcome.map(|got| within(got, head_bytes, wanted))))
+    }
+
+    /// The descriptor past the page cache, made now; none where the file can't be read so.
+    fn direct(&self) -> Option<&File> {
+        if self.refused.get() {
+            return None;
+        }
+        let open = || {
+            // The same inode, whatever its names say by now. It is a regular file: this waits for nobody.
+            let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            let flags = OFlags::RDONLY | OFlags::DIRECT | OFlags::CLOEXEC;
+            let fd = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+            Some(File::from_std(fd.into()))
+        };
+        self.direct.get_or_init(open).as_ref()
+    }
+
+    /// Notes where such reads are refused, from now on.
+    fn is_refusal<T>(&self, outcome: &Result<T, Errno>) -> bool {
+        let is_refusal = matches!(outcome, Err(Errno::INVAL));
+        self.refused.set(self.refused.get() || is_refusal);
+        is_refusal
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the file keeps its descriptor open for as long as it lives, which the borrow does not outlast.
         unsafe { BorrowedFd::borrow_raw(self.file.as_raw_fd()) }
     }
+}
+
+/// What is read of it without the ring.
+impl Source for RingFile {
+    fn stamp(&self) -> Result<Stamp, Errno> {
+        rustix::fs::fstat(self.fd()).map(|stat| stamp_of(&stat))
+    }
+
+    fn read_at(&self, target: &mut [u8], offset_bytes: u64) -> Result<usize, Errno> {
+        rustix::io::pread(self.fd(), target, offset_bytes)
+    }
+
+    fn read_now_at(&self, target: &mut [u8], offset_bytes: u64) -> Result<usize, Errno> {
+        rustix::io::preadv2(self.fd(), &mut [IoSliceMut::new(target)], offset_bytes, ReadWriteFlags::NOWAIT)
+    }
+}
+
+/// How far into its first block what is wanted begins, and where that block does.
+fn block_around(wanted: &Wanted) -> (usize, u64) {
+    let head_bytes = wanted.offset_bytes % BLOCK_BYTES as u64;
+    (head_bytes as usize, wanted.offset_bytes - head_bytes)
+}
+
+/// How much of what was read of whole blocks is wanted.
+fn within(got_bytes: usize, head_bytes: usize, wanted: &Wanted) -> u64 {
+    (got_bytes.saturating_sub(head_bytes) as u64).min(wanted.len_bytes)
+}
+
+/// Fills a window of the buffer's memory; goes on after short reads, and stops early only at the end of the file.
+pub(super) async fn read_window(
+    file: &File,
+    bytes: &mut ByteBuf,
+    window: Range<usize>,
+    offset_bytes: u64,
+    in_blocks: bool,
+) -> Result<usize, Errno> {
+    let start = window.start;
+    let mut part = Part { bytes: mem::take(bytes), window };
+    let mut outcome = Ok(());
+    while !part.window.is_empty() {
+        let done_bytes = part.window.start - start;
+        // A direct read that ends inside of a block has come to the end of the file.
+        if in_blocks && !done_bytes.is_multiple_of(BLOCK_BYTES) {
+            break;
+        }
+        let (got, back) = file.read_at(part, offset_bytes + done_bytes as u64).await;
+        part = back;
+        match got.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)) {
+            Ok(0) => break,
+            Ok(count) => part.window.start += count,
+            Err(Errno::INTR) => {}
+            Err(errno) => {
+                outcome = Err(errno);
+                break;
+            }
+        }
+    }
+    let got_bytes = part.window.start - start;
+    *bytes = part.bytes;
+    outcome.map(|()| got_bytes)
 }

@@ -13,21 +13,21 @@ use rustix::fs::MemfdFlags;
 use tokio::sync::Semaphore;
 
 use super::descriptors::Descriptors;
-use super::file::RingFile;
+use super::file::{RingFile, read_window};
+use super::fixed::FixedBuffers;
+use super::past_cache::{ALWAYS_FROM_BYTES, PastCache};
 use super::{RingOptions, Shared};
 use crate::storage::buf::{BLOCK_BYTES, ByteBuf, ReadBuf};
 use crate::storage::error::StorageError;
 use crate::storage::file::OpenFile;
+use crate::storage::in_place;
 use crate::storage::queued::Queued;
 use crate::storage::root::Root;
-use crate::storage::whole::Wanted;
-use crate::storage::{Done, Read};
+use crate::storage::whole::{Source as _, Wanted};
+use crate::storage::{Desk, Done, Read};
 
 /// How long a file that is read in parts stays open.
 const FRESH: Duration = Duration::from_secs(1);
-
-/// Parts of smaller files are never read past the page cache: they are in it soon, and cost no device then.
-const DIRECT_FROM_BYTES: u64 = 64 << 20;
 
 /// Longer reads are finished elsewhere: a copy would hold up the others of the ring for longer than it takes to wake a thread.
 const AT_ONCE_BYTES_MAX: usize = 256 << 10;
@@ -38,9 +38,9 @@ pub(super) struct Ring<T> {
     pub(super) done: flume::Sender<Done<T>>,
     pub(super) shared: Arc<Shared<T>>,
     pub(super) options: RingOptions,
-    /// As [`FRESH`] and [`DIRECT_FROM_BYTES`], but for tests.
+    /// As [`FRESH`] and [`ALWAYS_FROM_BYTES`], but for tests.
     pub(super) fresh: Duration,
-    pub(super) direct_from_bytes: u64,
+    pub(super) always_from_bytes: u64,
     /// The most reads that were in flight at a time.
     #[cfg(test)]
     pub(super) peak: Arc<std::sync::atomic::AtomicUsize>,
@@ -60,7 +60,7 @@ impl<T> Ring<T> {
             shared,
             options,
             fresh: FRESH,
-            direct_from_bytes: DIRECT_FROM_BYTES,
+            always_from_bytes: ALWAYS_FROM_BYTES,
             #[cfg(test)]
             peak: Arc::default(),
         }
@@ -105,7 +105,8 @@ async fn try_it() -> io::Result<()> {
     rustix::io::write(&file, WORDS)?;
     let mut bytes = ByteBuf::default();
     bytes.overwrite(WORDS.len()).map_err(io::Error::other)?;
-    let got = RingFile::of(file).read_window(&mut bytes, 0..WORDS.len(), 0).await?;
+    let file = tokio_uring::fs::File::from_std(file.into());
+    let got = read_window(&file, &mut bytes, 0..WORDS.len(), 0, false).await?;
     if (got, &bytes[..]) != (WORDS.len(), WORDS) {
         return Err(io::Error::other(format!("{got} of {} bytes were read", WORDS.len())));
     }
@@ -118,13 +119,18 @@ struct Thread<T> {
     kept: Descriptors<RingFile>,
     /// Whether a task closes what was kept long enough.
     sweeps: Cell<bool>,
+    past_cache: PastCache,
+    fixed: FixedBuffers,
     ring: Ring<T>,
 }
 
 impl<T: Send + 'static> Thread<T> {
     fn new(ring: Ring<T>) -> Rc<Self> {
         let kept = Descriptors::new(ring.fresh);
-        Rc::new(Self { kept, sweeps: Cell::new(false), ring })
+        let RingOptions { depth, direct, page_cache_bytes, .. } = ring.options;
+        let past_cache = PastCache::new(direct, ring.always_from_bytes, page_cache_bytes);
+        let fixed = FixedBuffers::new(depth.get() as usize);
+        Rc::new(Self { kept, sweeps: Cell::new(false), past_cache, fixed, ring })
     }
 
     async fn serve(self: Rc<Self>) {
@@ -163,16 +169,76 @@ impl<T: Send + 'static> Thread<T> {
     }
 
     async fn read(self: &Rc<Self>, read: &mut Read<T>) -> Result<(), StorageError> {
-        let Read { root, buf, extent, limit_bytes, .. } = read;
-        buf.clear();
-        let outcome = match self.open(root, &buf.path, extent.is_some()).await {
-            Ok(file) => fill(&file, root, buf, *extent, *limit_bytes).await,
+        read.buf.clear();
+        let outcome = match self.open(&read.root, &read.buf.path, read.extent.is_some()).await {
+            Ok(file) => self.fill(&file, read).await,
             Err(error) => Err(error),
         };
         if outcome.is_err() {
-            buf.clear();
+            read.buf.clear();
         }
         outcome
+    }
+
+    /// Brings what is wanted of an open file to its place, or to the read's buffer.
+    async fn fill(&self, file: &RingFile, read: &mut Read<T>) -> Result<(), StorageError> {
+        let wanted = Wanted::of(file, &read.root, &read.buf, read.extent, read.limit_bytes)?;
+        let past_cache =
+            read.extent.is_some() && self.past_cache.takes(file.id(), file.size_bytes(), wanted.offset_bytes);
+        let desk = self.ring.shared.desk.get().filter(|_| wanted.len_bytes <= AT_ONCE_BYTES_MAX as u64);
+        let placed = match desk {
+            Some(desk) if past_cache => self.place(file, &wanted, read, &**desk).await,
+            Some(desk) => in_place::read(file, &wanted, read, &**desk),
+            None => None,
+        };
+        if let Some(outcome) = placed {
+            return outcome;
+        }
+        // Whole blocks reach up to one block before and two behind.
+        read.buf.make_room(wanted.len_bytes.saturating_add(3 * BLOCK_BYTES as u64));
+        let ReadBuf { path, bytes, .. } = &mut read.buf;
+        let root = &read.root;
+        let got_bytes = file
+            .read(bytes, &wanted, past_cache)
+            .await
+            .map_err(|source| StorageError::memory(root.display(path), wanted.len_bytes, source))?
+            .map_err(|errno| StorageError::io("read", root.display(path), errno))?;
+        wanted.check(root, path, got_bytes, || file.stamp())
+    }
+
+    /// Reads past the page cache into registered memory, and copies to its place what has one. `None`: it has none, or that
+    /// can't be; nothing is said of the file.
+    async fn place(
+        &self,
+        file: &RingFile,
+        wanted: &Wanted,
+        read: &mut Read<T>,
+        desk: &dyn Desk<T>,
+    ) -> Option<Result<(), StorageError>> {
+        if !desk.has_place(read, wanted.len_bytes) {
+            return None;
+        }
+        let fixed = self.fixed.take(wanted.len_bytes)?;
+        let (fixed, start, got) = file.read_fixed(fixed, wanted).await?;
+        let path = || read.root.display(&read.buf.path);
+        let got_bytes = match got.map_err(|errno| StorageError::io("read", path(), errno)) {
+            Ok(got_bytes) => got_bytes,
+            Err(error) => return Some(Err(error)),
+        };
+        if let Err(error) = wanted.check(&read.root, &read.buf.path, got_bytes, || file.stamp()) {
+            return Some(Err(error));
+        }
+        let bytes = &fixed[start..][..wanted.len_bytes as usize];
+        let mut fill = |target: &mut [u8]| {
+            target.copy_from_slice(bytes);
+            true
+        };
+        // A second read may have come first meanwhile, and then nobody wants these bytes; or asks for them in a buffer.
+        if desk.in_place(read, wanted.len_bytes, &mut fill) {
+            read.buf.placed_bytes = wanted.len_bytes;
+            return Some(Ok(()));
+        }
+        None
     }
 
     /// Opens a file, or finds it open; `in_parts` files are kept open for a while.
@@ -192,10 +258,12 @@ impl<T: Send + 'static> Thread<T> {
         if in_parts {
             opened.expect_parts();
         }
-        let direct_from_bytes = (self.ring.options.direct && in_parts).then_some(self.ring.direct_from_bytes);
-        let file = RingFile::new(opened, direct_from_bytes)
-            .map_err(|errno| StorageError::io("open", root.display(path), errno))?;
+        let file =
+            RingFile::new(opened).map_err(|errno| StorageError::io("open", root.display(path), errno))?;
         let file = Rc::new(file);
+        if in_parts {
+            self.past_cache.opened(file.id(), file.size_bytes(), Instant::now());
+        }
         if in_parts && !self.kept.fresh().is_zero() {
             self.kept.put(root, path, &file, Instant::now());
             self.sweep_later();
@@ -226,25 +294,4 @@ async fn open_elsewhere(root: &Arc<Root>, path: &[u8]) -> Result<OpenFile, Stora
     let (root, path) = (Arc::clone(root), path.to_vec());
     let opening = tokio::task::spawn_blocking(move || OpenFile::open(&root, &path));
     opening.await.expect("opening does not panic, and the runtime ends after its reads")
-}
-
-/// Fills `buf` with what is wanted of an open file.
-async fn fill(
-    file: &RingFile,
-    root: &Root,
-    buf: &mut ReadBuf,
-    extent: Option<(u64, u64)>,
-    limit_bytes: u64,
-) -> Result<(), StorageError> {
-    let before = file.stamp().map_err(|errno| StorageError::io("stat", root.display(&buf.path), errno))?;
-    let wanted = Wanted::new(before, root, buf, extent, limit_bytes)?;
-    // Whole blocks reach up to one block before and two behind.
-    buf.make_room(wanted.len_bytes.saturating_add(3 * BLOCK_BYTES as u64));
-    let ReadBuf { path, bytes, .. } = buf;
-    let got_bytes = file
-        .read(bytes, &wanted)
-        .await
-        .map_err(|source| StorageError::memory(root.display(path), wanted.len_bytes, source))?
-        .map_err(|errno| StorageError::io("read", root.display(path), errno))?;
-    wanted.check(root, path, got_bytes, || file.stamp())
 }

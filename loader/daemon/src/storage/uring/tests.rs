@@ -4,10 +4,12 @@ mod measure;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
-use super::super::conformance::{FILES, conformance, read_of};
+use super::super::conformance::{FILES, Places, conformance, read_of};
 use super::super::{Root, StorageErrorKind};
+use super::DirectReads::{Always, Auto, Never};
 use super::*;
 
 const ONE: NonZeroUsize = NonZeroUsize::MIN;
@@ -19,9 +21,10 @@ fn is_there() -> bool {
     objection.is_none()
 }
 
-fn options(threads: usize, depth: u32, direct: bool) -> RingOptions {
+fn options(threads: usize, depth: u32, direct: DirectReads) -> RingOptions {
     let (threads, depth) = (NonZeroUsize::new(threads).unwrap(), NonZeroU32::new(depth).unwrap());
-    RingOptions { threads, depth, direct }
+    // A page cache for next to nothing, so that `Auto` has something to do.
+    RingOptions { threads, depth, direct, page_cache_bytes: 1 }
 }
 
 fn write_files(dir: &Path) {
@@ -89,14 +92,15 @@ fn rings_conform_at_any_depth_through_the_page_cache_and_past_it() {
     }
     let dir = tempfile::tempdir().unwrap();
     write_files(dir.path());
-    for options in [options(1, 1, false), options(2, 128, false), options(1, 3, true)] {
+    for options in [options(1, 1, Never), options(2, 128, Never), options(1, 3, Always), options(2, 9, Auto)]
+    {
         conformance(|done| {
             let root = Root::open(dir.path()).unwrap();
             (root, Box::new(UringEngine::new(options, &done).unwrap()))
         });
     }
     conformance(|done| {
-        let engine = one_ring(options(1, 8, true), &done, |ring| ring.direct_from_bytes = 0);
+        let engine = one_ring(options(1, 8, Always), &done, |ring| ring.always_from_bytes = 0);
         (Root::open_walking(dir.path()), Box::new(engine))
     });
     assert_eq!(open_beneath(dir.path()), 0, "the roots and all files are closed");
@@ -105,10 +109,22 @@ fn rings_conform_at_any_depth_through_the_page_cache_and_past_it() {
 #[test]
 fn a_ring_that_cannot_be_made_is_an_error() {
     let (done, _completions) = flume::unbounded::<Done<u64>>();
-    let outcome = UringEngine::new(options(1, 1 << 20, false), &done);
+    let outcome = UringEngine::new(options(1, 1 << 20, Never), &done);
     let error = outcome.err().expect("more entries than any kernel gives");
     assert!(matches!(error, StorageError::Ring { .. }), "{error}");
     assert_eq!(error.kind(), StorageErrorKind::Unavailable);
+}
+
+/// Around where blocks begin and end.
+const ENDS: [u64; 9] = [0, 1, 4095, 4096, 4097, 50_000, 250_000, 299_999, 300_001];
+
+/// A file, and all of its parts between [`ENDS`].
+fn file_of_parts(dir: &Path) -> (Vec<u8>, Vec<(u64, u64)>) {
+    let bytes: Vec<u8> = (0..300_001_u32).map(|at| (at % 251) as u8).collect();
+    fs::write(dir.join("x"), &bytes).unwrap();
+    let from =
+        |start: u64| ENDS.into_iter().filter(move |end| *end >= start).map(move |end| (start, end - start));
+    (bytes, ENDS.into_iter().flat_map(from).collect())
 }
 
 #[test]
@@ -116,27 +132,82 @@ fn parts_read_past_the_page_cache_are_the_bytes_that_lie_there() {
     if !is_there() {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
-    let bytes: Vec<u8> = (0..300_001_u32).map(|at| (at % 251) as u8).collect();
-    fs::write(dir.path().join("x"), &bytes).unwrap();
-    let root = Root::open(dir.path()).unwrap();
-    let (done, completions) = flume::unbounded();
-    let engine = one_ring(options(1, 8, true), &done, |ring| ring.direct_from_bytes = 1);
-    let ends = [0, 1, 4095, 4096, 4097, 50_000, 299_999, 300_001];
-    for start in ends {
-        for end in ends.into_iter().filter(|end| *end >= start) {
-            let extent = Some((start, end - start));
+    for direct in [Always, Auto] {
+        let dir = tempfile::tempdir().unwrap();
+        let (bytes, parts) = file_of_parts(dir.path());
+        let root = Root::open(dir.path()).unwrap();
+        let (done, completions) = flume::unbounded();
+        let engine = one_ring(options(1, 8, direct), &done, |ring| ring.always_from_bytes = 1);
+        for (start, len) in parts {
+            let extent = Some((start, len));
             let got = answer(&engine, &completions, Read { extent, ..read_of(&root, "x", 0) }).unwrap();
-            assert!(got == bytes[start as usize..end as usize], "{start}..{end}");
+            assert!(got == bytes[start as usize..][..len as usize], "{start} and {len} more");
         }
+        assert_eq!(
+            any_direct_beneath(dir.path()),
+            takes_direct(dir.path()),
+            "past the page cache where that can be"
+        );
+        let beyond = Read { extent: Some((300_000, 2)), ..read_of(&root, "x", 0) };
+        assert_eq!(answer(&engine, &completions, beyond).unwrap_err().kind(), StorageErrorKind::Changed);
     }
-    assert_eq!(
-        any_direct_beneath(dir.path()),
-        takes_direct(dir.path()),
-        "past the page cache where that can be"
-    );
-    let beyond = Read { extent: Some((300_000, 2)), ..read_of(&root, "x", 0) };
-    assert_eq!(answer(&engine, &completions, beyond).unwrap_err().kind(), StorageErrorKind::Changed);
+}
+
+#[test]
+fn parts_go_to_their_place_through_the_page_cache_and_past_it() {
+    if !is_there() {
+        return;
+    }
+    for direct in [Never, Always, Auto] {
+        let dir = tempfile::tempdir().unwrap();
+        let (bytes, parts) = file_of_parts(dir.path());
+        let root = Root::open(dir.path()).unwrap();
+        let ((done, completions), (finished, tags)) = (flume::unbounded(), flume::unbounded());
+        let engine = one_ring(options(1, 8, direct), &done, |ring| ring.always_from_bytes = 1);
+        // Of 50,000 bytes: what is longer comes back in its buffer.
+        let desk = Arc::new(Places { room_bytes: 50_000, filled: Mutex::default(), finished });
+        engine.serve(Arc::clone(&desk) as Arc<dyn Desk<u64>>);
+        for (tag, extent) in parts.iter().enumerate() {
+            engine.submit(Read { extent: Some(*extent), ..read_of(&root, "x", tag as u64) });
+        }
+        let is_long = |tag: u64| parts[tag as usize].1 > 50_000;
+        let wanted = |tag: u64| &bytes[parts[tag as usize].0 as usize..][..parts[tag as usize].1 as usize];
+        let (mut in_buffers, mut in_places) = (0, 0);
+        while in_buffers + in_places < parts.len() {
+            if let Ok(Done { read, result, .. }) = completions.recv_timeout(Duration::from_millis(10)) {
+                result.unwrap();
+                assert!(read.buf.bytes[..] == *wanted(read.tag), "{:?}", read.extent);
+                in_buffers += 1;
+            }
+            in_places += tags.try_iter().inspect(|tag| assert!(!is_long(*tag))).count();
+        }
+        let filled = desk.filled.lock().unwrap();
+        assert!(filled.iter().all(|(tag, place)| place == wanted(*tag)));
+        // What is in the page cache goes there from any file system that says so; past it, from any that can be read so.
+        let expected = parts.iter().filter(|(_, len)| (1..=50_000).contains(len)).count();
+        if direct == Never || takes_direct(dir.path()) {
+            assert_eq!(in_places, expected, "{direct:?}");
+        }
+        assert!(in_buffers >= parts.len() - expected);
+    }
+}
+
+#[test]
+fn a_part_that_is_not_there_any_more_is_told_where_registered_memory_was_to_take_it() {
+    if !is_there() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    file_of_parts(dir.path());
+    let root = Root::open(dir.path()).unwrap();
+    let ((done, completions), (finished, _tags)) = (flume::unbounded(), flume::unbounded());
+    let engine = one_ring(options(1, 8, Auto), &done, |_| ());
+    let desk = Places { room_bytes: 50_000, filled: Mutex::default(), finished };
+    engine.serve(Arc::new(desk) as Arc<dyn Desk<u64>>);
+    for extent in [(299_000, 2000), (400_000, 1)] {
+        let read = Read { extent: Some(extent), ..read_of(&root, "x", 0) };
+        assert_eq!(answer(&engine, &completions, read).unwrap_err().kind(), StorageErrorKind::Changed);
+    }
 }
 
 #[test]
@@ -149,7 +220,7 @@ fn no_more_reads_are_in_flight_than_the_depth() {
     let root = Root::open(dir.path()).unwrap();
     let (done, completions) = flume::unbounded();
     let peak = Arc::new(AtomicUsize::new(0));
-    let engine = one_ring(options(1, 5, false), &done, |ring| ring.peak = Arc::clone(&peak));
+    let engine = one_ring(options(1, 5, Never), &done, |ring| ring.peak = Arc::clone(&peak));
     (0..1000).for_each(|tag| engine.submit(read_of(&root, "dir/large", tag)));
     assert!(completions.iter().take(1000).all(|done| done.result.is_ok()));
     let peak = peak.load(Ordering::Relaxed);
@@ -166,7 +237,7 @@ fn ten_thousand_reads_that_are_dropped_in_flight_come_back_once_and_leave_nothin
     fs::write(dir.path().join("x"), &bytes).unwrap();
     let root = Root::open(dir.path()).unwrap();
     let (done, completions) = flume::unbounded();
-    let engine = UringEngine::new(options(2, 128, false), &done).unwrap();
+    let engine = UringEngine::new(options(2, 128, Never), &done).unwrap();
     for tag in 0..10_000 {
         let extent = (tag % 2 == 0).then_some((tag * 10, 50_000));
         engine.submit(Read { extent, ..read_of(&root, "x", tag) });
@@ -196,7 +267,7 @@ fn nobody_who_listens_stops_nothing() {
     write_files(dir.path());
     let root = Root::open(dir.path()).unwrap();
     let (done, completions) = flume::unbounded();
-    let engine = UringEngine::new(options(1, 16, false), &done).unwrap();
+    let engine = UringEngine::new(options(1, 16, Never), &done).unwrap();
     drop((completions, done));
     (0..1000).for_each(|tag| engine.submit(read_of(&root, "dir/large", tag)));
 }
@@ -213,7 +284,7 @@ fn a_large_file_is_opened_once_for_its_parts_and_again_once_that_is_long_ago() {
     let part = || Read { extent: Some((0, 3)), ..read_of(&root, "x", 0) };
     for (fresh, sees) in [(Duration::from_secs(3600), b"old"), (Duration::ZERO, b"new")] {
         fs::write(dir.path().join("x"), b"old old").unwrap();
-        let engine = one_ring(options(1, 4, false), &done, |ring| ring.fresh = fresh);
+        let engine = one_ring(options(1, 4, Never), &done, |ring| ring.fresh = fresh);
         assert_eq!(answer(&engine, &completions, part()).unwrap(), b"old");
         fs::write(dir.path().join("y"), b"new new").unwrap();
         fs::rename(dir.path().join("y"), dir.path().join("x")).unwrap();
@@ -231,7 +302,7 @@ fn many_files_read_in_parts_hold_a_bounded_number_of_descriptors() {
     let dir = tempfile::tempdir().unwrap();
     let root = Root::open(dir.path()).unwrap();
     let (done, completions) = flume::unbounded();
-    let engine = one_ring(options(1, 4, false), &done, |ring| ring.fresh = Duration::from_secs(3600));
+    let engine = one_ring(options(1, 4, Never), &done, |ring| ring.fresh = Duration::from_secs(3600));
     for number in 0..300 {
         let name = number.to_string();
         fs::write(dir.path().join(&name), b"abc").unwrap();

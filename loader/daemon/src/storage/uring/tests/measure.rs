@@ -75,17 +75,18 @@ fn pass(
 fn measure(what: &str, cold: &dyn Fn(), read: &dyn Fn(u64) -> Read<u64>) {
     for round in 0..3 {
         for (name, threads, direct) in [
-            ("threads 16", Some(16), false),
-            ("threads 64", Some(64), false),
-            ("uring", None, false),
-            ("uring, direct", None, true),
+            ("threads 16", Some(16), Never),
+            ("threads 64", Some(64), Never),
+            ("uring", None, Never),
+            ("uring, direct", None, Always),
         ] {
             let (sender, done) = flume::unbounded();
             let engine: Box<dyn Engine<u64>> = if let Some(threads) = threads {
                 Box::new(ThreadsEngine::new(NonZeroUsize::new(threads).unwrap(), &sender).unwrap())
             } else {
                 let (threads, depth) = (NonZeroUsize::MIN, NonZeroU32::new(DEPTH).unwrap());
-                Box::new(UringEngine::new(RingOptions { threads, depth, direct }, &sender).unwrap())
+                let rings = RingOptions { threads, depth, direct, page_cache_bytes: 0 };
+                Box::new(UringEngine::new(rings, &sender).unwrap())
             };
             cold();
             pass(&format!("{what}, {name}, cold, round {round}"), &*engine, &done, read);
