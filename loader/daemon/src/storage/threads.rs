@@ -16,9 +16,9 @@ use super::lanes::{Lane, Lanes};
 use super::pieces::Pieces;
 use super::queued::Queued;
 use super::root::Root;
-use super::turns::{STEP_BYTES, Turns};
+use super::turns::{Large, STEP_BYTES, Turns};
 use super::whole::{self, Source, Stamp, Wanted, read_fully};
-use super::{Account, Desk, Done, Engine, Read, in_place};
+use super::{Desk, Done, Engine, Read, in_place};
 
 /// A read needs a few hundred bytes of stack, and `display` of a path a little more.
 const STACK_BYTES: usize = 256 << 10;
@@ -172,11 +172,13 @@ fn read_file<T: Send + 'static>(
 ) -> Result<(), StorageError> {
     read.buf.clear();
     let file = OpenFile::open(&read.root, &read.buf.path)?;
-    let file = InTurn { file, account: read.account, crew, lane };
     if read.extent.is_some() {
-        file.file.expect_parts();
+        file.expect_parts();
     }
     let wanted = Wanted::of(&file, &read.root, &read.buf, read.extent, read.limit_bytes)?;
+    let is_large = wanted.len_bytes > crew.pieces.piece_bytes().min(STEP_BYTES) as u64;
+    let large = is_large.then(|| crew.turns.large(read.account));
+    let file = InTurn { file, large, crew, lane };
     let placed = crew.desk.get().and_then(|desk| in_place::read(&file, &wanted, read, &**desk));
     let outcome = placed.unwrap_or_else(|| whole::fill(&file, &read.root, &mut read.buf, &wanted));
     if outcome.is_err() {
@@ -188,7 +190,8 @@ fn read_file<T: Send + 'static>(
 /// A file whose large reads give way to others, and have helpers where nobody else wants a thread.
 struct InTurn<'a, T> {
     file: OpenFile,
-    account: Account,
+    /// Of a large read alone.
+    large: Option<Large<'a>>,
     crew: &'a Arc<Crew<T>>,
     lane: &'a Arc<Lane>,
 }
@@ -202,16 +205,19 @@ impl<T: Send + 'static> Source for InTurn<'_, T> {
         self.file.read_at(target, offset_bytes)
     }
 
+    /// To its place, which must not be held while others have their turn: a large read then starts anew, into a buffer.
     fn read_now_at(&self, target: &mut [u8], offset_bytes: u64) -> Result<usize, Errno> {
-        self.file.read_now_at(target, offset_bytes)
+        let Some(large) = &self.large else { return self.file.read_now_at(target, offset_bytes) };
+        let len = target.len().min(STEP_BYTES);
+        if !large.step_now(len, || !self.crew.reads.is_empty()) {
+            return Err(Errno::AGAIN);
+        }
+        self.file.read_now_at(&mut target[..len], offset_bytes)
     }
 
     fn fill(&self, target: &mut [u8], offset_bytes: u64) -> Result<u64, Errno> {
-        if target.len() <= self.crew.pieces.piece_bytes().min(STEP_BYTES) {
-            return self.file.fill(target, offset_bytes);
-        }
+        let Some(large) = &self.large else { return self.file.fill(target, offset_bytes) };
         let (crew, fd) = (self.crew, self.file.fd());
-        let large = crew.turns.large(self.account);
         let give_way = || {
             if self.lane.give_way() {
                 fill_up(crew);

@@ -4,7 +4,7 @@
 //! there than a hundred small ones. So a large read is made in steps, and before each it looks whether reads wait for a
 //! thread, which they do where storage is the slower half, and whether their sessions have had as much for their weight.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -20,10 +20,12 @@ const RECENT: Duration = Duration::from_millis(50);
 const LOOKS_EVERY: Duration = Duration::from_millis(2);
 
 /// What sessions have read of late, while large reads are under way.
-#[derive(Default)]
 pub(super) struct Turns {
-    /// Large reads under way: where there are none, nobody counts.
+    /// Large reads under way: where there are none, and were none of late, nobody counts.
     large: AtomicUsize,
+    /// When the last one ended, in milliseconds since `start`, plus [`RECENT`]; 0: never.
+    counts_until_ms: AtomicU64,
+    start: Instant,
     sessions: Mutex<Vec<Had>>,
     moved: Condvar,
 }
@@ -42,6 +44,18 @@ pub(super) struct Large<'a> {
     account: Account,
 }
 
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            large: AtomicUsize::new(0),
+            counts_until_ms: AtomicU64::new(0),
+            start: Instant::now(),
+            sessions: Mutex::default(),
+            moved: Condvar::new(),
+        }
+    }
+}
+
 impl Turns {
     /// A large read begins.
     pub(super) fn large(&self, account: Account) -> Large<'_> {
@@ -51,10 +65,17 @@ impl Turns {
 
     /// A short read has come back with so many bytes.
     pub(super) fn count(&self, account: Account, bytes: u64) {
-        if self.large.load(Ordering::Relaxed) > 0 {
+        // Of late: where all threads had a large read, the short ones come between them, and would never be seen.
+        if self.large.load(Ordering::Relaxed) > 0
+            || self.elapsed_ms() < self.counts_until_ms.load(Ordering::Relaxed)
+        {
             add(&mut self.lock(), account, bytes, Instant::now());
             self.moved.notify_one();
         }
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        self.start.elapsed().as_millis() as u64
     }
 
     /// A step that takes nothing from anybody: no debt for later, and no credit either.
@@ -107,18 +128,24 @@ fn least(sessions: &[Had], session: u64, now: Instant) -> Option<u64> {
 }
 
 impl Large<'_> {
+    /// Counts a step of `bytes` if it is this session's turn; false where it would have to wait.
+    pub(super) fn step_now(&self, bytes: usize, others_wait: impl Fn() -> bool) -> bool {
+        if others_wait() {
+            return self.turns.try_step(self.account, bytes as u64);
+        }
+        self.turns.free_step(self.account);
+        true
+    }
+
     /// Waits until a step of `bytes` is this session's turn, and counts it.
     ///
     /// * `others_wait`: whether reads wait for a thread.
     /// * `pauses`: told once it has to wait.
     pub(super) fn step(&self, bytes: usize, others_wait: impl Fn() -> bool, pauses: impl FnOnce()) {
-        let (turns, bytes) = (self.turns, bytes as u64);
-        if !others_wait() {
-            return turns.free_step(self.account);
-        }
-        if turns.try_step(self.account, bytes) {
+        if self.step_now(bytes, &others_wait) {
             return;
         }
+        let (turns, bytes) = (self.turns, bytes as u64);
         pauses();
         let began = Instant::now();
         loop {
@@ -135,6 +162,8 @@ impl Large<'_> {
 
 impl Drop for Large<'_> {
     fn drop(&mut self) {
+        let until_ms = self.turns.elapsed_ms() + RECENT.as_millis() as u64;
+        self.turns.counts_until_ms.store(until_ms, Ordering::Relaxed);
         self.turns.large.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -216,11 +245,23 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_counted_where_no_large_read_is_under_way() {
+    fn nothing_is_counted_where_no_large_read_is_under_way_nor_was_of_late() {
         let turns = Turns::default();
         turns.count(SMALL, 1);
+        assert!(turns.lock().is_empty());
         drop(turns.large(BULK));
+        std::thread::sleep(2 * RECENT);
         turns.count(SMALL, 1);
         assert!(turns.lock().is_empty());
+    }
+
+    #[test]
+    fn short_reads_that_come_between_large_ones_count() {
+        let turns = Turns::default();
+        drop(turns.large(BULK));
+        turns.count(SMALL, 1);
+        let large = turns.large(BULK);
+        assert!(large.step_now(STEP_BYTES, || true), "it begins beside the other one");
+        assert!(!large.step_now(STEP_BYTES, || true) && large.step_now(STEP_BYTES, || false));
     }
 }
