@@ -3,6 +3,7 @@
 mod arrays;
 mod classes;
 mod clips;
+mod device_decode;
 mod digest;
 mod fields;
 mod images;
@@ -27,6 +28,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use classes::CLASS_COLUMN;
 pub use clips::{Chosen, ClipPlan, START_VIEW};
+pub use device_decode::DeviceDecode;
 pub use fields::{FieldMaker, FieldPlan};
 pub use located::Located;
 pub(crate) use located::is_of_places;
