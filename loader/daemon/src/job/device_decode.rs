@@ -30,21 +30,12 @@ pub struct DeviceDecode {
 /// Reads what a client says of a device, its defaults filled in; `None` where it says nothing.
 ///
 /// # Errors
-/// Invalid, naming the field and the cure: what can't be, and what a device can't do.
+/// Invalid, naming the field and the cure: what a device can't do.
 pub(super) fn device_decode(pixels: &mut Pixels) -> Result<Option<DeviceDecode>, Fault> {
     let Some(mut given) = pixels.field.device_decode else { return Ok(None) };
     let fault = |what: String, cure: &str| {
         Fault::invalid(format!("field {}: device_decode {what}", pixels.field.name)).hint(cure)
     };
-    if !(given.ratio > 0.0 && given.ratio <= 1.0) {
-        let cure =
-            "use a share of the rows above 0 and up to 1; leave device_decode out to decode all on CPUs";
-        return Err(fault(format!("with ratio {}", given.ratio), cure));
-    }
-    if given.max_bytes > FILE_BYTES_MAX {
-        let cure = "every row of a batch has room for so many: use at most 67108864, or leave max_bytes out";
-        return Err(fault(format!("with max_bytes {}", given.max_bytes), cure));
-    }
     let is_whole = pixels.field.decode_scale() == v1::DecodeScale::Unspecified;
     let refused = [
         (pixels.dtype != DType::U8, "of other than uint8", "leave Normalize and dtype to the device"),
@@ -67,16 +58,29 @@ pub(super) fn device_decode(pixels: &mut Pixels) -> Result<Option<DeviceDecode>,
     Ok(Some(DeviceDecode { ratio: given.ratio, bytes_max: given.max_bytes }))
 }
 
-/// What is no image can't be decoded by a device.
+/// Checks what a client says of a device before anything else is made of the field.
 ///
 /// # Errors
-/// Invalid.
-pub(super) fn no_device_decode(field: &v1::Field) -> Result<(), Fault> {
-    if field.device_decode.is_none() {
-        return Ok(());
+/// Invalid: numbers that mean nothing, or a field that is no single image.
+pub(super) fn check_device_decode(field: &v1::Field, decode: v1::Decode) -> Result<(), Fault> {
+    let Some(given) = field.device_decode else { return Ok(()) };
+    let fault = |what: String, cure: &str| {
+        Err(Fault::invalid(format!("field {}: device_decode {what}", field.name)).hint(cure))
+    };
+    if decode != v1::Decode::Image {
+        let cure = "leave it out of this field: devices decode JPEGs, one a sample";
+        return fault("of what is no single image".to_owned(), cure);
     }
-    let message = format!("field {}: device_decode of what is no single image", field.name);
-    Err(Fault::invalid(message).hint("leave it out of this field: devices decode JPEGs, one a sample"))
+    if !(given.ratio > 0.0 && given.ratio <= 1.0) {
+        let cure =
+            "use a share of the rows above 0 and up to 1; leave device_decode out to decode all on CPUs";
+        return fault(format!("with ratio {}", given.ratio), cure);
+    }
+    if given.max_bytes > FILE_BYTES_MAX {
+        let cure = "every row of a batch has room for so many: use at most 67108864, or leave max_bytes out";
+        return fault(format!("with max_bytes {}", given.max_bytes), cure);
+    }
+    Ok(())
 }
 
 /// What is wrong with the pixels of a device's row shows on the device, too late for another sample.

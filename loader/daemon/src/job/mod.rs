@@ -168,6 +168,11 @@ impl Job {
         !is_packed && self.fields.iter().flat_map(|field| &field.makers).all(FieldMaker::is_copy)
     }
 
+    /// Whether some of its rows are left for a device to decode.
+    pub fn has_device_rows(&self) -> bool {
+        self.fields.iter().any(|field| matches!(field.makers[0], FieldMaker::DeviceNumbers))
+    }
+
     /// The job for the wire, with the rows of its first epoch.
     pub fn to_proto(&self) -> v1::Job {
         v1::Job {

@@ -9,7 +9,7 @@ use forebay_proto::v1;
 use super::arrays::{no_array_settings, plan_array};
 use super::classes::{CLASS_COLUMN, Classes};
 use super::clips::{no_clip_settings, plan_clip};
-use super::device_decode::{device_can_do, no_device_decode, numbers_field, numbers_name};
+use super::device_decode::{check_device_decode, device_can_do, numbers_field, numbers_name};
 use super::digest::content_digest;
 use super::fields::{FieldMaker, FieldPlan};
 use super::images::{image_field, no_image_settings};
@@ -211,9 +211,7 @@ fn plan_of_all(
         if decode != v1::Decode::Clip {
             no_clip_settings(given)?;
         }
-        if decode != v1::Decode::Image {
-            no_device_decode(given)?;
-        }
+        check_device_decode(given, decode)?;
         if decode != v1::Decode::Array {
             no_array_settings(given)?;
         }

@@ -15,7 +15,7 @@ use crate::buffer::grown;
 use crate::decode::array::ArrayScratch;
 use crate::decode::{ImageDecoder, raw};
 use crate::error::{Fault, Kind, with_causes};
-use crate::job::{FieldMaker, Policy, START_VIEW, StoredBytes};
+use crate::job::{FieldMaker, Job, Policy, START_VIEW, StoredBytes};
 use crate::meter::ThreadMeter;
 use crate::metrics::{self, Fate, Queue};
 use crate::prefetch::{BadRow, BatchWork};
@@ -399,7 +399,7 @@ impl Bench {
                     format!("decode sample {key}")
                 };
                 let fault = Fault::new(Kind::Corrupt, reason).context(what).object(key);
-                let fault = fault.hint(cure_of_bad(limit, work.job.order.packed_capacity().is_some()));
+                let fault = fault.hint(cure_of_bad(limit, &work.job));
                 give_up(pool, task, buf, fault);
             }
         }
@@ -415,12 +415,16 @@ pub(super) fn give_up(pool: &Pool, task: Task, buf: ReadBuf, fault: Fault) {
 }
 
 /// What to do about a corrupt sample that ended its session.
-fn cure_of_bad(limit: Option<&str>, packed: bool) -> String {
-    let policies = if packed { "\"mask\"" } else { "\"substitute\" or \"mask\"" };
+fn cure_of_bad(limit: Option<&str>, job: &Job) -> String {
+    let policies = match job.order.packed_capacity() {
+        _ if job.has_device_rows() => "",
+        Some(_) => ", or set on_bad_sample to \"mask\"",
+        None => ", or set on_bad_sample to \"substitute\" or \"mask\"",
+    };
     let raise = limit.map_or_else(String::new, |key| {
         format!(", or raise {key} in the configuration of every daemon that serves the run")
     });
-    format!("mend or remove the file, or set on_bad_sample to {policies}{raise}")
+    format!("mend or remove the file{policies}{raise}")
 }
 
 /// What hashes a row's bytes while they are made, where the batch is tallied and the row is one of its epoch.
