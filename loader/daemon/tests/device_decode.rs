@@ -110,6 +110,7 @@ fn kinds() -> Vec<(&'static str, Vec<u8>, bool)> {
         ("Adobe's YCbCr alone", adobe(&without(&encoded, 0xE0), 1), true),
         ("unnamed colours", with_ids(&without(&encoded, 0xE0), [0, 1, 2]), false),
         ("without Huffman tables", without(&encoded, 0xC4), false),
+        ("one Huffman table too few", without_last(&encoded, 0xC4), false),
         ("extended", with_code(&encoded, 0xC1), false),
         ("no end marker", encoded[..encoded.len() - 2].to_vec(), false),
     ]
@@ -143,6 +144,13 @@ fn without(encoded: &[u8], code: u8) -> Vec<u8> {
     file
 }
 
+/// Without the last segment of a kind: the encoder writes one a table.
+fn without_last(encoded: &[u8], code: u8) -> Vec<u8> {
+    let segments = segments(encoded);
+    let (_, start, end) = segments.iter().rfind(|(found, ..)| *found == code).expect("such a segment");
+    [&encoded[..*start], &encoded[*end..]].concat()
+}
+
 /// With its components called otherwise, in the frame header and in the scan's.
 fn with_ids(encoded: &[u8], ids: [u8; 3]) -> Vec<u8> {
     let mut file = encoded.to_vec();
@@ -161,6 +169,35 @@ fn with_code(encoded: &[u8], code: u8) -> Vec<u8> {
     let (_, start, _) = *segments(encoded).iter().find(|(code, ..)| *code == 0xC0).expect("a baseline file");
     file[start + 1] = code;
     file
+}
+
+#[test]
+fn what_a_device_decodes_is_told_from_the_bytes_of_files_by_other_encoders() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/jpeg");
+    let mut decoder = ImageDecoder::new(ImageLimits::default());
+    let mut fit: Vec<_> = std::fs::read_dir(folder)
+        .expect("the seeds")
+        .map(|entry| entry.expect("a seed").path())
+        .filter(|path| decoder.components_for_device(&std::fs::read(path).expect("a seed")).is_some())
+        .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
+        .collect();
+    fit.sort_unstable();
+    let names = [
+        "ok-1x1",
+        "ok-411",
+        "ok-420",
+        "ok-422",
+        "ok-440",
+        "ok-444",
+        "ok-bytes-after-the-end",
+        "ok-fill-bytes",
+        "ok-grey",
+        "ok-own-tables",
+        "ok-progressive",
+        "ok-progressive-restarts",
+        "ok-restarts",
+    ];
+    assert_eq!(fit, names);
 }
 
 fn of(kinds: &[(&'static str, Vec<u8>, bool)], threads: usize) -> Node {
@@ -340,7 +377,8 @@ async fn a_file_longer_than_its_row_has_room_for_is_decoded_by_the_cpu() {
 async fn a_bad_file_ends_the_session_with_the_same_words_as_without_a_device() {
     let whole = jpeg(3);
     let halved = whole[..whole.len() / 2].to_vec();
-    for bad in [halved, b"no image at all".to_vec(), whole[..30].to_vec(), Vec::new()] {
+    let tableless = without_last(&whole, 0xDB);
+    for bad in [halved, tableless, b"no image at all".to_vec(), whole[..30].to_vec(), Vec::new()] {
         let node = Node::with(4, 1, Faults::default(), |files| {
             files.fill(whole.clone());
             files[2].clone_from(&bad);

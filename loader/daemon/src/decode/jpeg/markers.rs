@@ -5,6 +5,7 @@
 //! docs/decisions/0003-a-verdict-is-crop-independent.md. Marker numbers: ITU-T T.81, table B.1.
 
 use super::JPEG;
+use super::tables::Tables;
 use crate::decode::DecodeError;
 
 const SOI: u8 = 0xD8;
@@ -31,6 +32,8 @@ pub(super) struct Frame {
     pub code: u8,
     /// Each component's identifier, zeros behind them.
     pub ids: [u8; 4],
+    /// The number of each component's quantisation table.
+    pub quantisation: [u8; 4],
     /// Each component's sampling factors, the horizontal one in the upper half; zeros behind them.
     pub factors: [u8; 4],
 }
@@ -45,7 +48,7 @@ pub(super) struct Walk {
     pub reaches_end: bool,
     /// Frame headers; the first one counts.
     pub frames: u32,
-    /// It brings Huffman and quantisation tables of its own.
+    /// Each scan finds its tables in the file.
     pub has_tables: bool,
     /// What stands before its first scan says of its colours.
     pub colors: Colors,
@@ -79,7 +82,7 @@ pub(super) fn walk(encoded: &[u8], markers_max: u32) -> Result<Walk, DecodeError
     let mut markers = Markers { encoded, at: 2 };
     let mut frame = None;
     let (mut scans, mut segments, mut frames, mut multi_scan) = (0, 0, 0, false);
-    let (mut tables, mut colors) = ((false, false), Colors::default());
+    let (mut tables, mut colors) = (Tables::default(), Colors::default());
     let reaches_end = loop {
         let (code, payload) = match markers.next_segment() {
             Ok(Some(segment)) => segment,
@@ -98,6 +101,7 @@ pub(super) fn walk(encoded: &[u8], markers_max: u32) -> Result<Walk, DecodeError
                 let frame: Frame = frame.ok_or_else(|| no_frame(encoded))?;
                 scans += 1;
                 let in_scan = payload.first().copied().unwrap_or(0);
+                tables.scan(&frame, payload);
                 multi_scan |= frame.progressive || in_scan < frame.components;
                 markers.skip_entropy_coded();
             }
@@ -107,15 +111,15 @@ pub(super) fn walk(encoded: &[u8], markers_max: u32) -> Result<Walk, DecodeError
                     frame = Some(parse_frame(code, payload)?);
                 }
             }
-            DHT => tables.0 = true,
-            DQT => tables.1 = true,
+            DHT => tables.huffman(payload),
+            DQT => tables.quantisation(payload),
             code if scans == 0 => colors.read(code, payload),
             _ => {}
         }
     };
     match frame {
         Some(frame) if scans > 0 => {
-            let has_tables = tables == (true, true);
+            let has_tables = tables.are_complete();
             Ok(Walk { frame, multi_scan, scans, reaches_end, frames, has_tables, colors })
         }
         _ if reaches_end => Err(corrupt("it ends before its first scan")),
@@ -223,10 +227,10 @@ fn parse_frame(code: u8, payload: &[u8]) -> Result<Frame, DecodeError> {
     if factors.len() < usize::from(*components) * 3 {
         return Err(corrupt("its frame header is too short"));
     }
-    let (mut ids, mut sampling) = ([0; 4], [0; 4]);
-    let named = factors.chunks_exact(3).take(usize::from(*components));
-    for ((id, factor), component) in ids.iter_mut().zip(&mut sampling).zip(named) {
-        (*id, *factor) = (component[0], component[1]);
+    let [mut ids, mut sampling, mut quantisation] = [[0; 4]; 3];
+    let named = factors.as_chunks::<3>().0.iter().take(usize::from(*components));
+    for (index, component) in named.enumerate() {
+        [ids[index], sampling[index], quantisation[index]] = *component;
     }
     let factors = &sampling[..usize::from(*components)];
     if !factors.iter().all(|&factor| sampling_is_legal(factor)) {
@@ -240,6 +244,7 @@ fn parse_frame(code: u8, payload: &[u8]) -> Result<Frame, DecodeError> {
         progressive: matches!(code, 0xC2 | 0xCA),
         code,
         ids,
+        quantisation,
         factors: sampling,
     })
 }

@@ -3,6 +3,7 @@
 mod cmyk;
 mod device;
 mod markers;
+mod tables;
 #[cfg(feature = "turbo")]
 mod turbo;
 #[cfg(not(feature = "turbo"))]
