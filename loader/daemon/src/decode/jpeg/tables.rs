@@ -24,7 +24,7 @@ pub(super) struct Tables {
 
 impl Tables {
     /// Whether every scan so far had its tables.
-    pub fn are_complete(&self) -> bool {
+    pub fn are_complete(self) -> bool {
         !self.is_broken && !self.is_missing
     }
 
