@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::decode::ImageDecoder;
 use crate::job::DeviceDecode;
+use crate::metrics;
 use crate::trace::{Trace, TracedImage};
 use crate::transform::{
     DeviceNumbers, Drawn, ForDevice, ImagePipeline, RowDraws, SampleError, Scratch, numbers_of_pixels,
@@ -47,6 +48,9 @@ impl Row<'_> {
         let for_device = self
             .device
             .and_then(|device| self.pipeline.for_device(encoded, device.bytes_max, decoder, &mut draw(0)));
+        if self.device.is_some() {
+            metrics::row_for_device(for_device.is_some());
+        }
         match for_device {
             Some(row) => self.copy(&row, encoded, (decoder, scratch), target),
             None => self.decode(encoded, draw, (decoder, scratch), decoding, target),
