@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import REAL
 
 import forebay
 from forebay.errors import CorruptError, InvalidError, StateError
@@ -118,7 +120,7 @@ def test_a_run_goes_on_with_the_same_rows_and_not_with_another_ratio(data: Path)
             assert stream(loader, 13) == expected
 
 
-def test_the_digest_is_that_of_the_rows_however_they_were_cut(data: Path) -> None:
+def test_the_digest_is_that_of_the_rows_however_they_were_cut(data: Path, tmp_path: Path) -> None:
     def digest(world: int, **arguments: Any) -> Any:
         loaders = [
             make_loader(data, 0.4, digest=True, rank=rank, world_size=world, **arguments) for rank in range(world)
@@ -131,7 +133,12 @@ def test_the_digest_is_that_of_the_rows_however_they_were_cut(data: Path) -> Non
             loader.close()
         return digests
 
-    assert digest(1) == digest(2, batch_size=5) == digest(3, batch_size=4, prefetch=7)
+    whole = digest(1)
+    assert whole == digest(2, batch_size=5) == digest(3, batch_size=4, prefetch=7)
+    (tmp_path / "job.json").write_text(json.dumps(make_loader(data, 0.4)._spec))
+    words = [REAL, "show", "--spec", str(tmp_path / "job.json"), "--digest", "--content", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=50)
+    assert json.loads(done.stdout)["content"] == whole[0]["content"], done.stderr
 
 
 @pytest.mark.parametrize("ratio", [0.0, -1.0, 1.5, "NaN", "Infinity"])
