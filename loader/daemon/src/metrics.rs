@@ -181,6 +181,11 @@ pub fn sample_bad(fate: Fate) {
     with(|meters| meters.bad_samples[fate as usize].increment(1));
 }
 
+/// An image was drawn for a device. `fit`: its file is one that a device decodes.
+pub fn row_for_device(fit: bool) {
+    with(|meters| meters.device_rows[usize::from(!fit)].increment(1));
+}
+
 /// A batch was announced. `made`: in making; `ready`: finished, and waiting for its consumer.
 pub fn batch_delivered(bytes: u64, valid_rows: u32, made: Duration, ready: Duration) {
     with(|meters| {

@@ -7,6 +7,7 @@ mod columns;
 mod draws;
 mod files;
 mod flights;
+mod image;
 mod make;
 mod pack;
 mod tend;

@@ -5,6 +5,7 @@
 mod node;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use node::{Node, consume, project};
@@ -126,6 +127,27 @@ fn figures_are_of_what_was_delivered_and_what_the_consumer_said_of_its_wait() {
     let now = scraped(&node, |now| now["forebay_sessions"] == 0.0);
     let ended = now["forebay_sessions_ended_total{end=\"closed\"}"];
     assert_eq!((ended, now["forebay_arena_bytes"]), (1.0, 0.0));
+}
+
+#[test]
+fn images_for_a_device_are_counted_by_who_decodes_them() {
+    let node = started(12);
+    let mut client = node.client();
+    let as_jpeg = |file: &Path| {
+        let encoder = jpeg_encoder::Encoder::new_file(file, 90).expect("a file");
+        encoder.encode(&[7; 20 * 16 * 3], 20, 16, jpeg_encoder::ColorType::Rgb).expect("a JPEG");
+    };
+    let more = r#","deviceDecode":{"ratio":1,"maxBytes":2000}"#;
+    // Rank 1 has the bees: 1, 3, 5, 7, 9 and 11.
+    let mut consumer = node.open_as(&mut client, 6, more, |file| {
+        if file.ends_with("1.png") || file.ends_with("3.png") {
+            as_jpeg(file);
+        }
+    });
+    consume(&mut consumer, Duration::ZERO);
+    let now = scraped(&node, |now| now["forebay_samples_total"] == 6.0);
+    let of = |decoder: &str| now[&format!("forebay_device_rows_total{{decoder=\"{decoder}\"}}")];
+    assert_eq!((of("device"), of("cpu")), (2.0, 4.0));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use forebay::config::{Allow, Config, RootConfig};
 use forebay::error::{Fault, Kind};
 use forebay::run::Daemon;
 use forebay::server::Peer;
+use forebay_plan::{EpochPrf, Purpose};
 use forebay_proto::v1::{self, RowState};
 use image::RgbImage;
 use tokio::sync::mpsc;
@@ -315,4 +316,59 @@ async fn a_plan_names_what_the_sheet_shows_without_decoding_and_is_bounded_too()
     assert_eq!(ask(4097, v1::ShowDetail::Plan).await.expect_err("too many").kind, Kind::Invalid);
     assert_eq!(ask(257, v1::ShowDetail::Rows).await.expect_err("too many").kind, Kind::Invalid);
     assert_eq!(ask(4096, v1::ShowDetail::Plan).await.expect("rows").rows.len(), 4096);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_a_device_decodes_are_told_and_shown_as_the_cpu_decodes_them() {
+    let dir = tempfile::tempdir().expect("a folder");
+    photos(dir.path());
+    for index in 0..20 {
+        let (photo, mut encoded) = (photo(index), Vec::new());
+        let (width, height) = (photo.width() as u16, photo.height() as u16);
+        let encoder = jpeg_encoder::Encoder::new(&mut encoded, 90);
+        encoder.encode(photo.as_raw(), width, height, jpeg_encoder::ColorType::Rgb).expect("a JPEG");
+        // Whole by its markers, and broken within: what a device alone finds out.
+        if index == 7 {
+            let tables = encoded.windows(2).position(|pair| pair == [0xFF, 0xC4]).expect("tables");
+            encoded[tables + 5..][..16].fill(0xFF);
+        }
+        std::fs::write(file(dir.path(), index), encoded).expect("a file");
+    }
+    let daemon = Daemon::start(Config::default()).expect("a daemon");
+    let crop =
+        r#""transforms":[{"randomResizedCrop":{"size":[9,11]}},{"randomHorizontalFlip":{}}]"#.to_owned();
+    let plain = resolved(&daemon, dir.path(), &crop, "FAIL").await;
+    let device = crop + r#","deviceDecode":{"ratio":0.8,"maxBytes":4000}"#;
+    let device = resolved(&daemon, dir.path(), &device, "FAIL").await;
+    for original in [false, true] {
+        let ask = |job| v1::ShowRequest {
+            key: Some(key(job, 1, 0, 30)),
+            tile_px: 11,
+            original,
+            ..Default::default()
+        };
+        let expected = show(&daemon, ask(&plain)).await.expect("a sheet");
+        let reply = show(&daemon, ask(&device)).await.expect("a sheet");
+        let (drawn, wanted) = (sheet(&reply), sheet(&expected));
+        let mut jpegs = 0;
+        for (row, other) in reply.rows.iter().zip(&expected.rows) {
+            assert_eq!((&row.key, &row.images, row.state()), (&other.key, &other.images, other.state()));
+            if row.key == "bee/07.png" {
+                let prf = EpochPrf::new(3, Purpose::DeviceDecode, 1);
+                assert!(prf.is_among(row.position, 0.8), "else this says nothing");
+            }
+            assert_eq!(row.state() == RowState::Failed, row.key == "bee/07.png", "{row:?}");
+            assert_eq!(tile(&drawn, row), tile(&wanted, other), "{}", row.key);
+            let told = row.values.iter().find(|value| value.name == "image.decode").map(|value| &value.text);
+            jpegs += u32::from(told.is_some_and(|text| text.starts_with("JPEG of ")));
+        }
+        assert!((9..20).contains(&jpegs), "{jpegs} of 19 sound JPEGs");
+        assert!(reply.text.contains("a device decodes 0.8 of the rows"), "{}", reply.text);
+    }
+    let planned = v1::ShowRequest {
+        key: Some(key(&device, 1, 0, 30)),
+        detail: v1::ShowDetail::Plan.into(),
+        ..Default::default()
+    };
+    assert!(show(&daemon, planned).await.is_ok_and(|reply| reply.rows.len() == 30));
 }

@@ -41,6 +41,7 @@ fn image(input: &[u8]) -> bool {
     };
     assert!(u64::from(info.width) * u64::from(info.height) <= LIMITS.pixels_max);
     let whole = pixels(&mut decoder, input, Rect::whole(&info));
+    left_to_a_device(decoder.components_for_device(input), whole.as_ref().err());
     let parts = parts_of(info.width, info.height);
     let wrong: Vec<String> = USED.with_borrow_mut(|used| {
         parts
@@ -50,6 +51,13 @@ fn image(input: &[u8]) -> bool {
     });
     assert!(wrong.is_empty(), "{} x {}: {}", info.width, info.height, wrong.join("; "));
     whole.is_ok()
+}
+
+/// What is left to a device is whole and within all limits that are counted without decoding.
+fn left_to_a_device(components: Option<u8>, error: Option<&DecodeError>) {
+    use DecodeError::{TooManyMarkers, TooManyScans, Truncated};
+    let is_seen = matches!(error, Some(Truncated { .. } | TooManyScans { .. } | TooManyMarkers { .. }));
+    assert!(matches!(components, None | Some(1 | 3)) && (components.is_none() || !is_seen), "{error:?}");
 }
 
 /// How a part differs from the whole: in its verdict, or from which of its pixels on.

@@ -190,12 +190,18 @@ fn make(job: &Job, pick: Pick, draws: impl Fn(u32) -> Draws) {
     for field in &job.fields {
         let sample_bytes = field.spec.sample_bytes().expect("a resolved field has a size");
         match field.maker(pick.source) {
-            FieldMaker::Image { pipeline, views, .. } => {
+            FieldMaker::Image { pipeline, views, device, .. } => {
                 SIDES.iter().for_each(|&sides| draw(pipeline, sides, &mut draws(0)));
-                if sample_bytes <= SAMPLE_BYTES_MAX {
-                    IMAGES.iter().for_each(|image| run(pipeline, image, *views, &draws, sample_bytes));
+                let pixel_bytes = pipeline.view_bytes() as u64 * u64::from(*views);
+                match device {
+                    None => assert_eq!(sample_bytes, pixel_bytes),
+                    Some(device) => assert!(sample_bytes >= pixel_bytes.max(device.bytes_max.into())),
+                }
+                if pixel_bytes <= SAMPLE_BYTES_MAX {
+                    IMAGES.iter().for_each(|image| run(pipeline, image, *views, &draws, pixel_bytes));
                 }
             }
+            FieldMaker::DeviceNumbers => assert_eq!(sample_bytes, 64),
             FieldMaker::Clip { clip, .. } => {
                 let chosen = clip.chosen(job.snapshot(pick.source), pick.sample.0, || draws(START_VIEW).0);
                 let count = chosen.names.len();

@@ -3,6 +3,7 @@
 use siphasher::sip::SipHasher24;
 
 use crate::digest::DigestBuilder;
+use crate::rng::unit_f64;
 use crate::{ORDER_VERSION, RowRng};
 
 /// What a draw is for; draws for different purposes have nothing to do with each other.
@@ -22,6 +23,8 @@ pub enum Purpose {
     Weighted,
     /// The order of windows, and of what they hold.
     Window,
+    /// Which rows of images a device decodes.
+    DeviceDecode,
 }
 
 impl Purpose {
@@ -35,6 +38,7 @@ impl Purpose {
             Self::Source => "source",
             Self::Weighted => "weighted",
             Self::Window => "window",
+            Self::DeviceDecode => "device-decode",
         }
     }
 }
@@ -76,6 +80,14 @@ impl EpochPrf {
         let mut message = [0; 16];
         fill(&mut message, position, view, attempt);
         self.sip.hash(&message)
+    }
+
+    /// Whether a row is one of the share `ratio` of all rows: by its first draw's top 53 bits, times 2^-53.
+    ///
+    /// * `position`: the row's place in the epoch.
+    /// * `ratio`: never at 0, always at 1; the rows of a smaller one are among those of a larger.
+    pub fn is_among(&self, position: u64, ratio: f64) -> bool {
+        unit_f64(self.draw(position, 0, 0)) < ratio
     }
 
     /// A generator for a row that needs many draws; equal arguments give equal sequences.
@@ -123,10 +135,20 @@ mod tests {
             EpochPrf::new(2, Purpose::Augment, 2).draw(3, 4, 5),
             EpochPrf::new(1, Purpose::Shuffle, 2).draw(3, 4, 5),
             EpochPrf::new(1, Purpose::Substitute, 2).draw(3, 4, 5),
+            EpochPrf::new(1, Purpose::DeviceDecode, 2).draw(3, 4, 5),
             EpochPrf::new(1, Purpose::Augment, 3).draw(3, 4, 5),
         ];
         assert_eq!(draws.iter().collect::<HashSet<_>>().len(), draws.len());
         assert_eq!(base.draw(3, 4, 5), EpochPrf::new(1, Purpose::Augment, 2).draw(3, 4, 5));
+    }
+
+    #[test]
+    fn a_share_of_the_rows_is_drawn_and_a_smaller_one_lies_inside_of_it() {
+        let prf = EpochPrf::new(3, Purpose::DeviceDecode, 1);
+        let rows = |ratio| (0..10_000).filter(|&p| prf.is_among(p, ratio)).collect::<HashSet<u64>>();
+        let (few, many) = (rows(0.3), rows(0.5));
+        assert!((2_800..3_200).contains(&few.len()) && few.is_subset(&many), "{}", few.len());
+        assert_eq!((rows(0.0).len(), rows(1.0).len()), (0, 10_000));
     }
 
     #[test]

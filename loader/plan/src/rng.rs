@@ -31,7 +31,7 @@ impl RowRng {
 
     /// A number in `[0, 1)`: the top 53 bits of one draw, times 2^-53.
     pub fn unit_f64(&mut self) -> f64 {
-        (self.next_u64() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
+        unit_f64(self.next_u64())
     }
 
     /// A number between `lo` and `hi`: `lo + (hi - lo) * unit`, one draw. Rounding may give `hi` itself.
@@ -59,6 +59,11 @@ impl RowRng {
     pub fn chance(&mut self, p: f64) -> bool {
         self.unit_f64() < p
     }
+}
+
+/// 64 uniform bits as a number in `[0, 1)`: the top 53 of them, times 2^-53.
+pub(crate) fn unit_f64(bits: u64) -> f64 {
+    (bits >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
 }
 
 #[cfg(test)]

@@ -37,6 +37,17 @@ fn the_prf_draws_what_it_always_drew() {
 }
 
 #[test]
+fn the_rows_for_a_device_are_those_that_they_always_were() {
+    let prf = EpochPrf::new(42, Purpose::DeviceDecode, 7);
+    assert_eq!(
+        [prf.draw(0, 0, 0), prf.draw(10_000_000_000, 0, 0)],
+        [697_904_118_360_506_764, 14_280_892_094_311_764_507]
+    );
+    let rows: Vec<_> = (0..24).filter(|&position| prf.is_among(position, 0.3)).collect();
+    assert_eq!(rows, [0, 3, 6, 7, 8, 14, 16, 18, 21]);
+}
+
+#[test]
 fn the_rows_generator_yields_what_it_always_yielded() {
     let mut rng = EpochPrf::new(42, Purpose::Augment, 7).rng(123_456_789, 1, 2);
     assert_eq!([rng.next_u64(), rng.next_u64()], [3_388_140_286_722_695_706, 10_403_831_927_418_219_963]);

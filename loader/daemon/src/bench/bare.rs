@@ -246,6 +246,7 @@ impl Worker {
                 | FieldMaker::Tokens(_)
                 | FieldMaker::Length { .. }
                 | FieldMaker::Clip { .. }
+                | FieldMaker::DeviceNumbers
                 | FieldMaker::Packed(_) => target.fill(0),
                 // A sample that has no room costs its read; forebay counts it.
                 FieldMaker::Raw { .. } => raw::write(encoded, target),

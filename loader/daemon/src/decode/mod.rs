@@ -239,6 +239,17 @@ impl ImageDecoder {
         Ok(image)
     }
 
+    /// How many components, 1 or 3, an image has that a device may decode in this decoder's place; `None` where that is
+    /// left to this decoder: what is no plain JPEG, and what is corrupt or passes a limit.
+    ///
+    /// A function of the bytes and the limits. Nothing is decoded, so damage within the entropy-coded data stays unseen.
+    pub fn components_for_device(&mut self, encoded: &[u8]) -> Option<u8> {
+        match self.info(encoded).ok()?.format {
+            ImageFormat::Jpeg => jpeg::JpegDecoder::components_for_device(encoded, &self.limits),
+            ImageFormat::Png => None,
+        }
+    }
+
     /// Decodes at least the part `want`, with exactly the pixels that the whole image has there.
     ///
     /// # Errors

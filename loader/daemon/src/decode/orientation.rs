@@ -34,6 +34,12 @@ impl Orientation {
         Some(Self { transposed, from_right, from_below })
     }
 
+    /// EXIF's value of it, 1 to 8.
+    pub fn exif(self) -> u16 {
+        let is_it = |value: &u16| Self::of_exif(*value) == Some(self);
+        (1..=8).find(is_it).expect("the eight values are all eight orientations")
+    }
+
     /// Whether the image is stored as it is looked at.
     pub fn is_upright(self) -> bool {
         self == Self::default()
@@ -143,6 +149,7 @@ mod tests {
         let mut buffer = Vec::new();
         for value in 1..=8 {
             let orientation = Orientation::of_exif(value).expect("one of eight");
+            assert_eq!(orientation.exif(), value);
             let upright = orientation.turned(image);
             for (left, top, width, height) in
                 [(0, 0, upright.width, upright.height), (5, 3, 37, 40), (44, 1, 1, 1)]

@@ -4,6 +4,7 @@ use forebay_plan::{MemoryOrder, TensorSpec};
 use forebay_proto::v1;
 
 use super::clips::ClipPlan;
+use super::device_decode::DeviceDecode;
 use super::located::Located;
 use super::rows::PartPlan;
 use super::stored::StoredBytes;
@@ -32,7 +33,11 @@ pub enum FieldMaker {
         pipeline: Box<ImagePipeline>,
         /// How often it is run on each image, with draws of their own: 1 to [`VIEWS_MAX`](crate::transform::VIEWS_MAX).
         views: u32,
+        /// Which rows hold the file's bytes instead, for a device; none where absent.
+        device: Option<DeviceDecode>,
     },
+    /// What a device has to do with the row of the image before it: [`DeviceNumbers`](crate::transform::DeviceNumbers).
+    DeviceNumbers,
     /// Frames of a clip, each a file, decoded and transformed with one draw.
     Clip {
         /// The folder, and which of its frames.
@@ -79,6 +84,7 @@ impl FieldMaker {
             | Self::Clip { .. }
             | Self::Array { .. }
             | Self::Tokens(_)
+            | Self::DeviceNumbers
             | Self::Length { .. }
             | Self::Packed(_) => false,
         }
@@ -92,7 +98,12 @@ impl FieldMaker {
             }
             Self::Stored(StoredBytes { column, .. }) => Some(*column),
             Self::Tokens(tokens) => tokens.reads().then(|| tokens.column()),
-            Self::Clip { .. } | Self::Value(_) | Self::Source | Self::Length { .. } | Self::Packed(_) => None,
+            Self::Clip { .. }
+            | Self::DeviceNumbers
+            | Self::Value(_)
+            | Self::Source
+            | Self::Length { .. }
+            | Self::Packed(_) => None,
         }
     }
 
@@ -106,7 +117,12 @@ impl FieldMaker {
             Self::Image { place, .. } | Self::Raw { place } | Self::Array { place, .. } => {
                 place.extent(snapshot, sample)
             }
-            Self::Clip { .. } | Self::Value(_) | Self::Source | Self::Length { .. } | Self::Packed(_) => None,
+            Self::Clip { .. }
+            | Self::DeviceNumbers
+            | Self::Value(_)
+            | Self::Source
+            | Self::Length { .. }
+            | Self::Packed(_) => None,
         }
     }
 
@@ -134,6 +150,7 @@ impl FieldMaker {
             Self::Tokens(tokens) => tokens.pad(target),
             Self::Packed(ids) => ids.write(&[], target),
             Self::Image { .. }
+            | Self::DeviceNumbers
             | Self::Clip { .. }
             | Self::Raw { .. }
             | Self::Array { .. }

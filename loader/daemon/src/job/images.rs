@@ -3,6 +3,7 @@
 use forebay_plan::{DType, MemoryOrder};
 use forebay_proto::v1::{self, transform::Op};
 
+use super::device_decode::device_decode;
 use super::dtype_to_proto;
 use super::fields::{FieldMaker, FieldPlan};
 use super::located::Located;
@@ -23,10 +24,15 @@ pub(super) const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 /// # Errors
 /// Invalid, naming the field and what is wrong in it.
 pub(super) fn image_field(field: v1::Field, place: Located) -> Result<Planned, Fault> {
-    let Pixels { field, pipeline, dtype, order } = pixels(field)?;
+    let mut pixels = pixels(field)?;
+    let device = device_decode(&mut pixels)?;
+    let Pixels { field, pipeline, dtype, order } = pixels;
     let (views, pipeline) = (field.views, Box::new(pipeline));
-    let spec = FieldPlan::image_spec(&field.name, &pipeline, views, dtype, order);
-    Ok((field, spec, FieldMaker::Image { place, pipeline, views }))
+    let spec = match device {
+        Some(device) => device.spec(&field.name, &pipeline),
+        None => FieldPlan::image_spec(&field.name, &pipeline, views, dtype, order),
+    };
+    Ok((field, spec, FieldMaker::Image { place, pipeline, views, device }))
 }
 
 /// What is done to the pixels of a field.

@@ -3,6 +3,7 @@
 mod arrays;
 mod classes;
 mod clips;
+mod device_decode;
 mod digest;
 mod fields;
 mod images;
@@ -27,6 +28,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use classes::CLASS_COLUMN;
 pub use clips::{Chosen, ClipPlan, START_VIEW};
+pub use device_decode::DeviceDecode;
 pub use fields::{FieldMaker, FieldPlan};
 pub use located::Located;
 pub(crate) use located::is_of_places;
@@ -164,6 +166,11 @@ impl Job {
     pub fn is_copy(&self) -> bool {
         let is_packed = self.order.packed_capacity().is_some();
         !is_packed && self.fields.iter().flat_map(|field| &field.makers).all(FieldMaker::is_copy)
+    }
+
+    /// Whether some of its rows are left for a device to decode.
+    pub fn has_device_rows(&self) -> bool {
+        self.fields.iter().any(|field| matches!(field.makers[0], FieldMaker::DeviceNumbers))
     }
 
     /// The job for the wire, with the rows of its first epoch.

@@ -171,7 +171,8 @@ impl JobOrder {
     /// # Errors
     /// Invalid: the epoch has no rows, since all its lengths are 0.
     pub fn epoch(&self, epoch: u64) -> Result<EpochRows, Fault> {
-        let augment = EpochPrf::new(self.seed(), Purpose::Augment, epoch);
+        let prf = |purpose| EpochPrf::new(self.seed(), purpose, epoch);
+        let (augment, device) = (prf(Purpose::Augment), prf(Purpose::DeviceDecode));
         let (rows, kind) = match self {
             Self::Plain(order) => (order.rows(epoch), EpochKind::Plain(order.epoch(epoch))),
             Self::Batches(batches, _) => {
@@ -184,7 +185,7 @@ impl JobOrder {
                 (windows.rows(), EpochKind::Windowed(Box::new(windows), lengths.clone()))
             }
         };
-        Ok(EpochRows { rows, kind, augment })
+        Ok(EpochRows { rows, kind, augment, device })
     }
 
     /// Rows of the first epoch: of every one, but where lists or mixed windows differ.

@@ -105,6 +105,11 @@ fn text(field: &v1::Field) -> String {
     pieces.extend(field.apply_exif_orientation.then(|| "apply_exif_orientation=True".to_owned()));
     let smaller = field.decode_scale() == v1::DecodeScale::Auto;
     pieces.extend(smaller.then(|| "decode_scale=auto".to_owned()));
+    pieces.extend(
+        field
+            .device_decode
+            .map(|device| format!("device_decode={} of up to {} bytes", device.ratio, device.max_bytes)),
+    );
     pieces.extend(field.transforms.iter().filter_map(|transform| transform.op.as_ref()).map(operation));
     if field.views > 1 {
         pieces.push(format!("{} views", field.views));

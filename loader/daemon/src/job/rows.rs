@@ -14,6 +14,7 @@ pub struct EpochRows {
     pub(super) rows: u64,
     pub(super) kind: EpochKind,
     pub(super) augment: EpochPrf,
+    pub(super) device: EpochPrf,
 }
 
 /// How an epoch's rows are made of picks.
@@ -112,6 +113,11 @@ impl EpochRows {
     /// What a part's transforms draw from. `position`: the part's.
     pub fn draws(&self, position: u64, view: u32, attempt: u32) -> RowRng {
         self.augment.rng(position, view, attempt)
+    }
+
+    /// Whether a device is to decode the images of a part, where `ratio` of all are. `position`: the part's.
+    pub fn is_for_device(&self, position: u64, ratio: f64) -> bool {
+        self.device.is_among(position, ratio)
     }
 
     /// What to try in the place of a part whose sample is corrupt. `position`: the part's; `attempt`: from 1.

@@ -9,6 +9,7 @@ use forebay_proto::v1;
 use super::arrays::{no_array_settings, plan_array};
 use super::classes::{CLASS_COLUMN, Classes};
 use super::clips::{no_clip_settings, plan_clip};
+use super::device_decode::{check_device_decode, device_can_do, numbers_field, numbers_name};
 use super::digest::content_digest;
 use super::fields::{FieldMaker, FieldPlan};
 use super::images::{image_field, no_image_settings};
@@ -80,6 +81,7 @@ pub fn resolve_all(spec: &v1::JobSpec, snapshots: Vec<Arc<Snapshot>>) -> Result<
     let classes = Classes::of(&sources);
     let (filled, fields) = plan_fields(&named, &sources, &order, &classes)?;
     packed_can_do(&order, bad_sample.policy)?;
+    device_can_do(&filled, bad_sample.policy)?;
     let ids: Vec<_> = sources.iter().map(|source| Digest::from_bytes(source.snapshot.id())).collect();
     let (order_digest, content_digest) = (order.digest(&ids)?, content_digest(&filled, &bad_sample));
     let (order_parts, content_parts) =
@@ -178,14 +180,16 @@ fn plan_fields(
     for field in fields {
         if field.name.is_empty()
             || field.name == VALID
+            || plans.iter().any(|plan| Some(&plan.spec.name) == numbers_name(field).as_ref())
             || plans.iter().any(|plan| plan.spec.name == field.name)
         {
             let message = format!("field name {:?} is empty, reserved or given twice", truncate(&field.name));
             return Err(Fault::invalid(message).hint("give each field a name of its own; `valid` is ours"));
         }
         let (field, plan) = plan_of_all(field, fields, sources, order, classes)?;
-        filled.push(field);
         plans.push(plan);
+        plans.extend(numbers_name(&field).map(|name| numbers_field(name, sources.len())));
+        filled.push(field);
     }
     Ok((filled, plans))
 }
@@ -207,6 +211,7 @@ fn plan_of_all(
         if decode != v1::Decode::Clip {
             no_clip_settings(given)?;
         }
+        check_device_decode(given, decode)?;
         if decode != v1::Decode::Array {
             no_array_settings(given)?;
         }

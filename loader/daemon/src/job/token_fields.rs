@@ -4,6 +4,7 @@ use forebay_plan::{DType, MemoryOrder, TensorSpec};
 use forebay_proto::v1;
 
 use super::JobSource;
+use super::device_decode::numbers_before;
 use super::fields::FieldMaker;
 use super::order::JobOrder;
 use super::spec::{Planned, Policy, column_of, decode_of, dtype, no_transforms, only_one_view, views};
@@ -59,7 +60,7 @@ fn length_of(length: &v1::Field, all: &[v1::Field], snapshot: &Snapshot) -> Resu
     };
     let mut found = (0..all.len()).filter(|&index| is_it(&all[index]));
     match (found.next(), found.next()) {
-        (Some(index), None) => Ok(index),
+        (Some(index), None) => Ok(index + numbers_before(all, index)),
         (None, _) => {
             let message = format!("field {}: a length of tokens that no field has", length.name);
             Err(Fault::invalid(message).hint("add the field of tokens or raw bytes, or name its column"))

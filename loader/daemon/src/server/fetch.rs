@@ -12,6 +12,7 @@ use forebay_proto::v1;
 use tokio::sync::{Notify, mpsc};
 
 use super::{Peer, ROWS_MAX, Service, bounded, check_rows_a_batch, tensors};
+use crate::decode::ImageLimits;
 use crate::error::{Fault, Kind};
 use crate::job::{Job, RowWalker};
 use crate::meter::Worked;
@@ -116,7 +117,8 @@ impl Service {
         self.pool.admit(share, &work, samples);
         let sealed = sealed(filling, &done, &work).await?;
         let epoch_rows = work.epoch.rows();
-        Ok(Made { arena, layout, work, epoch_rows, _sealed: sealed })
+        let image_limits = self.pool.image_limits();
+        Ok(Made { arena, layout, work, epoch_rows, image_limits, _sealed: sealed })
     }
 }
 
@@ -127,6 +129,8 @@ pub(super) struct Made {
     pub work: Arc<BatchWork>,
     /// Of the batch's epoch.
     pub epoch_rows: u64,
+    /// Under which its images were made.
+    pub image_limits: ImageLimits,
     _sealed: ReadySlot,
 }
 

@@ -43,7 +43,7 @@ use crate::workers::Pool;
 /// The wire's version that this daemon speaks.
 pub const WIRE_VERSION: u32 = 1;
 /// What this version serves beyond the calls every version has.
-pub const FEATURES: [&str; 15] = [
+pub const FEATURES: [&str; 16] = [
     "folder",
     "list",
     "records",
@@ -59,6 +59,7 @@ pub const FEATURES: [&str; 15] = [
     "shards",
     "priority",
     "gpu",
+    "device_decode",
 ];
 const CONTROL_BYTES_MAX: u64 = 64 << 20;
 const JOBS_KEPT: usize = 16;

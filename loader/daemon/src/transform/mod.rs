@@ -4,6 +4,7 @@
 //! decoding and other spatial fields of the sample can share the draw.
 
 mod center_crop;
+mod device;
 mod draw;
 mod error;
 mod flip;
@@ -20,6 +21,7 @@ mod window;
 
 use std::fmt;
 
+pub use device::{DEVICE_NUMBERS, DeviceNumbers, DeviceRow, ForDevice, numbers_of_pixels};
 pub use draw::{Draw, RowDraws};
 pub use error::{SampleError, TransformError};
 pub use kernels::Filter;

@@ -166,6 +166,11 @@ impl ImagePipeline {
         &self.ops
     }
 
+    /// How resizing weighs pixels; any where nothing is resized.
+    pub fn filter(&self) -> Filter {
+        self.filter
+    }
+
     /// Rows of every result.
     pub fn height(&self) -> u32 {
         self.height

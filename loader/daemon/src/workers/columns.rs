@@ -43,6 +43,7 @@ fn fields_of_columns(work: &BatchWork, pick: Pick, sample: &mut SampleMut) {
                 target.copy_from_slice(&count.to_ne_bytes());
             }
             FieldMaker::Image { .. }
+            | FieldMaker::DeviceNumbers
             | FieldMaker::Clip { .. }
             | FieldMaker::Raw { .. }
             | FieldMaker::Array { .. }

@@ -10,12 +10,12 @@ use forebay_plan::ContentRow;
 use forebay_plan::orders::Pick;
 
 use super::flights::Arrival;
-use super::{Draws, Pool, PoolOptions, Task, Ticket, clip, pack};
+use super::{Draws, Pool, PoolOptions, Task, Ticket, clip, image, pack};
 use crate::buffer::grown;
 use crate::decode::array::ArrayScratch;
 use crate::decode::{ImageDecoder, raw};
 use crate::error::{Fault, Kind, with_causes};
-use crate::job::{FieldMaker, Policy, START_VIEW, StoredBytes};
+use crate::job::{FieldMaker, Job, Policy, START_VIEW, StoredBytes};
 use crate::meter::ThreadMeter;
 use crate::metrics::{self, Fate, Queue};
 use crate::prefetch::{BadRow, BatchWork};
@@ -23,7 +23,7 @@ use crate::session::counters::add;
 use crate::storage::{Done, Read, ReadBuf, Root, StorageError, StorageErrorKind};
 use crate::tally::place;
 use crate::trace::{TracedImage, TracedRow, Verdict};
-use crate::transform::{SampleError, Scratch};
+use crate::transform::{DeviceNumbers, SampleError, Scratch};
 
 /// Other samples that `substitute` tries before the session fails.
 const SUBSTITUTES_MAX: u32 = 8;
@@ -238,6 +238,7 @@ impl Bench {
         let draws = |view| Draws(work.epoch.draws(part.position, view, task.attempt));
         let Pick { source, sample, .. } = task.pick;
         let (mut file, mut traced, mut hash) = (0, Vec::new(), hashed(work, task.sample.index(), true));
+        let mut numbers = DeviceNumbers::default();
         for (index, field) in work.job.fields.iter().enumerate() {
             let slot = task.sample.part_mut(index);
             let len_bytes = slot.len();
@@ -293,21 +294,21 @@ impl Bench {
                     traced.extend(image);
                     file += plan.frames() as usize;
                 }
-                FieldMaker::Image { place, pipeline, views } => {
+                FieldMaker::Image { place, pipeline, views, device } => {
                     let read = task.files.of_field(file, last);
                     file += 1;
                     let encoded = place.payload(work.job.snapshot(source), sample.0, read, &mut self.page)?;
-                    let (decoder, scratch, started) = (&mut self.decoder, &mut self.scratch, Instant::now());
-                    let decoded = pipeline.decode(encoded, decoder, (0..*views).map(draws));
-                    self.decode += started.elapsed();
-                    let decoded = decoded?;
-                    pipeline.write(&decoded, scratch, target)?;
-                    if let Some(trace) = &work.trace {
-                        let drawn = decoded.into_drawn();
-                        let field = (index, pipeline.applies_exif_orientation());
-                        traced.push(trace.image(field, drawn, encoded, decoder, scratch)?);
-                    }
+                    let device = device.as_ref();
+                    let device =
+                        device.filter(|device| work.epoch.is_for_device(part.position, device.ratio));
+                    let trace = (index, work.trace.as_ref());
+                    let row = image::Row { pipeline, views: *views, device, trace };
+                    let tools = (&mut self.decoder, &mut self.scratch);
+                    let made = row.write(encoded, draws, tools, &mut self.decode, target)?;
+                    traced.extend(made.traced);
+                    numbers = made.numbers;
                 }
+                FieldMaker::DeviceNumbers => image::write_numbers(&numbers, target),
             }
             if let Some(hash) = &mut hash {
                 hash.tensor(&self.own[..len_bytes]);
@@ -398,7 +399,7 @@ impl Bench {
                     format!("decode sample {key}")
                 };
                 let fault = Fault::new(Kind::Corrupt, reason).context(what).object(key);
-                let fault = fault.hint(cure_of_bad(limit, work.job.order.packed_capacity().is_some()));
+                let fault = fault.hint(cure_of_bad(limit, &work.job));
                 give_up(pool, task, buf, fault);
             }
         }
@@ -414,12 +415,16 @@ pub(super) fn give_up(pool: &Pool, task: Task, buf: ReadBuf, fault: Fault) {
 }
 
 /// What to do about a corrupt sample that ended its session.
-fn cure_of_bad(limit: Option<&str>, packed: bool) -> String {
-    let policies = if packed { "\"mask\"" } else { "\"substitute\" or \"mask\"" };
+fn cure_of_bad(limit: Option<&str>, job: &Job) -> String {
+    let policies = match job.order.packed_capacity() {
+        _ if job.has_device_rows() => "",
+        Some(_) => ", or set on_bad_sample to \"mask\"",
+        None => ", or set on_bad_sample to \"substitute\" or \"mask\"",
+    };
     let raise = limit.map_or_else(String::new, |key| {
         format!(", or raise {key} in the configuration of every daemon that serves the run")
     });
-    format!("mend or remove the file, or set on_bad_sample to {policies}{raise}")
+    format!("mend or remove the file{policies}{raise}")
 }
 
 /// What hashes a row's bytes while they are made, where the batch is tallied and the row is one of its epoch.

@@ -64,6 +64,7 @@ impl<'a> Row<'a> {
                 FieldMaker::Length { .. } => target.copy_from_slice(&count.to_ne_bytes()),
                 FieldMaker::Packed(ids) => ids.write(parts, target),
                 FieldMaker::Image { .. }
+                | FieldMaker::DeviceNumbers
                 | FieldMaker::Clip { .. }
                 | FieldMaker::Raw { .. }
                 | FieldMaker::Stored(_)

@@ -109,8 +109,13 @@ impl Node {
 
     /// As `open`, doing something to each image's file after the data was opened and before any is read.
     pub fn open_after(&self, client: &mut Client, rows: u32, change: impl Fn(&Path)) -> Consumer {
+        self.open_as(client, rows, "", change)
+    }
+
+    /// As `open_after`, with `more` in the image's field.
+    pub fn open_as(&self, client: &mut Client, rows: u32, more: &str, change: impl Fn(&Path)) -> Consumer {
         let json = format!(
-            r#"{{"jobId":"photos","sources":[{{"folder":{{"path":"{}"}}}}],"fields":[{{"name":"image","transforms":[{{"centerCrop":{{"size":[8]}}}}]}}]}}"#,
+            r#"{{"jobId":"photos","sources":[{{"folder":{{"path":"{}"}}}}],"fields":[{{"name":"image","transforms":[{{"centerCrop":{{"size":[8]}}}}]{more}}}]}}"#,
             self.path("data").display()
         );
         let job = client.resolve(serde_json::from_str(&json).expect("a spec")).expect("a job");

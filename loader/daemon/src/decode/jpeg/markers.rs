@@ -5,11 +5,16 @@
 //! docs/decisions/0003-a-verdict-is-crop-independent.md. Marker numbers: ITU-T T.81, table B.1.
 
 use super::JPEG;
+use super::tables::Tables;
 use crate::decode::DecodeError;
 
 const SOI: u8 = 0xD8;
 const EOI: u8 = 0xD9;
 const SOS: u8 = 0xDA;
+const DHT: u8 = 0xC4;
+const DQT: u8 = 0xDB;
+const APP0: u8 = 0xE0;
+const APP14: u8 = 0xEE;
 const TEM: u8 = 0x01;
 const RST0: u8 = 0xD0;
 const RST7: u8 = 0xD7;
@@ -23,6 +28,14 @@ pub(super) struct Frame {
     /// The largest horizontal sampling factor: an iMCU is 8 times as wide.
     pub h_max: u8,
     pub progressive: bool,
+    /// The SOF marker's own number: 0xC0 of a baseline file.
+    pub code: u8,
+    /// Each component's identifier, zeros behind them.
+    pub ids: [u8; 4],
+    /// The number of each component's quantisation table.
+    pub quantisation: [u8; 4],
+    /// Each component's sampling factors, the horizontal one in the upper half; zeros behind them.
+    pub factors: [u8; 4],
 }
 
 /// The whole file, walked once.
@@ -33,6 +46,21 @@ pub(super) struct Walk {
     pub multi_scan: bool,
     pub scans: u32,
     pub reaches_end: bool,
+    /// Frame headers; the first one counts.
+    pub frames: u32,
+    /// Each scan finds its tables in the file.
+    pub has_tables: bool,
+    /// What stands before its first scan says of its colours.
+    pub colors: Colors,
+}
+
+/// What application segments say of a file's colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Colors {
+    /// It is a JFIF: grey, or Y, Cb and Cr.
+    pub jfif: bool,
+    /// Adobe's transform: 0 none, 1 Y, Cb and Cr, 2 Y, C, C and K.
+    pub adobe: Option<u8>,
 }
 
 /// Reads up to the frame header and no further.
@@ -53,7 +81,8 @@ pub(super) fn read_frame(encoded: &[u8]) -> Result<Frame, DecodeError> {
 pub(super) fn walk(encoded: &[u8], markers_max: u32) -> Result<Walk, DecodeError> {
     let mut markers = Markers { encoded, at: 2 };
     let mut frame = None;
-    let (mut scans, mut segments, mut multi_scan) = (0, 0, false);
+    let (mut scans, mut segments, mut frames, mut multi_scan) = (0, 0, 0, false);
+    let (mut tables, mut colors) = (Tables::default(), Colors::default());
     let reaches_end = loop {
         let (code, payload) = match markers.next_segment() {
             Ok(Some(segment)) => segment,
@@ -72,17 +101,40 @@ pub(super) fn walk(encoded: &[u8], markers_max: u32) -> Result<Walk, DecodeError
                 let frame: Frame = frame.ok_or_else(|| no_frame(encoded))?;
                 scans += 1;
                 let in_scan = payload.first().copied().unwrap_or(0);
+                tables.scan(&frame, payload);
                 multi_scan |= frame.progressive || in_scan < frame.components;
                 markers.skip_entropy_coded();
             }
-            code if is_frame(code) && frame.is_none() => frame = Some(parse_frame(code, payload)?),
+            code if is_frame(code) => {
+                frames += 1;
+                if frame.is_none() {
+                    frame = Some(parse_frame(code, payload)?);
+                }
+            }
+            DHT => tables.huffman(payload),
+            DQT => tables.quantisation(payload),
+            code if scans == 0 => colors.read(code, payload),
             _ => {}
         }
     };
     match frame {
-        Some(frame) if scans > 0 => Ok(Walk { frame, multi_scan, scans, reaches_end }),
+        Some(frame) if scans > 0 => {
+            let has_tables = tables.are_complete();
+            Ok(Walk { frame, multi_scan, scans, reaches_end, frames, has_tables, colors })
+        }
         _ if reaches_end => Err(corrupt("it ends before its first scan")),
         _ => Err(truncated(encoded)),
+    }
+}
+
+impl Colors {
+    /// Takes what one segment says, as libjpeg reads it.
+    fn read(&mut self, code: u8, payload: &[u8]) {
+        match code {
+            APP0 if payload.starts_with(b"JFIF\0") => self.jfif = true,
+            APP14 if payload.starts_with(b"Adobe") => self.adobe = payload.get(11).copied().or(self.adobe),
+            _ => {}
+        }
     }
 }
 
@@ -175,17 +227,25 @@ fn parse_frame(code: u8, payload: &[u8]) -> Result<Frame, DecodeError> {
     if factors.len() < usize::from(*components) * 3 {
         return Err(corrupt("its frame header is too short"));
     }
-    let factors = factors.chunks_exact(3).take(usize::from(*components)).map(|component| component[1]);
-    let (h_max, ok) = factors.fold((1, true), |(h, ok), f| (h.max(f >> 4), ok && sampling_is_legal(f)));
-    if !ok {
+    let [mut ids, mut sampling, mut quantisation] = [[0; 4]; 3];
+    let named = factors.as_chunks::<3>().0.iter().take(usize::from(*components));
+    for (index, component) in named.enumerate() {
+        [ids[index], sampling[index], quantisation[index]] = *component;
+    }
+    let factors = &sampling[..usize::from(*components)];
+    if !factors.iter().all(|&factor| sampling_is_legal(factor)) {
         return Err(corrupt("a sampling factor is not 1 to 4"));
     }
     Ok(Frame {
         width: width.into(),
         height: height.into(),
         components: *components,
-        h_max,
+        h_max: factors.iter().map(|factor| factor >> 4).max().unwrap_or(1),
         progressive: matches!(code, 0xC2 | 0xCA),
+        code,
+        ids,
+        quantisation,
+        factors: sampling,
     })
 }
 

@@ -1,7 +1,9 @@
 //! JPEG: decodes only the rows and columns that were asked for, with exactly the pixels of the whole image.
 
 mod cmyk;
+mod device;
 mod markers;
+mod tables;
 #[cfg(feature = "turbo")]
 mod turbo;
 #[cfg(not(feature = "turbo"))]
@@ -90,6 +92,13 @@ impl JpegDecoder {
 
     pub fn info(encoded: &[u8]) -> Result<ImageInfo, DecodeError> {
         Ok(info(&markers::read_frame(encoded)?))
+    }
+
+    /// Components of a file that a device decodes as this decoder does; `None` of any other, sound or not.
+    pub fn components_for_device(encoded: &[u8], limits: &ImageLimits) -> Option<u8> {
+        let walk = markers::walk(encoded, limits.markers_max).ok()?;
+        let fits = walk.scans <= limits.scans_max;
+        (fits && device::decodes(&walk)).then_some(walk.frame.components)
     }
 
     /// Decodes `want`, in pixels of the image made smaller by `shrink`: 1, 2, 4 or 8, rounded up to whole pixels.

@@ -7,13 +7,13 @@ use image::{RgbImage, imageops};
 
 use super::rows::rect;
 use super::words;
-use crate::decode::Rect;
+use crate::decode::{ImageDecoder, Rect};
 use crate::error::{Fault, Kind};
-use crate::job::Job;
+use crate::job::{FieldMaker, Job};
 use crate::server::fetch::Made;
 use crate::sheet::{self, Cut, PAPER, Scale, Tile};
 use crate::trace::TracedRow;
-use crate::transform::ImagePipeline;
+use crate::transform::{DeviceRow, ImagePipeline, Scratch};
 
 /// Pictures of a sample that a sheet has room for: of more, so many are shown, evenly apart.
 const PICTURES_MAX: u32 = 16;
@@ -78,11 +78,13 @@ fn columns(views: u32) -> u32 {
 /// The pixels of one row, read out of the batch itself.
 fn sample(made: &Made, field: usize, row: u32) -> Result<RgbImage, Fault> {
     let pipeline = super::pipeline(&made.work.job, field).expect("an image field was chosen");
-    let place = made.layout.tensors()[field];
-    let mut bytes = vec![0; place.stride_bytes as usize];
-    made.file()?
-        .read_exact_at(&mut bytes, place.sample_offset_bytes(row))
-        .map_err(|error| Fault::from_error(Kind::Internal, &error))?;
+    let bytes = row_bytes(made, field, row)?;
+    let bytes = match made.work.job.fields.get(field + 1).map(|next| &next.makers[0]) {
+        Some(FieldMaker::DeviceNumbers) => {
+            decoded(made, pipeline, &bytes, &row_bytes(made, field + 1, row)?)?
+        }
+        _ => bytes,
+    };
     let (width, height) = sides(&made.work.job, field);
     let (pictures, shown) = (made.work.job.fields[field].pictures(), shown(&made.work.job, field));
     let (columns, gap) = (columns(shown), gap(pipeline));
@@ -96,6 +98,26 @@ fn sample(made: &Made, field: usize, row: u32) -> Result<RgbImage, Fault> {
         imageops::replace(&mut sample, &pixels.expect("a view has its pixels"), x.into(), y.into());
     }
     Ok(sample)
+}
+
+/// What a row of the batch holds of one tensor.
+fn row_bytes(made: &Made, tensor: usize, row: u32) -> Result<Vec<u8>, Fault> {
+    let place = made.layout.tensors()[tensor];
+    let mut bytes = vec![0; place.stride_bytes as usize];
+    made.file()?
+        .read_exact_at(&mut bytes, place.sample_offset_bytes(row))
+        .map_err(|error| Fault::from_error(Kind::Internal, &error))?;
+    Ok(bytes)
+}
+
+/// The pixels of a row that a device may have to decode, from what the device would get.
+fn decoded(made: &Made, pipeline: &ImagePipeline, row: &[u8], numbers: &[u8]) -> Result<Vec<u8>, Fault> {
+    let DeviceRow::Jpeg(len_bytes, draw) = DeviceRow::read(numbers) else { return Ok(row.to_vec()) };
+    let (mut decoder, mut scratch) = (ImageDecoder::new(made.image_limits), Scratch::new());
+    let (file, mut pixels) = (&row[..len_bytes as usize], vec![0; pipeline.view_bytes()]);
+    let run = pipeline.run_drawn(file, &mut decoder, &mut scratch, &draw, &mut pixels);
+    run.map_err(|error| Fault::from_error(Kind::Internal, &error))?;
+    Ok(pixels)
 }
 
 fn original(row: &mut TracedRow, report: &v1::RowReport, field: usize, name: &str) -> Option<Cut> {

@@ -165,6 +165,7 @@ fn values(job: &Job, epoch: &EpochRows, part: PartPlan, attempt: u32) -> Vec<v1:
             // What stands in files is not read, and what is made of it is not known.
             FieldMaker::Clip { .. } => rows::frames(job, field, epoch, part, attempt),
             FieldMaker::Image { .. }
+            | FieldMaker::DeviceNumbers
             | FieldMaker::Raw { .. }
             | FieldMaker::Stored(_)
             | FieldMaker::Array { .. }

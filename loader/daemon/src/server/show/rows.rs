@@ -14,7 +14,7 @@ use crate::job::{CLASS_COLUMN, EpochRows, FieldMaker, FieldPlan, Job, PartPlan, 
 use crate::prefetch::BadRow;
 use crate::server::fetch::Made;
 use crate::trace::{TracedRow, Verdict};
-use crate::transform::Drawn;
+use crate::transform::{DeviceRow, Drawn};
 
 /// Numbers of a vector, tokens of a row, and characters of a text, that are told.
 const NUMBERS_TOLD: usize = 8;
@@ -143,6 +143,7 @@ fn values(made: &Made, file: &File, row: &TracedRow) -> Result<Vec<v1::ValueRepo
             FieldMaker::Value(value) if value.is_text() => &text,
             FieldMaker::Value(_) | FieldMaker::Source | FieldMaker::Length { .. } => &numbers(NUMBERS_TOLD),
             FieldMaker::Tokens(_) | FieldMaker::Packed(_) => &numbers(TOKENS_TOLD),
+            FieldMaker::DeviceNumbers => &of_device,
             FieldMaker::Clip { .. } => {
                 let frames = |part| frames(job, field, &made.work.epoch, part, row.attempt);
                 told.extend(frames(PartPlan { pick: row.pick, ..made.work.part(row.row) }));
@@ -179,6 +180,14 @@ pub fn frames(
 pub fn value(spec: &TensorSpec, is_text: bool, bytes: &[u8]) -> v1::ValueReport {
     let text = if is_text { text(bytes) } else { numbers(spec.dtype, bytes, NUMBERS_TOLD) };
     v1::ValueReport { name: spec.name.clone(), text }
+}
+
+/// Who decodes a row.
+fn of_device(bytes: &[u8]) -> String {
+    match DeviceRow::read(bytes) {
+        DeviceRow::Pixels => "pixels".to_owned(),
+        DeviceRow::Jpeg(len_bytes, _) => format!("JPEG of {len_bytes} bytes"),
+    }
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -53,6 +53,9 @@ fn pipeline(job: &Job, looks: &Looks) -> [String; 2] {
     let mut facts = vec![format!("{views}{dtype} {}×{}×3", pipeline.height(), pipeline.width())];
     facts.extend(pipeline.applies_exif_orientation().then(|| "turned by EXIF".to_owned()));
     facts.extend(pipeline.decodes_smaller().then(|| "large ones decoded smaller".to_owned()));
+    if let FieldMaker::Image { device: Some(device), .. } = &field.makers[0] {
+        facts.push(format!("a device decodes {} of the rows, shown as the CPU does", device.ratio));
+    }
     let shown = super::picture::shown(job, looks.field);
     facts.extend((shown < field.pictures()).then(|| format!("{shown} of them shown")));
     facts.extend(normalised.then(|| "normalised, shown de-normalised".to_owned()));
