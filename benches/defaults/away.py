@@ -5,7 +5,9 @@
     ... --delay-us 2000 --out FILE.json
 
 Each side is a node daemon with the default settings, or with --read-threads, and takes its batches as `grid.py` does.
-What a side with a delay could give at most is its reads at a time over the delay, which stands beside the rates.
+What a side with a delay could give at most is its reads at a time over the delay, which stands beside the rates. With
+--raw and --read-threads a bare loop of as many threads reads the same mount in the same rounds: what it and this
+machine can give.
 slowfs needs root, cc, and Debian's fuse3 and libfuse3-dev.
 """
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -68,11 +71,21 @@ def measure(options: argparse.Namespace, sides: dict[str, str]) -> dict[str, lis
                     rate = turns[name].turn(4, options.batches, options.batch)
                     if number >= 0:
                         rates[name].append(rate)
+                if options.raw and options.read_threads and number >= 0:
+                    rates.setdefault("bare", []).append(bare(options, sides["away"]))
                 print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
             return rates
         finally:
             for one in turns.values():
                 one.close()
+
+
+def bare(options: argparse.Namespace, mounted: str) -> float:
+    """Give the files a second that bare threads open, read and close."""
+    command = [options.binary, "bench", mounted, "--stage", "read-floor", "--threads", str(options.read_threads)]
+    command += ["--rounds", "1", "--seconds", "3", "--warmup", "0", "--json"]
+    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return float(found["stages"][0]["bare"]["per_second"]["median"])
 
 
 def summary(rates: dict[str, list[float]], options: argparse.Namespace) -> dict[str, Any]:
@@ -93,6 +106,7 @@ def summary(rates: dict[str, list[float]], options: argparse.Namespace) -> dict[
         "per_second": {name: triple(interval(values)) for name, values in rates.items()},
         "away_over_here": triple(paired_ratio(by_round["away"], by_round["here"])),
         "rounds": rates,
+        **({"away_over_bare": triple(paired_ratio(by_round["away"], by_round["bare"]))} if "bare" in rates else {}),
     }
 
 
@@ -104,6 +118,12 @@ def told(found: dict[str, Any]) -> str:
 
     what = f"files of at most {found['raw_bytes']} bytes as they are" if found["raw_bytes"] else "photographs"
     machine = found["machine"]
+    beside: list[str] = []
+    if "bare" in found["per_second"]:
+        beside = [
+            f"bare threads there  {shown(found['per_second']['bare'], 0)} a second",
+            f"away / bare        {shown(found['away_over_bare'], 3)}",
+        ]
     return "\n".join(
         [
             f"{what}; {in_words(machine, machine['processors'])}",
@@ -111,6 +131,7 @@ def told(found: dict[str, Any]) -> str:
             f"{found['delay_us'] / 1000:g} ms away          {shown(found['per_second']['away'], 0)} a second; "
             f"{found['read_threads']} reads at a time allow {found['most_per_second']:.0f}",
             f"away / here        {shown(found['away_over_here'], 3)}",
+            *beside,
         ]
     )
 
