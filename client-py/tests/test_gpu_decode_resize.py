@@ -137,8 +137,8 @@ def test_a_crop_is_resized_to_the_daemons_bytes(tmp_path: Path, device: Device, 
 
 
 def start(resized: int, cropped: int) -> int:
-    """Torchvision's `CenterCrop`: half of what is over, ties to even; half of what is missing, rounded down, as zeros."""
-    return -((cropped - resized) // 2) if cropped > resized else int(round((resized - cropped) / 2.0))
+    """Torchvision's `CenterCrop`: half of what is over, ties to even; zeros for half of what is missing."""
+    return -((cropped - resized) // 2) if cropped > resized else round((resized - cropped) / 2.0)
 
 
 @needs_cc

@@ -16,13 +16,14 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from ._digest import Digests
 from ._fork import forget_in_child
+from ._gpu_decode import RefusedRowError, UndecodedError, undecoded
 from ._gpu_marks import marks
 from ._iterator import BatchIterator, Progress
 from ._job import Cursor
 from ._report import Delivered
 from ._stats import LoaderStats
 from ._wire import Ready
-from .errors import DeviceError, InvalidError
+from .errors import DeviceError, InvalidError, ProtocolError
 
 
 class Mark(Protocol):
@@ -38,6 +39,10 @@ class Mark(Protocol):
 
     def seconds(self) -> float:
         """Tell what they took on the device, once they have passed."""
+        ...
+
+    def decoded(self) -> tuple[int, float]:
+        """Tell how many images were decoded among them, and the seconds of those that decoding took."""
         ...
 
 
@@ -56,10 +61,14 @@ class Engine(Protocol):
 
 
 class Plan(NamedTuple):
-    """How many batches to be ahead, and what is done to a batch on the device before the trainer has it."""
+    """How many batches to be ahead, and what is done to a batch on the device before the trainer has it.
+
+    `key`: names the sample of a row of a batch, for an error; empty where nobody knows.
+    """
 
     ahead: int
     finish: Callable[[Any, Ready], Any]
+    key: Callable[[Ready, int], str] = lambda _ready, _row: ""
 
 
 class _Flight:
@@ -198,9 +207,17 @@ class DeviceIterator:
         host = next(self._batches)
         progress = self._batches.progress
         with self._marks("forebay copy"):
-            made, mark = self._guarded(lambda: self._engine.upload(host))
+            made, mark = self._guarded(lambda: self._uploaded(host, cast("Ready", progress.ready)))
         self._flights.append(_Flight(host, made, mark, progress, self._batches.is_over))
         self._front = progress.cursor
+
+    def _uploaded(self, host: Any, ready: Ready) -> tuple[Any, Mark]:
+        try:
+            return self._engine.upload(host)
+        except RefusedRowError as error:
+            row = ready.first_row + error.row
+            key = self._plan.key(ready, error.row)
+            raise undecoded(self._engine.name, error.why, ready.epoch, row, key) from error
 
     def _given(self, flight: _Flight) -> Any:
         self._engine.deliver(flight.made, flight.mark)
@@ -212,7 +229,10 @@ class DeviceIterator:
             if flight.host is not None and self._guarded(flight.mark.passed):
                 flight.host = None
                 self._stats.device_batches += 1
-                self._stats.device_copy_seconds += self._guarded(flight.mark.seconds)
+                rows, seconds = self._guarded(flight.mark.decoded)
+                self._stats.device_copy_seconds += self._guarded(flight.mark.seconds) - seconds
+                self._stats.device_decode_rows += rows
+                self._stats.device_decode_seconds += seconds
         while self._landing and self._landing[0].host is None:
             self._landing.popleft()
 
@@ -226,7 +246,7 @@ class DeviceIterator:
         """Do something with the device; where that fails, end the session. What was copied by then is still given."""
         try:
             return step()
-        except DeviceError:  # one of ours: what a user's function raises is none
+        except (DeviceError, UndecodedError, ProtocolError):  # ours: what a user's function raises is none of them
             self._failed = True
             self._batches.give_up(f"{self._engine.name} failed")
             self._wait_for_copies()

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ._gpu_driver import CudaError, Driver, driver
 from ._gpu_kernel import compiled
@@ -28,7 +27,9 @@ _PARTS = 32
 # Decoded images begin at multiples of so many bytes.
 _ALIGNED = 256
 
-Numbers = npt.NDArray[Any]
+# Arrays of numpy's, whose stubs leave most of what is done here untyped.
+Numbers = Any
+_np: Any = np
 
 # `NAME.decode` of a row, by place (docs/wire.md).
 ENCODED = 1
@@ -72,15 +73,15 @@ def checked(table: Numbers, row_bytes: int) -> None:
 
     * `table`: `(rows, 16)` i32, encoded rows alone; `row_bytes`: of a row of the field.
     """
-    at = table.T.astype(np.int64)
+    at = table.T.astype(_np.int64)
     turned = at[ORIENTATION] > 4
-    width, height = (np.where(turned, at[HEIGHT], at[WIDTH]), np.where(turned, at[WIDTH], at[HEIGHT]))
+    width, height = (_np.where(turned, at[HEIGHT], at[WIDTH]), _np.where(turned, at[WIDTH], at[HEIGHT]))
     fits = (at[LENGTH] > 0) & (at[LENGTH] <= row_bytes) & (at[ORIENTATION] >= 1) & (at[ORIENTATION] <= 8)
     fits &= (at[LEFT] >= 0) & (at[TOP] >= 0) & (at[CROP_WIDTH] > 0) & (at[CROP_HEIGHT] > 0)
     fits &= (at[LEFT] + at[CROP_WIDTH] <= width) & (at[TOP] + at[CROP_HEIGHT] <= height)
     fits &= (at[RESIZED_WIDTH] > 0) & (at[RESIZED_HEIGHT] > 0) & (at[FILTER] >= 0) & (at[FILTER] < _FILTERS)
     if not fits.all():
-        wrong = int(np.flatnonzero(~fits)[0])
+        wrong = int(_np.flatnonzero(~fits)[0])
         raise ProtocolError(f"a row for the device's decoder that does not fit itself: {table[wrong].tolist()}")
 
 
@@ -91,8 +92,8 @@ def work(table: Numbers, places: Numbers, height: int, width: int) -> Work:
     * `places`: the row of the batch that each becomes.
     * `height`, `width`: of the result.
     """
-    rows = np.zeros(len(table), ROW)
-    at = table.T.astype(np.int64)
+    rows = _np.zeros(len(table), ROW)
+    at = table.T.astype(_np.int64)
     images = (3 * at[WIDTH] * at[HEIGHT] + _ALIGNED - 1) // _ALIGNED * _ALIGNED
     turns = _TURNS[at[ORIENTATION] - 1]
     for name, values in (
@@ -103,10 +104,10 @@ def work(table: Numbers, places: Numbers, height: int, width: int) -> Work:
         rows[name] = values
     _set_side(rows["x"], (at[LEFT], at[CROP_WIDTH], at[RESIZED_WIDTH], at[RESULT_LEFT]), width, at[FILTER])
     _set_side(rows["y"], (at[TOP], at[CROP_HEIGHT], at[RESIZED_HEIGHT], at[RESULT_TOP]), height, at[FILTER])
-    narrowed = 3 * rows["x"]["len"].astype(np.int64) * rows["y"]["need_len"]
+    narrowed = 3 * rows["x"]["len"].astype(_np.int64) * rows["y"]["need_len"]
     rows["narrow"] = _begins(narrowed)
-    sides = np.stack([rows["x"], rows["y"]], 1).reshape(-1)
-    weights, starts = sides["len"].astype(np.int64) * sides["taps"], 2 * sides["len"].astype(np.int64)
+    sides = _np.stack([rows["x"], rows["y"]], 1).reshape(-1)
+    weights, starts = sides["len"].astype(_np.int64) * sides["taps"], 2 * sides["len"].astype(_np.int64)
     for name, counts in (("weights", _begins(weights)), ("starts", _begins(starts))):
         for side, places_of in zip(("x", "y"), counts.reshape(-1, 2).T):
             rows[side][name] = places_of
@@ -115,32 +116,32 @@ def work(table: Numbers, places: Numbers, height: int, width: int) -> Work:
 
 def image_bytes(table: Numbers) -> Numbers:
     """Give the room that each encoded row's decoded image takes."""
-    return 3 * table[:, WIDTH].astype(np.int64) * table[:, HEIGHT] + _ALIGNED
+    return 3 * table[:, WIDTH].astype(_np.int64) * table[:, HEIGHT] + _ALIGNED
 
 
 def _begins(lengths: Numbers) -> Numbers:
-    return np.cumsum(lengths) - lengths
+    return _np.cumsum(lengths) - lengths
 
 
 def _set_side(side: Numbers, drawn: tuple[Numbers, Numbers, Numbers, Numbers], out_len: int, kind: Numbers) -> None:
     """Fill one side of all rows in; in the daemon's order of operations."""
     begin, crop, resized, start = drawn
-    first = np.maximum(start, 0)
-    end = np.maximum(np.minimum(start + out_len, resized), first)
+    first = _np.maximum(start, 0)
+    end = _np.maximum(_np.minimum(start + out_len, resized), first)
     visible = end - first
     scale = crop / resized
     from_, to = first * scale, end * scale
     reach = _reach(kind, scale)
-    need_start = np.maximum(np.floor(from_ - reach), 0).astype(np.int64)
-    need_end = np.minimum(np.ceil(to + reach).astype(np.int64), crop)
+    need_start = _np.maximum(_np.floor(from_ - reach), 0).astype(_np.int64)
+    need_end = _np.minimum(_np.ceil(to + reach).astype(_np.int64), crop)
     is_whole = visible == resized
-    need_start, need_end = np.where(is_whole, 0, need_start), np.where(is_whole, crop, need_end)
+    need_start, need_end = _np.where(is_whole, 0, need_start), _np.where(is_whole, crop, need_end)
     need_len = need_end - need_start
-    from_ = np.where(is_whole, 0.0, from_ - need_start)
-    span = np.where(is_whole, crop.astype(np.float64), np.minimum(visible * scale, need_len - from_))
-    support = np.where(kind == 3, 1.0, 2.0)
-    shrinks = np.maximum(span / np.maximum(visible, 1), 1.0)
-    taps = np.where(np.isin(kind, (3, 5)), np.ceil(2 * support * shrinks) + 2, 4)
+    from_ = _np.where(is_whole, 0.0, from_ - need_start)
+    span = _np.where(is_whole, crop.astype(_np.float64), _np.minimum(visible * scale, need_len - from_))
+    support = _np.where(kind == 3, 1.0, 2.0)
+    shrinks = _np.maximum(span / _np.maximum(visible, 1), 1.0)
+    taps = _np.where(_np.isin(kind, (3, 5)), _np.ceil(2 * support * shrinks) + 2, 4)
     for name, values in (
         ("from", from_), ("span", span), ("pad", first - start), ("len", visible), ("need_start", begin + need_start),
         ("need_len", need_len), ("whole_source", crop), ("whole_len", resized), ("first", first),
@@ -151,8 +152,8 @@ def _set_side(side: Numbers, drawn: tuple[Numbers, Numbers, Numbers, Numbers], o
 
 def _reach(kind: Numbers, scale: Numbers) -> Numbers:
     """Tell how far beyond its own place a pixel looks; `Filter::reach` of the daemon."""
-    stretch = np.maximum(scale, 1.0)
-    return np.select([kind == 3, kind == 5, kind == 4], [stretch + 1.0, 2.0 * stretch + 1.0, 3.0], 2.0)
+    stretch = _np.maximum(scale, 1.0)
+    return _np.select([kind == 3, kind == 5, kind == 4], [stretch + 1.0, 2.0 * stretch + 1.0, 3.0], 2.0)
 
 
 class Buffers(NamedTuple):
