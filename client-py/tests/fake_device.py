@@ -33,6 +33,9 @@ class LateMark:
     def seconds(self) -> float:
         return 0.001
 
+    def decoded(self) -> tuple[int, float]:
+        return 0, 0.0
+
 
 class HastyMark(LateMark):
     """Says at once that the copy has passed: what must not be."""
@@ -62,13 +65,16 @@ class LateEngine:
     fail_at = 0  # the number of the upload, from 1, that finds no memory
     mark: type[LateMark] = LateMark
 
-    def __init__(self, device: torch.device, casts: Mapping[str, Cast], names: list[str]) -> None:
+    def __init__(self, device: torch.device, casts: Mapping[str, Cast], names: list[str], _sizes: Any = None) -> None:
         self.name = str(device)
         self.uploads = 0
         self._names = names
         self._casts = {name: Caster(found, CPU) for name, found in casts.items()}
         self._work: queue.Queue[tuple[list[tuple[torch.Tensor, int]], list[Any], LateMark]] = queue.Queue()
         threading.Thread(target=self._copy, daemon=True).start()
+
+    def words(self) -> str:
+        return ""
 
     def upload(self, batch: Any) -> tuple[Any, LateMark]:
         self.uploads += 1

@@ -92,8 +92,8 @@ class Decoding:
 
     def _copy(self, raw: torch.Tensor, made: torch.Tensor, rows: Numbers) -> None:
         """Start copying finished rows: neighbours at once where nothing lies between them."""
-        target = made.view(len(made), -1)
-        length = target.shape[1]
+        length = made.shape[1] * made.shape[2] * 3
+        target = made.view(len(made), length)
         breaks = np.flatnonzero(np.diff(rows) > 1) + 1 if raw.shape[1] == length else np.arange(1, len(rows))
         for run in np.split(rows, breaks) if len(rows) else ():
             begin, end = int(run[0]), int(run[-1]) + 1
