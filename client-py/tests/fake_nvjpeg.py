@@ -11,6 +11,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from fake_driver import FakeDriver, build
@@ -39,6 +40,10 @@ class Images:
     def takes(self, image: Any) -> int:
         """Tell who decodes it in batches."""
         return BY_DEFAULT if image.info.get("progressive") else BY_DEFAULT | BY_HARDWARE
+
+    def pixels(self, image: Any) -> Any:
+        """Give its pixels as `(height, width, 3)` u8."""
+        return np.asarray(image.convert("RGB"))
 
     def status(self, data: bytes) -> int:
         """Tell what decoding it ends with, other than success."""
@@ -92,12 +97,12 @@ class FakeNvjpeg(FakeDriver):
         if status:
             return status
         try:
-            image = Image.open(io.BytesIO(encoded)).convert("RGB")
+            pixels = np.ascontiguousarray(self.images.pixels(Image.open(io.BytesIO(encoded))))
         except Exception:
             return _gpu_nvjpeg.BAD_JPEG
-        if pitch != 3 * image.width:
+        if pitch != 3 * pixels.shape[1]:
             return 2
-        ctypes.memmove(target, image.tobytes(), pitch * image.height)
+        ctypes.memmove(target, pixels.ctypes.data, pixels.nbytes)
         return 0
 
 
