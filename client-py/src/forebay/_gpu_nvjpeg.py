@@ -16,6 +16,7 @@ import ctypes
 import glob
 import importlib.util
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -316,8 +317,8 @@ class Decoder:
         self._one_by_one(images, one_by_one, stream)
 
     def __del__(self) -> None:
-        if getattr(self, "_hardware", self) is self or self._process != os.getpid():
-            return  # it was never made, or is the parent's
+        if getattr(self, "_hardware", self) is self or self._process != os.getpid() or sys.is_finalizing():
+            return  # it was never made, is the parent's, or all goes with the process
         for way in (self._hardware, self._default, self._alone):
             if way is not None:
                 way.close()

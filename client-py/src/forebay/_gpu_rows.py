@@ -53,10 +53,10 @@ class Decoding:
     def __init__(self, device: torch.device, sizes: Sizes, stream: Any) -> None:
         """Load nvJPEG and compile the kernels; raises `DeviceError` with the cure. `sizes`: of the fields it is for."""
         self._device, self._sizes, self._stream = device, sizes, stream
-        self._side = _Side(stream)
+        self.side = _Side(stream)
         library = current_library(device.index)
         self._resize = kernels.resize(device.index)
-        self._decoder = Decoder(library)
+        self.decoder = Decoder(library)
         self._marks = marks()
         self._library_words = library.words()
 
@@ -114,10 +114,10 @@ class Decoding:
             )
         ]
         try:
-            self._decoder(images, self._side)
+            self.decoder(images, self.side)
         except RefusedError as error:
             raise RefusedRowError(int(rows[error.index]), error.why) from error
-        self._resize(Buffers(**at, target=made.data_ptr()), len(rows), height, width, self._side.number)
+        self._resize(Buffers(**at, target=made.data_ptr()), len(rows), height, width, self.side.number)
 
     def _room(self, work: Work) -> dict[str, torch.Tensor]:
         """Give the kernels' memory, by its name in `Buffers`; of the rows with what they say."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, cast
@@ -134,6 +135,8 @@ class TorchEngine:
         """`casts`: by field; `names`: of what tuples have; `sizes`: of the fields whose rows may be encoded."""
         self.device, self.name = device, str(device)
         self._names = names
+        # Iterators of one loader may run in several threads, and a decoder serves one.
+        self._lock = threading.Lock()
         self._decoded: list[Decoded] = []
         try:
             self._stream = _cuda.Stream(device)
@@ -152,13 +155,14 @@ class TorchEngine:
     def upload(self, batch: Any) -> tuple[Any, Mark]:
         """Start the copies and casts of a batch. What fails is waited for: the slot may be read until then."""
         try:
-            with _cuda.device(self.device), _cuda.stream(self._stream):
+            with self._lock, _cuda.device(self.device), _cuda.stream(self._stream):
                 start, end = (_cuda.Event(enable_timing=True) for _ in range(2))
                 start.record(self._stream)
-                self._decoded = []
+                decoded: list[Decoded] = []
+                self._decoded = decoded
                 made = self._mapped(batch)
                 end.record(self._stream)
-            return made, _Timed(start, end, self._decoded, self._failed)
+            return made, _Timed(start, end, decoded, self._failed)
         except (RuntimeError, CudaError, RefusedRowError, ProtocolError) as error:
             with contextlib.suppress(RuntimeError):
                 self._stream.synchronize()
