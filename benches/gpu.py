@@ -171,7 +171,7 @@ def decoders(encoded: list[torch.Tensor], place: Place, sizes: Sizes) -> tuple[s
     """Give forebay's two arms: the decoder into one block of the device's memory, and a whole field of a batch."""
     from torchvision.io import decode_jpeg
 
-    row_bytes = max(map(len, encoded))
+    row_bytes = max(3 * sizes.side**2, *map(len, encoded))
     raw = torch.zeros(len(encoded), row_bytes, dtype=torch.uint8).pin_memory()
     table = torch.zeros(len(encoded), 16, dtype=torch.int32)
     for row, data in enumerate(encoded):
