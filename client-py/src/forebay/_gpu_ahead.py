@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from ._digest import Digests
 from ._fork import forget_in_child
-from ._gpu_decode import RefusedRowError, UndecodedError, undecoded
+from ._gpu_decode import RefusedRowError, undecoded
 from ._gpu_marks import marks
 from ._iterator import BatchIterator, Progress
 from ._job import Cursor
@@ -210,13 +210,14 @@ class DeviceIterator:
             made, mark = self._guarded(lambda: self._uploaded(host, cast("Ready", progress.ready)))
         self._flights.append(_Flight(host, made, mark, progress, self._batches.is_over))
         self._front = progress.cursor
+        self._batches.worked()
 
     def _uploaded(self, host: Any, ready: Ready) -> tuple[Any, Mark]:
         try:
             return self._engine.upload(host)
         except RefusedRowError as error:
-            row = ready.first_row + error.row
-            key = self._plan.key(ready, error.row)
+            self._fail()
+            row, key = ready.first_row + error.row, self._plan.key(ready, error.row)
             raise undecoded(self._engine.name, error.why, ready.epoch, row, key) from error
 
     def _given(self, flight: _Flight) -> Any:
@@ -246,11 +247,14 @@ class DeviceIterator:
         """Do something with the device; where that fails, end the session. What was copied by then is still given."""
         try:
             return step()
-        except (DeviceError, UndecodedError, ProtocolError):  # ours: what a user's function raises is none of them
-            self._failed = True
-            self._batches.give_up(f"{self._engine.name} failed")
-            self._wait_for_copies()
+        except (DeviceError, ProtocolError):  # ours: what a user's function raises is none of them
+            self._fail()
             raise
+
+    def _fail(self) -> None:
+        self._failed = True
+        self._batches.give_up(f"{self._engine.name} failed")
+        self._wait_for_copies()
 
     def _wait_for_copies(self) -> None:
         """Hold the slots of what is still being copied; a device that is lost copies nothing any more."""

@@ -20,10 +20,6 @@ SUFFIX = ".decode"
 _OFF = "or leave device_decode= out"
 
 
-class UndecodedError(CorruptError):
-    """A sample that the daemon found sound and the device's decoder did not take."""
-
-
 class RefusedRowError(Exception):
     """A row that the device does not decode: `row` of the batch, and why."""
 
@@ -117,9 +113,9 @@ def _size_of(field: Mapping[str, Any]) -> tuple[int, int]:
     )
 
 
-def undecoded(device: str, why: str, epoch: int, row: int, key: str) -> UndecodedError:
+def undecoded(device: str, why: str, epoch: int, row: int, key: str) -> CorruptError:
     """Say which sample a device did not decode. `row`: its place in the epoch; `key`: empty where nobody knows."""
-    return UndecodedError(
+    return CorruptError(
         f"{device} does not decode a sample",
         causes=[why, f"at epoch {epoch}, row {row}"],
         hint="mend the file, or leave it out; without device_decode= the CPU's decoder judges it",
