@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import io
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -440,3 +441,24 @@ def test_a_daemon_that_does_not_know_it_is_named(nvjpeg: FakeNvjpeg, cuda: Cuda,
     with ours(photographs) as loader, pytest.raises(UnimplementedError, match="sends no JPEGs for a device") as raised:
         next(iter(loader))
     assert "leave device_decode= out" in str(raised.value)
+
+
+def test_the_library_of_wheels_is_found_and_told_from_one_that_finds_no_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in ("nvidia/nvjpeg/lib/libnvjpeg.so.12", "nvidia/cu13/lib/libnvjpeg.so.13", "nvidia/cu13/lib/libother.so"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").touch()
+    (tmp_path / "torchvision.libs").mkdir()
+    (tmp_path / "torchvision.libs" / "libnvjpeg.12ab.so.13").touch()
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    for name in ("nvidia", "torchvision"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    found = [str(Path(file).relative_to(tmp_path)) for file in _gpu_nvjpeg._of_wheels()]
+    assert found == [
+        "torchvision.libs/libnvjpeg.12ab.so.13",
+        "nvidia/nvjpeg/lib/libnvjpeg.so.12",
+        "nvidia/cu13/lib/libnvjpeg.so.13",
+    ]

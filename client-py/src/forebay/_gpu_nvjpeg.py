@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import glob
 import importlib.util
 import os
 import sys
@@ -25,9 +24,9 @@ from typing import Any, NamedTuple, Protocol
 from .errors import DeviceError, InvalidError
 
 _LIBRARIES = ("libnvjpeg.so.13", "libnvjpeg.so.12", "libnvjpeg.so.11", "libnvjpeg.so")
-# Where wheels keep it: CUDA's of version 12 and of 13, and torchvision's own copy.
-_WHEELS = (("nvidia", "nvjpeg/lib/libnvjpeg.so.*"), ("nvidia", "cu*/lib/libnvjpeg.so.*"))
-_TORCHVISION = "../torchvision.libs/libnvjpeg*.so*"
+# Where wheels keep it: CUDA's of version 12 and of 13, below `nvidia`, and torchvision's own copy beside that package.
+_OF_CUDA = ("nvjpeg/lib/libnvjpeg.so.*", "cu*/lib/libnvjpeg.so.*")
+_OF_TORCHVISION = "torchvision.libs/libnvjpeg*.so*"
 _SETTING = "FOREBAY_NVJPEG"
 _CURE = "pip install nvidia-nvjpeg-cu12 (or nvidia-nvjpeg for CUDA 13), or leave device_decode= out"
 
@@ -209,13 +208,13 @@ def _engine(nvjpeg: Nvjpeg, ordinal: int, setting: str) -> int | None:
 
 def _of_wheels() -> list[str]:
     """Find the library in the wheels that hold it, newest first."""
-    found = importlib.util.find_spec("nvidia")
-    places = list(found.submodule_search_locations or ()) if found is not None else []
-    files = [str(file) for place in places for _, pattern in _WHEELS for file in Path(place).glob(pattern)]
-    vision = importlib.util.find_spec("torchvision")
-    if vision is not None and vision.origin:
-        files += glob.glob(os.path.join(os.path.dirname(vision.origin), _TORCHVISION))
-    return sorted(files, reverse=True)
+    files: list[Path] = []
+    for package, patterns, above in (("nvidia", _OF_CUDA, False), ("torchvision", (_OF_TORCHVISION,), True)):
+        found = importlib.util.find_spec(package)
+        for place in found.submodule_search_locations or () if found is not None else ():
+            folder = Path(place).parent if above else Path(place)
+            files += (file for pattern in patterns for file in folder.glob(pattern))
+    return sorted(map(str, files), reverse=True)
 
 
 class _Lane:
@@ -240,10 +239,12 @@ class _Way:
         return self._nvjpeg.code("nvjpegJpegStreamParseHeader", self.handle, image.data, image.length, self._header)
 
     def takes(self) -> bool:
-        """Whether it decodes the image whose header was parsed last in batches. 0 means yes."""
+        """Whether it decodes the image whose header was parsed last in batches. An answer of 0 means yes."""
         answer = ctypes.c_int(-1)
-        self._nvjpeg.call("nvjpegDecodeBatchedSupported", self.handle, self._header, ctypes.byref(answer))
-        return answer.value == 0
+        code = self._nvjpeg.code("nvjpegDecodeBatchedSupported", self.handle, self._header, ctypes.byref(answer))
+        if code and code not in (*_OF_THE_IMAGE, NOT_IMPLEMENTED):
+            raise NvjpegError("nvjpegDecodeBatchedSupported", code)
+        return code == 0 and answer.value == 0
 
     def sides(self) -> tuple[int, int]:
         """Give the width and the height of the image whose header was parsed last."""

@@ -80,7 +80,6 @@ class Decoding:
         numbers = table.numpy()
         made = torch.empty((len(raw), height, width, 3), dtype=torch.uint8, device=self._device)
         _check(name, raw, numbers, made)
-        self._copy(raw, made, np.flatnonzero(numbers[:, kernels.KIND] == 0))
         encoded = np.flatnonzero(numbers[:, kernels.KIND] == kernels.ENCODED)
         decoded = None
         if len(encoded):
@@ -88,6 +87,7 @@ class Decoding:
             with self._timed(len(encoded)) as decoded:
                 for rows in _chunks(encoded, kernels.image_bytes(numbers[encoded])):
                     self._decode(raw, numbers[rows], rows, made)
+        self._copy(raw, made, np.flatnonzero(numbers[:, kernels.KIND] == 0))  # behind what the host may wait for
         return made.movedim(-1, -3), decoded
 
     def _copy(self, raw: torch.Tensor, made: torch.Tensor, rows: Numbers) -> None:
