@@ -132,7 +132,7 @@ class TorchEngine:
     def __init__(
         self, device: torch.device, casts: Mapping[str, Cast], names: list[str], sizes: Sizes | None = None
     ) -> None:
-        """`casts`: by field; `names`: of what tuples have; `sizes`: of the fields whose rows may be encoded."""
+        """`casts`: by field; `names`: of what tuples have; `sizes`: of fields whose rows may be encoded."""
         self.device, self.name = device, str(device)
         self._names = names
         # Iterators of one loader may run in several threads, and a decoder serves one.
