@@ -215,3 +215,22 @@ def test_a_batch_can_be_looked_at(nvjpeg: FakeNvjpeg, photographs: Path) -> None
         shown = [[row.key for row in sheet.rows] for sheet in (there.show(4), here.show(4))]
         assert shown[0] == shown[1]
         assert len(shown[0]) == 4
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no CUDA device: the tests above run with the nvJPEG of tests"
+)
+@pytest.mark.parametrize("setting", ["", "default"])
+def test_a_real_device_has_the_cpus_batches_within_what_is_stated(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    monkeypatch.setenv("FOREBAY_BINARY", REAL)
+    monkeypatch.setenv("FOREBAY_NVJPEG", setting)
+    for chain in CHAINS:
+        with loader(photographs, 0.6, chain, ahead=3) as there, loader(photographs, None, chain) as here:
+            for _ in range(3):
+                for (images, labels), (wanted, numbers) in zip(there, here):
+                    assert torch.equal(labels.cpu(), numbers)
+                    apart = (images.cpu().int() - wanted.int()).abs().float().mean((1, 2, 3))
+                    assert float(apart.max()) <= 2.0, chain
+            assert there.stats()["device_decode_rows"] > 40
