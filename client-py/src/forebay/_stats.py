@@ -121,14 +121,13 @@ def device_words(stats: Mapping[str, Any]) -> str:
     step = stats["trainer_seconds"] + stats["wait_seconds"] + stats["python_seconds"]
     rate = stats["bytes"] / stats["batches"] * batches / seconds / 1e9 if seconds else 0.0
     rows, decoding = stats["device_decode_rows"], stats["device_decode_seconds"]
+    speed = f" ({rate:.1f} GB/s)" if not rows else ""  # nobody counts the bytes of files that cross in pixels' place
     share = f", {100 * (seconds + decoding) / step:.1f} % of the steps' time, beside them" if step else ""
     decoded = ""
     if rows:
-        per_second = rows / decoding if decoding else 0.0
-        decoded = (
-            f"; {rows} images decoded there: {1e3 * decoding / batches:.2f} ms a batch ({per_second:.0f} images/s)"
-        )
-    return f"copied to the device: {1e3 * seconds / batches:.2f} ms a batch ({rate:.1f} GB/s){decoded}{share}"
+        per_second = f" ({rows / decoding:.0f} images/s)" if decoding else ""
+        decoded = f"; {rows} images decoded there: {1e3 * decoding / batches:.2f} ms a batch{per_second}"
+    return f"copied to the device: {1e3 * seconds / batches:.2f} ms a batch{speed}{decoded}{share}"
 
 
 def numbers(value: Any) -> Any:
