@@ -122,6 +122,9 @@ class BatchIterator(Generic[B]):
         session = self._session
         return session is not None and session.has_record()
 
+    def kept(self) -> None:
+        """Take no notice: the daemon is asked again where the cursor was put back."""
+
     def count_for(self, digests: Digests) -> None:
         """Add what it takes to these, where it is not what is delivered."""
         self._digests = digests

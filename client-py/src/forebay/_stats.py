@@ -115,8 +115,9 @@ def device_words(stats: Mapping[str, Any]) -> str:
     batches, seconds = stats["device_batches"], stats["device_copy_seconds"]
     step = stats["trainer_seconds"] + stats["wait_seconds"] + stats["python_seconds"]
     rate = stats["bytes"] / stats["batches"] * batches / seconds / 1e9 if seconds else 0.0
+    speed = f" ({rate:.1f} GB/s)" if rate else ""  # nobody counts the bytes of batches that this process made
     share = f", {100 * seconds / step:.1f} % of the steps' time, beside them" if step else ""
-    return f"copied to the device: {1e3 * seconds / batches:.2f} ms a batch ({rate:.1f} GB/s){share}"
+    return f"copied to the device: {1e3 * seconds / batches:.2f} ms a batch{speed}{share}"
 
 
 def numbers(value: Any) -> Any:
