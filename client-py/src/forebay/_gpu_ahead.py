@@ -18,7 +18,7 @@ from ._digest import Digests
 from ._fork import forget_in_child
 from ._gpu_decode import RefusedRowError, undecoded
 from ._gpu_marks import marks
-from ._iterator import BatchIterator, Progress
+from ._iterator import Progress
 from ._job import Cursor
 from ._report import Delivered
 from ._stats import LoaderStats
@@ -60,6 +60,46 @@ class Engine(Protocol):
         ...
 
 
+class Batches(Protocol):
+    """One epoch's batches on the host: the daemon's, or those of Python workers."""
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has come; where its cursor is put back, `next()` gives the batch there again, until `kept`."""
+        ...
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where the next batch starts."""
+        ...
+
+    @property
+    def max_leases(self) -> int:
+        """How many of them can be held."""
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the epoch has no further one."""
+        ...
+
+    def has_next(self) -> bool:
+        """Whether the next one has most likely come already."""
+        ...
+
+    def __next__(self) -> Any:
+        """Wait for the next one."""
+        ...
+
+    def kept(self) -> None:
+        """Hear that the newest one was taken for good."""
+        ...
+
+    def give_up(self, reason: str) -> None:
+        """End."""
+        ...
+
+
 class Plan(NamedTuple):
     """How many batches to be ahead, and what is done to a batch on the device before the trainer has it.
 
@@ -88,9 +128,7 @@ class DeviceIterator:
     Its cursor, `valid` and `delivered` are those of the batch that `next()` gave, whatever is copied ahead of it.
     """
 
-    def __init__(
-        self, batches: BatchIterator[Any], engine: Engine, plan: Plan, digests: Digests, stats: LoaderStats
-    ) -> None:
+    def __init__(self, batches: Batches, engine: Engine, plan: Plan, digests: Digests, stats: LoaderStats) -> None:
         self._batches, self._engine, self._plan = batches, engine, plan
         self._digests, self._stats = digests, stats
         self.progress = Progress(batches.cursor)
@@ -188,13 +226,10 @@ class DeviceIterator:
 
     def _look_ahead(self) -> None:
         """Start the copies of what has come already. What goes wrong there is raised in its turn."""
-        while (
-            self._fault is None
-            and len(self._flights) <= self._plan.ahead
-            and self.held < self._batches.max_leases
-            and self._batches.has_next()
-        ):
+        while self._fault is None and len(self._flights) <= self._plan.ahead and self.held < self._batches.max_leases:
             try:
+                if not self._batches.has_next():
+                    return
                 self._start()
             except StopIteration:
                 return
@@ -210,7 +245,7 @@ class DeviceIterator:
             made, mark = self._guarded(lambda: self._uploaded(host, cast("Ready", progress.ready)))
         self._flights.append(_Flight(host, made, mark, progress, self._batches.is_over))
         self._front = progress.cursor
-        self._batches.worked()
+        self._batches.kept()
 
     def _uploaded(self, host: Any, ready: Ready) -> tuple[Any, Mark]:
         try:

@@ -9,7 +9,7 @@ import torch
 
 from ._checks import whole
 from ._digest import Digests
-from ._gpu_ahead import DeviceIterator, Engine, Plan
+from ._gpu_ahead import Batches, DeviceIterator, Engine, Plan
 from ._gpu_cast import Cast, moved
 from ._gpu_decode import DeviceDecode, Sizes, asked, names_of
 from ._gpu_pin import Pinning
@@ -60,7 +60,7 @@ class Sending(Loader[Any]):
         if "_casts" not in vars(self):  # a copy has the spec that was asked already
             casts: dict[str, Cast] = {}
             sizes: Sizes = {}
-            if self._target is not None and self._target.casts:
+            if self._target is not None and self._target.casts and self._gives_arena:
                 self._spec, casts = moved(self._spec)
             if self._target is not None and self._target.decode is not None:
                 self._spec, sizes = asked(self._spec, self._target.decode)
@@ -94,21 +94,27 @@ class Sending(Loader[Any]):
         return max(self._max_leases, self._target.ahead + 2)
 
     def _iterate(self, convert: Callable[[Batch], tuple[Any, Any]]) -> Any:
-        if self._target is None:
+        if self._target is None or not self._gives_arena:
             return super()._iterate(convert)
         with self._lock:
             engine = self._started_engine(self._target)  # where it fails no epoch was begun
             batches: BatchIterator[Any] = super()._iterate(self._convert)
-            finish = self._called if convert == self._made else _as_it_is
-            plan = Plan(self._target.ahead, finish, self._key_of)
-            made = DeviceIterator(batches, engine, plan, self._digests, self._stats)
+            made = self._sent(batches, engine, self._digests, is_whole=convert == self._made)
             batches.count_for(Digests())
-            self._progress = made.progress
             return made
+
+    def _sent(self, batches: Batches, engine: Engine, digests: Digests, *, is_whole: bool) -> DeviceIterator:
+        """Have batches go to the device; `is_whole`: and through what their user has named."""
+        assert self._target is not None
+        plan = Plan(self._target.ahead, self._called if is_whole else _as_it_is, self._key_of)
+        made = DeviceIterator(batches, engine, plan, digests, self._stats)
+        self._progress = made.progress
+        return made
 
     def _started_engine(self, target: Target) -> Engine:
         if self._engine is None:
-            engine = TorchEngine(target.device, self._casts, names_of(self._spec, self._sizes), self._sizes)
+            names = names_of(self._spec, self._sizes) if self._gives_arena else []
+            engine = TorchEngine(target.device, self._casts, names, self._sizes)
             self._engine = engine
             self._say_target(target, engine.words())
         return self._engine

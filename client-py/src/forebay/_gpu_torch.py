@@ -15,6 +15,7 @@ from ._gpu_cast import Cast
 from ._gpu_decode import SUFFIX, RefusedRowError, Sizes
 from ._gpu_driver import CudaError, driver
 from ._gpu_kernel import Kernel, kernel
+from ._gpu_nested import changed, tensors
 from ._gpu_rows import Decoded, Decoding
 from ._notice import say
 from .errors import DeviceError, InvalidError, ProtocolError
@@ -132,7 +133,7 @@ class TorchEngine:
     def __init__(
         self, device: torch.device, casts: Mapping[str, Cast], names: list[str], sizes: Sizes | None = None
     ) -> None:
-        """`casts`: by field; `names`: of what tuples have; `sizes`: of fields whose rows may be encoded."""
+        """`casts`: by field; `names`: of what tuples have (or none); `sizes`: of fields whose rows may be encoded."""
         self.device, self.name = device, str(device)
         self._names = names
         # Iterators of one loader may run in several threads, and a decoder serves one.
@@ -175,13 +176,14 @@ class TorchEngine:
         try:
             stream = _cuda.current_stream(self.device)
             cast("_Timed", mark).hold(stream)
-            for value in _values(made):
-                if isinstance(value, torch.Tensor):
-                    value.record_stream(stream)
+            for value in tensors(made):
+                value.record_stream(stream)
         except RuntimeError as error:
             raise self._failed(error) from error
 
     def _mapped(self, batch: Any) -> Any:
+        if not self._names:
+            return self._moved("", batch)
         if isinstance(batch, dict):
             return self._all_moved(cast("dict[str, Any]", batch))
         names = [*self._names, *("" for _ in batch)]
@@ -210,11 +212,10 @@ class TorchEngine:
         return self._cast(name, images)
 
     def _moved(self, name: str, value: Any) -> Any:
-        if not isinstance(value, torch.Tensor):
-            return value  # texts, and lists of tensors of no common shape, stay on the host
-        return self._cast(name, _sent(value, self.device))
+        there = changed(value, lambda tensor: _sent(tensor, self.device))  # texts stay on the host
+        return self._cast(name, there)
 
-    def _cast(self, name: str, there: torch.Tensor) -> torch.Tensor:
+    def _cast(self, name: str, there: Any) -> Any:
         caster = self._casts.get(name)
         return there if caster is None else caster(there, self._stream.cuda_stream)
 
@@ -227,16 +228,12 @@ def _sent(value: torch.Tensor, device: torch.device) -> torch.Tensor:
 
     Of rows that were cut shorter, whole rows go: torch would gather the others on the CPU first, and wait for that.
     """
-    row = value.stride(0) if value.ndim else 0
-    cut = value.ndim > 1 and len(value) and row > value[0].numel() and value[0].is_contiguous()
+    row = value.stride(0) if type(value) is torch.Tensor and value.ndim else 0
+    cut = row and value.ndim > 1 and len(value) and row > value[0].numel() and value[0].is_contiguous()
     if cut and len(value) * row <= value.untyped_storage().nbytes() // value.element_size() - value.storage_offset():
         whole = value.as_strided((len(value), row), (row, 1)).to(device, non_blocking=True)
         return whole.as_strided(value.shape, value.stride())
     return value.to(device, non_blocking=True)
-
-
-def _values(made: Any) -> Any:
-    return cast("dict[str, Any]", made).values() if isinstance(made, dict) else made
 
 
 def failure(name: str, error: Exception) -> DeviceError:

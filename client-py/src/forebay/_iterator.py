@@ -122,8 +122,11 @@ class BatchIterator(Generic[B]):
         session = self._session
         return session is not None and session.has_record()
 
-    def worked(self) -> None:
-        """Note that what was done since the newest batch came was Python's work, and not the trainer's."""
+    def kept(self) -> None:
+        """Note that what was done since the newest batch came was Python's work, and not the trainer's.
+
+        The daemon is asked again where the cursor was put back, so nothing is kept for that.
+        """
         session = self._session
         if session is not None:
             session.worked()

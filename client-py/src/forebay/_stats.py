@@ -121,7 +121,9 @@ def device_words(stats: Mapping[str, Any]) -> str:
     step = stats["trainer_seconds"] + stats["wait_seconds"] + stats["python_seconds"]
     rate = stats["bytes"] / stats["batches"] * batches / seconds / 1e9 if seconds else 0.0
     rows, decoding = stats["device_decode_rows"], stats["device_decode_seconds"]
-    speed = f" ({rate:.1f} GB/s)" if not rows else ""  # nobody counts the bytes of files that cross in pixels' place
+    speed = (
+        f" ({rate:.1f} GB/s)" if rate and not rows else ""
+    )  # nobody counts the bytes of files, nor of batches that this process made
     share = f", {100 * (seconds + decoding) / step:.1f} % of the steps' time, beside them" if step else ""
     decoded = ""
     if rows:

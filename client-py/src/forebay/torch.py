@@ -81,8 +81,6 @@ class DataLoader(Accelerated, Sending, TorchDataLoader[Any]):  # pyright: ignore
     """
 
     _resolver_type = AgreeingResolver
-    # Whether batches lie in the daemon's arena, which can be pinned.
-    _gives_arena = True
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Make a loader of the kind that the data needs: a data set of the user's own is read by Python workers."""
