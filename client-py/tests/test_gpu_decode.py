@@ -10,6 +10,7 @@ import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from fake_driver import needs_cc  # noqa: E402
 from fake_nvjpeg import DEVICE, Cuda, FakeNvjpeg, built, taken_for_a_device  # noqa: E402
 
 import forebay  # noqa: E402
-from forebay import _gpu_nvjpeg, _gpu_rows  # noqa: E402
+from forebay import _gpu_marks, _gpu_nvjpeg, _gpu_rows  # noqa: E402
 from forebay._gpu_decode import DeviceDecode, RefusedRowError  # noqa: E402
 from forebay._gpu_nvjpeg import NvjpegError, current_library  # noqa: E402
 from forebay._gpu_resize import FLIP  # noqa: E402
@@ -295,6 +296,20 @@ def test_a_library_that_is_old_or_does_not_start_is_passed_over_with_its_reason(
         with pytest.raises(DeviceError, match=found) as raised:
             current_library(0)
         assert "pip install nvidia-nvjpeg" in str(raised.value)
+
+
+def test_decoding_is_a_range_of_its_own_on_a_timeline(
+    nvjpeg: FakeNvjpeg, cuda: Cuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setenv("FOREBAY_NVTX", "1")
+    ranges = SimpleNamespace(push=told.append, pop=lambda: told.append("end"))
+    monkeypatch.setattr(_gpu_marks, "_ranges", lambda: ranges)
+    decode = decoding()
+    decode("image", *rows_of([finished(1)]))
+    assert not told
+    decode("image", *rows_of([finished(1), jpeg(2)]))
+    assert told == ["forebay decode", "end"]
 
 
 def test_what_was_made_is_given_back(nvjpeg: FakeNvjpeg, cuda: Cuda) -> None:
