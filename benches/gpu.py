@@ -3,9 +3,11 @@
     python benches/gpu.py [--data FOLDER] [--batch 256] [--steps 60] [--turns 5] [--workers N] [--out FILE]
     python benches/gpu.py --rehearse
 
-Three questions, all sources of a question in turns within one run:
+Four questions, all sources of a question in turns within one run:
 - transfer: bytes a second from a slot of the daemon's arena, beside memory that torch pinned and memory that is not;
   the ratio slot to pinned counts, turn by turn, and its median.
+- decode: JPEGs a second that the device decodes, a batch of the same files a call: by forebay's nvJPEG from pinned
+  memory, alone and with the resize behind it, beside torchvision's `decode_jpeg(device="cuda")`.
 - feed: images a second that each loader brings to the device where nothing is trained: the ceiling of what follows.
 - train: ResNet-50 in bfloat16 and channels_last, fed by one batch that stays on the device, by forebay
   (`device="cuda"`, uint8 over the bus), and by torch's DataLoader over torchvision's ImageFolder with the same
@@ -38,6 +40,8 @@ import torch
 from forebay import __version__ as forebay_version
 from forebay._daemon import find_binary
 from forebay._gpu_driver import driver
+from forebay._gpu_nvjpeg import Image
+from forebay._gpu_rows import Decoding
 from forebay._gpu_torch import device_of
 from forebay.errors import DeviceError
 from forebay.torch import DataLoader
@@ -132,6 +136,67 @@ def transfer(data: Path, place: Place, sizes: Sizes) -> dict[str, Any]:
         "slot_is_pinned": is_pinned,
         "memory": told,
     }
+
+
+def decode(data: Path, place: Place, sizes: Sizes) -> dict[str, Any]:
+    """Decode one batch of files again and again. A rehearsal decodes on the CPU in each arm's place."""
+    import torchvision
+
+    files = sorted(data.rglob("*.jpg"))[: sizes.batch]
+    encoded: Any = [torch.frombuffer(bytearray(file.read_bytes()), dtype=torch.uint8) for file in files]
+    read: Any = torchvision.io.decode_jpeg
+    rgb: Any = torchvision.io.ImageReadMode.RGB
+    arms: dict[str, Callable[[], Any]] = {"torchvision": lambda: read(encoded, mode=rgb, device=place.device.type)}
+    words = "a rehearsal"
+    if place.is_real:
+        library, ours = decoders(encoded, place, sizes)
+        arms.update(ours)
+        words = library
+    else:
+        arms.update(dict.fromkeys(("forebay", "forebay, resized"), arms["torchvision"]))
+    rates = {name: (lambda work=work: len(files) / place.timed(work)) for name, work in arms.items()}
+    in_turns(2, rates)
+    found = in_turns(sizes.turns * 4, rates)
+    return {
+        "library": words,
+        "files": len(files),
+        "mean_file_bytes": sum(len(data) for data in encoded) / len(files),
+        "images_per_second": {name: statistics.median(rates) for name, rates in found.items()},
+        "turns": found,
+        "forebay_to_torchvision": ratios(found["forebay"], found["torchvision"]),
+    }
+
+
+def decoders(encoded: list[torch.Tensor], place: Place, sizes: Sizes) -> tuple[str, dict[str, Callable[[], Any]]]:
+    """Give forebay's two arms: the decoder into one block of the device's memory, and a whole field of a batch."""
+    from torchvision.io import decode_jpeg
+
+    row_bytes = max(3 * sizes.side**2, *map(len, encoded))
+    raw = torch.zeros(len(encoded), row_bytes, dtype=torch.uint8).pin_memory()
+    table = torch.zeros(len(encoded), 16, dtype=torch.int32)
+    for row, data in enumerate(encoded):
+        raw[row, : len(data)] = data
+        height, width = decode_jpeg(data).shape[1:]
+        whole = [1, len(data), width, height, 1, 0, 0, width, height, sizes.side, sizes.side, 0, 0, 0, 3, 3]
+        table[row] = torch.tensor(whole)
+    stream: Any = torch.cuda.Stream(place.device)
+    field = Decoding(place.device, {"image": (sizes.side, sizes.side)}, stream)
+    lengths = table[:, 2].long() * table[:, 3] * 3
+    pixels = torch.empty(int(lengths.sum()), dtype=torch.uint8, device=place.device)
+    begins = (lengths.cumsum(0) - lengths).tolist()
+    images = [
+        Image(raw.data_ptr() + row * row_bytes, *table[row, 1:4].tolist(), pixels.data_ptr() + begin)
+        for row, begin in enumerate(begins)
+    ]
+
+    def alone() -> None:
+        field.decoder(images, field.side)
+
+    def whole_field() -> None:
+        with torch.cuda.stream(stream):
+            field("image", raw, table)
+
+    return field.words(), {"forebay": alone, "forebay, resized": whole_field}
 
 
 def endless(batches: Any) -> Iterator[Any]:
@@ -239,10 +304,15 @@ def machine(place: Place) -> dict[str, Any]:
 
 def show(found: dict[str, Any]) -> None:
     """Print the answers."""
-    moved, taught = found["transfer"], found["train"]
+    moved, read, taught = found["transfer"], found["decode"], found["train"]
     rates = ", ".join(f"{name} {rate:.1f}" for name, rate in moved["gigabytes_per_second"].items())
     ratio = moved["slot_to_pinned"]
     print(f"transfer, GB/s: {rates}; slot / pinned {ratio['median']:.3f} ({ratio['least']:.3f} to {ratio['most']:.3f})")
+    rates, ratio = (
+        ", ".join(f"{n} {r:.0f}" for n, r in read["images_per_second"].items()),
+        read["forebay_to_torchvision"],
+    )
+    print(f"decode, images/s: {rates}; forebay / torchvision {ratio['median']:.2f} ({read['library']})")
     print("feed alone, images/s: " + ", ".join(f"{n} {r:.0f}" for n, r in taught["feed_images_per_second"].items()))
     print(f"{'train':<10}{'images/s':>10}{'GPU waits':>12}")
     for name, rate in taught["train_images_per_second"].items():
@@ -299,6 +369,7 @@ def main() -> int:
             "sizes": sizes._asdict(),
             "rehearsal": args.rehearse,
             "transfer": transfer(data, place, sizes),
+            "decode": decode(data, place, sizes),
             "train": train(data, place, sizes),
         }
     if args.rehearse:

@@ -40,6 +40,18 @@ def write_png(path: Path, seed: int, side: int = 16) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + data)
 
 
+def write_pixels(path: Path, pixels: Any) -> None:
+    """Write `(height, width, 3)` u8 as a PNG, numpy's or any that has `shape` and gives rows."""
+    height, width, _ = pixels.shape
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
 def write_folder(root: Path, per_class: int = 10, classes: str = "abc") -> Path:
     """Make a folder of class folders."""
     for label, name in enumerate(classes):

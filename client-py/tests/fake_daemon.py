@@ -42,6 +42,7 @@ class Script:
     fault: {epoch, position, kind, fatal, times}; hello_version; fill: False leaves slots as they are;
     deaf_ms: reads nothing from sessions for so long after the first batch;
     content: changes the content digest; parts: False does not tell what the digests are made of;
+    old: does not know device_decode;
     gpus: {address: NUMA node}: names the feature "gpu" and says where it put an arena;
     one_off_at: the batch (from 1) that comes in an arena of its own.
     """
@@ -324,7 +325,7 @@ class Server:
         version = self.script["hello_version"] or 1
         if not request["version_min"] <= version <= request["version_max"]:
             raise RefusedError("UNIMPLEMENTED", f"versions 1 to 1 are asked for and {version} is spoken")
-        features = ["gpu"] if self.script["gpus"] else []
+        features = [*(["gpu"] if self.script["gpus"] else []), *([] if self.script["old"] else ["device_decode"])]
         instance = str(os.getpid())
         return {"version": version, "daemon": "fake/0", "instance": instance, "pid": os.getpid(), "features": features}
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from forebay._gpu_cast import Cast
+from forebay._gpu_nested import changed
 from forebay._gpu_torch import Caster
 from forebay.errors import DeviceError
 
@@ -32,6 +33,9 @@ class LateMark:
 
     def seconds(self) -> float:
         return 0.001
+
+    def decoded(self) -> tuple[int, float]:
+        return 0, 0.0
 
 
 class HastyMark(LateMark):
@@ -62,13 +66,16 @@ class LateEngine:
     fail_at = 0  # the number of the upload, from 1, that finds no memory
     mark: type[LateMark] = LateMark
 
-    def __init__(self, device: torch.device, casts: Mapping[str, Cast], names: list[str]) -> None:
+    def __init__(self, device: torch.device, casts: Mapping[str, Cast], names: list[str], _sizes: Any = None) -> None:
         self.name = str(device)
         self.uploads = 0
         self._names = names
         self._casts = {name: Caster(found, CPU) for name, found in casts.items()}
         self._work: queue.Queue[tuple[list[tuple[torch.Tensor, int]], list[Any], LateMark]] = queue.Queue()
         threading.Thread(target=self._copy, daemon=True).start()
+
+    def words(self) -> str:
+        return ""
 
     def upload(self, batch: Any) -> tuple[Any, LateMark]:
         self.uploads += 1
@@ -77,27 +84,33 @@ class LateEngine:
         copies: list[tuple[torch.Tensor, int]] = []
         casts: list[Any] = []
         named = isinstance(batch, dict)
-        pairs = list(batch.items()) if named else list(zip([*self._names, *[""] * len(batch)], batch))
-        made = [self._moved(name, value, copies, casts) for name, value in pairs]
+        if not self._names:
+            made = self._moved("", batch, copies, casts)
+        else:
+            pairs = list(batch.items()) if named else list(zip([*self._names, *[""] * len(batch)], batch))
+            each = [self._moved(name, value, copies, casts) for name, value in pairs]
+            made = dict(zip(batch, each)) if named else type(batch)(each)
         mark = self.mark()
         self._work.put((copies, casts, mark))
-        return (dict(zip(batch, made)) if named else type(batch)(made)), mark
+        return made, mark
 
     def deliver(self, made: Any, mark: LateMark) -> None:
         assert mark.done.wait(30)  # a stream would; here the test reads right behind
 
     def _moved(self, name: str, value: Any, copies: list[Any], casts: list[Any]) -> Any:
-        if not isinstance(value, torch.Tensor):
-            return value
-        there = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype).fill_(0x5A if value.ndim > 1 else 0)
-        assert there.untyped_storage().nbytes() == value.numel() * value.element_size()
-        copies.append((there, value.data_ptr()))
+        there = changed(value, lambda tensor: self._sent(tensor, copies))
         caster = self._casts.get(name)
         if caster is None:
             return there
         made = torch.empty_like(caster(there, 0))
         casts.append(lambda: made.copy_(caster(there, 0)))
         return made
+
+    def _sent(self, value: torch.Tensor, copies: list[Any]) -> torch.Tensor:
+        there = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype).fill_(0x5A if value.ndim > 1 else 0)
+        assert there.untyped_storage().nbytes() == value.numel() * value.element_size()
+        copies.append((there, value.data_ptr()))
+        return there
 
     def _copy(self) -> None:
         while True:

@@ -38,7 +38,9 @@ class Job:
         self.seed = int(order.get("seed", 0))
         self.shuffled = order.get("sampler") == "SAMPLER_SHUFFLED"
         self.fields = spec.get("fields") or [{"name": name, "column": name} for name in self.samples[0]]
+        self.asked = self.fields
         self.tensors = [self.tensor(field) for field in self.fields]
+        self.send_encoded()
         self.snapshot = digest([self.samples])
         self.order_digest = digest([self.snapshot, order])
         self.content_digest = digest([self.snapshot, self.fields, spec.get("on_bad_sample"), script["content"]])
@@ -75,6 +77,43 @@ class Job:
             "dims": [max(len(str(value).encode()) for value in values)],
         }
 
+    def send_encoded(self) -> None:
+        """Make rows of room for a JPEG of images that a device decodes, and put the numbers of each behind them."""
+        pairs: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        for field, tensor in zip(self.fields, self.tensors):
+            pairs.append((field, tensor))
+            if "device_decode" in field:
+                sides, name = tensor["dims"][1:], tensor["name"]
+                length = 3 * sides[0] * sides[1]
+                most = field["device_decode"].get("max_bytes") or length
+                rows = -(-max(length, most) // 64) * 64
+                encoded = {"name": name, "dtype": "DTYPE_UINT8", "dims": [rows], "sides": sides, "max_bytes": most}
+                numbers = {"name": f"{name}.decode", "dtype": "DTYPE_INT32", "dims": [16], "of": encoded}
+                pairs[-1:] = [(field, encoded), (field, numbers)]
+        self.fields, self.tensors = [field for field, _ in pairs], [tensor for _, tensor in pairs]
+
+    def jpeg(self, epoch: int, row: int, field: dict[str, Any], tensor: dict[str, Any]) -> bytes | None:
+        """The bytes that the device is to decode, of the rows whose turn it is."""
+        path = Path(self.samples[self.sample(epoch, row)][field.get("column") or field["name"]])
+        drawn = int(digest([self.seed, epoch, row, "DEVICE_DECODE"])[:8], 16) / 2**32
+        if path.suffix != ".jpg" or drawn >= field["device_decode"]["ratio"]:
+            return None
+        data = path.read_bytes()
+        return data if len(data) <= tensor["max_bytes"] else None
+
+    def encoded_cell(self, epoch: int, row: int, index: int) -> bytes:
+        """A row of room for a JPEG, or the numbers behind it: the whole image, resized to the batch's sides."""
+        tensor, field = self.tensors[index], self.fields[index]
+        data = self.jpeg(epoch, row, field, tensor.get("of", tensor))
+        if "of" not in tensor:
+            block = hashlib.blake2b(f"{self.seed}/{epoch}/{self.sample(epoch, row)}".encode()).digest() * 1000
+            return (data or block[: 3 * tensor["sides"][0] * tensor["sides"][1]]).ljust(tensor["dims"][0], b"\xa5")
+        numbers = [0] * 16
+        if data is not None:
+            width, height = sides_of(data)
+            numbers = [1, len(data), width, height, 1, 0, 0, width, height, *tensor["of"]["sides"], 0, 0, 0, 3, 3]
+        return array.array("i", numbers).tobytes()
+
     def sample(self, epoch: int, row: int) -> int:
         if epoch not in self.orders:
             indices = list(range(len(self.samples)))
@@ -88,6 +127,8 @@ class Job:
         tensor, field = self.tensors[index], self.fields[index]
         sample = self.sample(epoch, row)
         length, kind = row_bytes(tensor), tensor["dtype"][6:]
+        if "sides" in tensor or "of" in tensor:
+            return self.encoded_cell(epoch, row, index)
         if tensor.get("image"):
             block = hashlib.blake2b(f"{self.seed}/{epoch}/{sample}/{tensor['name']}".encode()).digest()
             if kind == "FLOAT32":
@@ -118,10 +159,18 @@ class Job:
         return {
             "orderParts": [part("sampler", "shuffled" if self.shuffled else "sequential")],
             "contentParts": [
-                *(part(f"field {field['name']}", pieces(field)) for field in self.fields),
+                *(part(f"field {field['name']}", pieces(field)) for field in self.asked),
                 part("on_bad_sample", str(self.spec.get("on_bad_sample", {}).get("policy"))),
             ],
         }
+
+
+def sides_of(jpeg: bytes) -> tuple[int, int]:
+    """Width and height, of the frame's header."""
+    at = 2
+    while jpeg[at + 1] not in (0xC0, 0xC1, 0xC2):
+        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    return int.from_bytes(jpeg[at + 7 : at + 9], "big"), int.from_bytes(jpeg[at + 5 : at + 7], "big")
 
 
 def part(name: str, text: str) -> dict[str, str]:
@@ -130,11 +179,12 @@ def part(name: str, text: str) -> dict[str, str]:
 
 def pieces(field: dict[str, Any]) -> str:
     steps = [f"{name}({parameters.get('size')})" for t in field.get("transforms", []) for name, parameters in t.items()]
+    steps += [f"device_decode({field['device_decode']})"] if "device_decode" in field else []
     return "; ".join([*steps, field.get("dtype", "value"), field.get("memory_order", "")])
 
 
 def public(tensor: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in tensor.items() if key != "image"}
+    return {key: value for key, value in tensor.items() if key not in ("image", "sides", "max_bytes", "of")}
 
 
 def digest(value: Any) -> str:

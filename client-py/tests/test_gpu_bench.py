@@ -39,6 +39,8 @@ def test_its_rehearsal_answers_each_question(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["rehearsal"] is True
     assert set(found["transfer"]["gigabytes_per_second"]) == {"slot", "pinned", "pageable"}
+    assert set(found["decode"]["images_per_second"]) == {"torchvision", "forebay", "forebay, resized"}
+    assert found["decode"]["files"] == found["sizes"]["batch"]
     assert set(found["train"]["gpu_waits_percent"]) == {"forebay", "torch"}
     assert len(found["train"]["step_seconds"]["resident"]) == found["sizes"]["turns"]
     assert {"processor", "cores", "kernel", "torch"} <= set(found["machine"])

@@ -6,10 +6,8 @@ Without a device the kernel is compiled as plain C, and launched by the driver o
 from __future__ import annotations
 
 import os
-import struct
 import subprocess
 import sys
-import zlib
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from conftest import REAL  # noqa: E402
+from conftest import REAL, write_pixels  # noqa: E402
 from fake_driver import FakeDriver, build, kernel_flags, needs_cc  # noqa: E402
 
 from forebay import Image, Value, _gpu_driver, _gpu_kernel  # noqa: E402
@@ -36,18 +34,6 @@ CPU = torch.device("cpu")
 DTYPES = ("float32", "float16", "bfloat16")
 NORMALIZE = Normalize()
 needs_daemon = pytest.mark.skipif(not REAL, reason="no binary: FOREBAY_BINARY names none, nor is one on PATH")
-
-
-def write_pixels(path: Path, pixels: np.ndarray) -> None:
-    """Write `(height, width, 3)` u8 as a PNG."""
-    height, width, _ = pixels.shape
-    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
 
 @pytest.fixture

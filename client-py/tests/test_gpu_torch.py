@@ -100,6 +100,19 @@ def test_copies_run_on_the_side_stream_between_two_events_and_the_trainers_strea
     assert list(engine.upload({"image": images, "n": torch.ones(1)})[0]) == ["image", "n"]
 
 
+def test_without_fields_every_tensor_of_a_structure_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = Calls(monkeypatch)
+    engine = TorchEngine(CPU, {}, [])
+    ones = torch.ones(2)
+    for batch, count in ((ones, 1), ({"a": [ones, (ones, "text")], "b": {"c": ones}}, 3), ("text", 0), ([], 0)):
+        made, mark = engine.upload(batch)
+        assert str(made) == str(batch)
+        calls.told.clear()
+        engine.deliver(made, mark)
+        assert calls.told.count("used by trainer's") == count
+        assert calls.told[0].startswith("trainer's waits for")
+
+
 def test_rows_that_were_cut_shorter_are_copied_whole_and_cut_there() -> None:
     whole = torch.arange(24).view(4, 6)
     meta = torch.device("meta")

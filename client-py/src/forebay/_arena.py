@@ -16,9 +16,10 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from . import _wire
+from ._fenced import Dropped, Fence
 from ._socket import RecordSocket
 from .errors import ConnectionLostError, ProtocolError
 
@@ -26,13 +27,23 @@ from .errors import ConnectionLostError, ProtocolError
 _NO_DESCRIPTOR: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 
 
-class _Mapping(mmap.mmap):
-    """A mapping that can have something done before it is unmapped.
+class Memory(mmap.mmap):
+    """A mapping of a file in memory, shared and writable, that can have something done before it is unmapped.
 
     Not a `weakref.finalize`: an mmap unmaps first and tells weak references after.
     """
 
     before_unmapping: Callable[[], None] | None = None
+
+    @staticmethod
+    def of(descriptor: int, length: int) -> Memory:
+        """Map `length` bytes of a file, which may be closed then."""
+        return Memory(descriptor, length, **_NO_DESCRIPTOR)
+
+    @property
+    def address(self) -> int:
+        """Where it starts."""
+        return ctypes.addressof(ctypes.c_ubyte.from_buffer(self))
 
     def __del__(self) -> None:
         if self.before_unmapping is not None:
@@ -40,7 +51,7 @@ class _Mapping(mmap.mmap):
 
 
 class Arena:
-    """A mapping of one memfd, shared and writable, in slots of equal size.
+    """A mapping of one memfd, in slots of equal size.
 
     It is never unmapped by hand: each ctypes array holds the mapping, which goes with the last of them.
     """
@@ -56,7 +67,7 @@ class Arena:
             length = self.slot_bytes * self.slots
             if length == 0 or os.fstat(descriptor).st_size < length:
                 raise ProtocolError(f"an arena of {self.slots} slots of {self.slot_bytes} bytes is too small")
-            self._mapping = _Mapping(descriptor, length, **_NO_DESCRIPTOR)
+            self._mapping = Memory.of(descriptor, length)
             self.descriptor = os.dup(descriptor) if lends else -1
         finally:
             os.close(descriptor)
@@ -73,7 +84,7 @@ class Arena:
     @property
     def address(self) -> int:
         """Where it starts."""
-        return ctypes.addressof(ctypes.c_ubyte.from_buffer(self._mapping))
+        return self._mapping.address
 
     def pin(self, registered: Callable[[], None]) -> None:
         """Have `registered` called right before the memory is unmapped."""
@@ -86,22 +97,6 @@ class Arena:
         return self._slot.from_buffer(self._mapping, index * self.slot_bytes)
 
 
-class Mark(Protocol):
-    """What devices were given to do until it was made."""
-
-    def passed(self) -> bool:
-        """Whether they have done it."""
-        ...
-
-
-class Fence(Protocol):
-    """Makes marks behind all that devices do."""
-
-    def mark(self) -> Mark | None:
-        """Make one; None where that is not possible now."""
-        ...
-
-
 class Leases:
     """The slots that this process holds of one session, given back from finalizers on any thread.
 
@@ -110,7 +105,7 @@ class Leases:
     the session's next call makes a mark, and is given back when that has passed: a device may still copy from it.
     """
 
-    __slots__ = ("__weakref__", "_records", "dropped", "fence", "held", "interrupted", "marked", "outbox", "sequence")
+    __slots__ = ("__weakref__", "_records", "dropped", "fence", "held", "interrupted", "outbox", "sequence")
 
     def __init__(self, records: RecordSocket) -> None:
         self._records = records
@@ -120,8 +115,7 @@ class Leases:
         self.held: dict[_wire.Release, weakref.ref[ctypes.Array[ctypes.c_ubyte]]] = {}
         self.outbox: deque[_wire.Release] = deque()
         self.fence: Fence | None = None
-        self.dropped: deque[_wire.Release] = deque()
-        self.marked: deque[tuple[Mark, list[_wire.Release]]] = deque()
+        self.dropped: Dropped[_wire.Release] = Dropped()
         # Python drops what is raised in a finalizer, Ctrl-C too: the session's next call raises it instead.
         self.interrupted = False
 
@@ -165,21 +159,16 @@ class Leases:
     @property
     def taken(self) -> int:
         """How many slots are not given back: held, or perhaps copied from."""
-        return len(self.held) + len(self.dropped) + sum(len(releases) for _, releases in self.marked)
+        return len(self.held) + len(self.dropped)
+
+    @property
+    def waits(self) -> bool:
+        """Whether slots wait for devices, and not for a mark to be made."""
+        return self.dropped.waits
 
     def settle(self) -> bool:
         """Give back what no device copies from any more; whether there is some left. Under the session's lock."""
-        if self.fence is not None and self.dropped:
-            some = [self.dropped[index] for index in range(len(self.dropped))]
-            mark = self.fence.mark()
-            if mark is not None:
-                self.marked.append((mark, some))
-                for _ in some:
-                    self.dropped.popleft()
-        while self.marked and self.marked[0][0].passed():
-            for release in self.marked.popleft()[1]:
-                self.send(release)
-        return bool(self.marked or self.dropped)
+        return self.dropped.settle(self.fence, self.send)
 
     def flush(self) -> None:
         """Send what the finalizers could not. Under the session's lock."""

@@ -16,13 +16,14 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from ._digest import Digests
 from ._fork import forget_in_child
+from ._gpu_decode import RefusedRowError, undecoded
 from ._gpu_marks import marks
-from ._iterator import BatchIterator, Progress
+from ._iterator import Progress
 from ._job import Cursor
 from ._report import Delivered
 from ._stats import LoaderStats
 from ._wire import Ready
-from .errors import DeviceError, InvalidError
+from .errors import DeviceError, InvalidError, ProtocolError
 
 
 class Mark(Protocol):
@@ -40,6 +41,10 @@ class Mark(Protocol):
         """Tell what they took on the device, once they have passed."""
         ...
 
+    def decoded(self) -> tuple[int, float]:
+        """Tell how many images were decoded among them, and the seconds of those that decoding took."""
+        ...
+
 
 class Engine(Protocol):
     """A device: its copies, and the streams of those who use what was copied. What it raises is `DeviceError`."""
@@ -55,11 +60,55 @@ class Engine(Protocol):
         ...
 
 
+class Batches(Protocol):
+    """One epoch's batches on the host: the daemon's, or those of Python workers."""
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has come; where its cursor is put back, `next()` gives the batch there again, until `kept`."""
+        ...
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where the next batch starts."""
+        ...
+
+    @property
+    def max_leases(self) -> int:
+        """How many of them can be held."""
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the epoch has no further one."""
+        ...
+
+    def has_next(self) -> bool:
+        """Whether the next one has most likely come already."""
+        ...
+
+    def __next__(self) -> Any:
+        """Wait for the next one."""
+        ...
+
+    def kept(self) -> None:
+        """Hear that the newest one was taken for good."""
+        ...
+
+    def give_up(self, reason: str) -> None:
+        """End."""
+        ...
+
+
 class Plan(NamedTuple):
-    """How many batches to be ahead, and what is done to a batch on the device before the trainer has it."""
+    """How many batches to be ahead, and what is done to a batch on the device before the trainer has it.
+
+    `key`: names the sample of a row of a batch, for an error; empty where nobody knows.
+    """
 
     ahead: int
     finish: Callable[[Any, Ready], Any]
+    key: Callable[[Ready, int], str] = lambda _ready, _row: ""
 
 
 class _Flight:
@@ -79,9 +128,7 @@ class DeviceIterator:
     Its cursor, `valid` and `delivered` are those of the batch that `next()` gave, whatever is copied ahead of it.
     """
 
-    def __init__(
-        self, batches: BatchIterator[Any], engine: Engine, plan: Plan, digests: Digests, stats: LoaderStats
-    ) -> None:
+    def __init__(self, batches: Batches, engine: Engine, plan: Plan, digests: Digests, stats: LoaderStats) -> None:
         self._batches, self._engine, self._plan = batches, engine, plan
         self._digests, self._stats = digests, stats
         self.progress = Progress(batches.cursor)
@@ -179,13 +226,10 @@ class DeviceIterator:
 
     def _look_ahead(self) -> None:
         """Start the copies of what has come already. What goes wrong there is raised in its turn."""
-        while (
-            self._fault is None
-            and len(self._flights) <= self._plan.ahead
-            and self.held < self._batches.max_leases
-            and self._batches.has_next()
-        ):
+        while self._fault is None and len(self._flights) <= self._plan.ahead and self.held < self._batches.max_leases:
             try:
+                if not self._batches.has_next():
+                    return
                 self._start()
             except StopIteration:
                 return
@@ -198,9 +242,18 @@ class DeviceIterator:
         host = next(self._batches)
         progress = self._batches.progress
         with self._marks("forebay copy"):
-            made, mark = self._guarded(lambda: self._engine.upload(host))
+            made, mark = self._guarded(lambda: self._uploaded(host, cast("Ready", progress.ready)))
         self._flights.append(_Flight(host, made, mark, progress, self._batches.is_over))
         self._front = progress.cursor
+        self._batches.kept()
+
+    def _uploaded(self, host: Any, ready: Ready) -> tuple[Any, Mark]:
+        try:
+            return self._engine.upload(host)
+        except RefusedRowError as error:
+            self._fail()
+            row, key = ready.first_row + error.row, self._plan.key(ready, error.row)
+            raise undecoded(self._engine.name, error.why, ready.epoch, row, key) from error
 
     def _given(self, flight: _Flight) -> Any:
         self._engine.deliver(flight.made, flight.mark)
@@ -212,7 +265,10 @@ class DeviceIterator:
             if flight.host is not None and self._guarded(flight.mark.passed):
                 flight.host = None
                 self._stats.device_batches += 1
-                self._stats.device_copy_seconds += self._guarded(flight.mark.seconds)
+                rows, seconds = self._guarded(flight.mark.decoded)
+                self._stats.device_copy_seconds += self._guarded(flight.mark.seconds) - seconds
+                self._stats.device_decode_rows += rows
+                self._stats.device_decode_seconds += seconds
         while self._landing and self._landing[0].host is None:
             self._landing.popleft()
 
@@ -226,11 +282,14 @@ class DeviceIterator:
         """Do something with the device; where that fails, end the session. What was copied by then is still given."""
         try:
             return step()
-        except DeviceError:  # one of ours: what a user's function raises is none
-            self._failed = True
-            self._batches.give_up(f"{self._engine.name} failed")
-            self._wait_for_copies()
+        except (DeviceError, ProtocolError):  # ours: what a user's function raises is none of them
+            self._fail()
             raise
+
+    def _fail(self) -> None:
+        self._failed = True
+        self._batches.give_up(f"{self._engine.name} failed")
+        self._wait_for_copies()
 
     def _wait_for_copies(self) -> None:
         """Hold the slots of what is still being copied; a device that is lost copies nothing any more."""

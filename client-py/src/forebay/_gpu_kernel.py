@@ -1,4 +1,4 @@
-"""The cast as a kernel: compiled once a process for its device by NVRTC, which CUDA builds of torch bring along."""
+"""Kernels, and the cast as one: compiled once a process for its device by NVRTC, which CUDA builds of torch bring."""
 
 from __future__ import annotations
 
@@ -64,21 +64,21 @@ def kernel(ordinal: int, element_bytes: int, planes: bool) -> Kernel | str:
         return str(error).partition("\n")[0]
 
 
-def compiled(architecture: str, defined: list[str]) -> bytes:
-    """Compile the source for an architecture such as `sm_90`; needs no device.
+def compiled(architecture: str, defined: list[str], source: Path = SOURCE) -> bytes:
+    """Compile a source, the cast's or another, for an architecture such as `sm_90`; needs no device.
 
     Raises `DeviceError` where there is no NVRTC or it refuses, with what it says.
     """
     nvrtc = _nvrtc()
     program = ctypes.c_void_p()
-    source = SOURCE.read_bytes()
-    _check(nvrtc, nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, SOURCE.name.encode(), 0, None, None))
+    text, name = source.read_bytes(), source.name.encode()
+    _check(nvrtc, nvrtc.nvrtcCreateProgram(ctypes.byref(program), text, name, 0, None, None))
     try:
         asked = [f"--gpu-architecture={architecture}".encode(), *(text.encode() for text in defined)]
         code = nvrtc.nvrtcCompileProgram(program, len(asked), (ctypes.c_char_p * len(asked))(*asked))
         if code:
             log = _bytes(nvrtc, program, "ProgramLog").rstrip(b"\0").decode("utf-8", "replace")
-            raise DeviceError(f"NVRTC does not compile {SOURCE.name} for {architecture}", causes=[log.strip()])
+            raise DeviceError(f"NVRTC does not compile {source.name} for {architecture}", causes=[log.strip()])
         return _bytes(nvrtc, program, "CUBIN")
     finally:
         nvrtc.nvrtcDestroyProgram(ctypes.byref(program))

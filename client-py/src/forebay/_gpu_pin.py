@@ -10,8 +10,8 @@ import contextlib
 import os
 import resource
 from collections.abc import Callable
+from typing import Protocol
 
-from ._arena import Arena
 from ._gpu_driver import CudaError, Driver, driver
 from ._notice import say
 from .errors import DeviceError
@@ -22,6 +22,29 @@ _OUT_OF_MEMORY = 2
 _HELD, _FENCED = 2, 3
 _REFUSED = (800, 801)  # not permitted, not supported
 _said: set[str] = set()
+
+
+class Pinnable(Protocol):
+    """Memory that batches lie in: an arena of the daemon's, or slots that Python workers write to."""
+
+    @property
+    def is_one_off(self) -> bool:
+        """Whether it is of one batch alone."""
+        ...
+
+    @property
+    def address(self) -> int:
+        """Where it starts."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """How many bytes it has."""
+        ...
+
+    def pin(self, registered: Callable[[], None]) -> None:
+        """Have `registered` called right before it is unmapped."""
+        ...
 
 
 class Mark:
@@ -84,7 +107,7 @@ def leases_of(asked: int, pinning: Pinning | None) -> int:
 
 
 class Pinning:
-    """Pins the arenas of one loader.
+    """Pins the memory of one loader's batches.
 
     Args:
         ordinal: gives the device in whose context they are pinned, for all devices; None: whichever the process uses.
@@ -104,8 +127,8 @@ class Pinning:
         """Whether slots may be copied from after their views are gone."""
         return self._fenced
 
-    def pin(self, arena: Arena) -> Fence | None:
-        """Pin an arena; gives the fence that its slots wait for. Where it fails the arena stays as it is."""
+    def pin(self, arena: Pinnable) -> Fence | None:
+        """Pin memory; gives the fence that its slots wait for. Where it fails the memory stays as it is."""
         if arena.is_one_off:
             return None  # it would cost more than its one batch's copy
         try:
@@ -118,11 +141,15 @@ class Pinning:
             context = found.context(self._ordinal())
             arena.pin(_Registered(found, context, arena))
         except (CudaError, DeviceError) as error:
-            self._failed(arena, error)
+            self._failed(error)
             return None
         self.bytes = arena.length
         self.failure = ""
         return Fence(found) if self._fenced else None
+
+    def leave_out(self, cause: str, hint: str) -> None:
+        """Pin nothing, and say why once."""
+        self._failed(DeviceError(cause, hint=hint))
 
     def words(self) -> str:
         """Say what of the loader's memory is pinned."""
@@ -143,7 +170,7 @@ class Pinning:
         """Whether batches lie in pinned memory; None: there is none yet."""
         return None if not self.bytes and not self.failure else not self.failure
 
-    def _failed(self, arena: Arena, error: CudaError | DeviceError) -> None:
+    def _failed(self, error: CudaError | DeviceError) -> None:
         hint = _cure(error) if isinstance(error, CudaError) else error.hint
         cause = str(error) if isinstance(error, CudaError) else ": ".join((error.message, *error.causes))
         self.bytes, self.failure = 0, cause
@@ -168,7 +195,7 @@ class _Registered:
 
     __slots__ = ("_address", "_context", "_driver", "_process")
 
-    def __init__(self, driver: Driver, context: int, arena: Arena) -> None:
+    def __init__(self, driver: Driver, context: int, arena: Pinnable) -> None:
         self._driver, self._context, self._process = driver, context, os.getpid()
         self._address = arena.address
         driver.register(context, self._address, arena.length)

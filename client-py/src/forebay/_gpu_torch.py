@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, cast
@@ -11,10 +12,13 @@ import torch
 
 from ._gpu_ahead import Mark
 from ._gpu_cast import Cast
+from ._gpu_decode import SUFFIX, RefusedRowError, Sizes
 from ._gpu_driver import CudaError, driver
 from ._gpu_kernel import Kernel, kernel
+from ._gpu_nested import changed, tensors
+from ._gpu_rows import Decoded, Decoding
 from ._notice import say
-from .errors import DeviceError, InvalidError
+from .errors import DeviceError, InvalidError, ProtocolError
 
 # torch's stubs leave most of its CUDA calls untyped.
 _cuda = cast("Any", torch.cuda)
@@ -84,12 +88,14 @@ def _missing(device: str) -> DeviceError:
 
 
 class _Timed:
-    """The end of a batch's copies, and their start."""
+    """The end of a batch's copies, and their start; and within them what was decoded."""
 
-    __slots__ = ("_end", "_failed", "_start")
+    __slots__ = ("_decoded", "_end", "_failed", "_start")
 
-    def __init__(self, start: Any, end: Any, failed: Callable[[Exception], DeviceError]) -> None:
-        self._start, self._end, self._failed = start, end, failed
+    def __init__(
+        self, start: Any, end: Any, decoded: list[Decoded], failed: Callable[[Exception], DeviceError]
+    ) -> None:
+        self._start, self._end, self._decoded, self._failed = start, end, decoded, failed
 
     def passed(self) -> bool:
         try:
@@ -109,6 +115,13 @@ class _Timed:
         except RuntimeError as error:
             raise self._failed(error) from error
 
+    def decoded(self) -> tuple[int, float]:
+        try:
+            seconds = sum(float(part.start.elapsed_time(part.end)) * 1e-3 for part in self._decoded)
+        except RuntimeError as error:
+            raise self._failed(error) from error
+        return sum(part.rows for part in self._decoded), seconds
+
     def hold(self, stream: Any) -> None:
         """Have a stream wait for them."""
         stream.wait_event(self._end)
@@ -117,28 +130,45 @@ class _Timed:
 class TorchEngine:
     """One loader's copies to one device, on a stream of their own."""
 
-    def __init__(self, device: torch.device, casts: Mapping[str, Cast], names: list[str]) -> None:
-        """`casts`: by field; `names`: of the fields, as tuples have them."""
+    def __init__(
+        self, device: torch.device, casts: Mapping[str, Cast], names: list[str], sizes: Sizes | None = None
+    ) -> None:
+        """`casts`: by field; `names`: of what tuples have (or none); `sizes`: of fields whose rows may be encoded."""
         self.device, self.name = device, str(device)
         self._names = names
+        # Iterators of one loader may run in several threads, and a decoder serves one.
+        self._lock = threading.Lock()
+        self._decoded: list[Decoded] = []
         try:
             self._stream = _cuda.Stream(device)
             self._casts = {name: Caster(found, device) for name, found in casts.items()}
+            with _cuda.device(device):
+                self._decoding = Decoding(device, sizes, self._stream) if sizes else None
+        except DeviceError:
+            raise
         except RuntimeError as error:
             raise self._failed(error) from error
+
+    def words(self) -> str:
+        """Say what decodes; empty where nothing does."""
+        return "" if self._decoding is None else self._decoding.words()
 
     def upload(self, batch: Any) -> tuple[Any, Mark]:
         """Start the copies and casts of a batch. What fails is waited for: the slot may be read until then."""
         try:
-            with _cuda.device(self.device), _cuda.stream(self._stream):
+            with self._lock, _cuda.device(self.device), _cuda.stream(self._stream):
                 start, end = (_cuda.Event(enable_timing=True) for _ in range(2))
                 start.record(self._stream)
+                decoded: list[Decoded] = []
+                self._decoded = decoded
                 made = self._mapped(batch)
                 end.record(self._stream)
-            return made, _Timed(start, end, self._failed)
-        except (RuntimeError, CudaError) as error:
+            return made, _Timed(start, end, decoded, self._failed)
+        except (RuntimeError, CudaError, RefusedRowError, ProtocolError) as error:
             with contextlib.suppress(RuntimeError):
                 self._stream.synchronize()
+            if isinstance(error, (DeviceError, RefusedRowError, ProtocolError)):
+                raise
             raise self._failed(error) from error
 
     def deliver(self, made: Any, mark: Mark) -> None:
@@ -146,23 +176,46 @@ class TorchEngine:
         try:
             stream = _cuda.current_stream(self.device)
             cast("_Timed", mark).hold(stream)
-            for value in _values(made):
-                if isinstance(value, torch.Tensor):
-                    value.record_stream(stream)
+            for value in tensors(made):
+                value.record_stream(stream)
         except RuntimeError as error:
             raise self._failed(error) from error
 
     def _mapped(self, batch: Any) -> Any:
+        if not self._names:
+            return self._moved("", batch)
         if isinstance(batch, dict):
-            named = cast("dict[str, Any]", batch)
+            return self._all_moved(cast("dict[str, Any]", batch))
+        names = [*self._names, *("" for _ in batch)]
+        if self._decoding is None:
+            return type(batch)([self._moved(name, value) for name, value in zip(names, batch)])
+        # What comes behind the fields has no name, and there is one of it at most.
+        return type(batch)(self._all_moved(dict(zip(names, batch))).values())
+
+    def _all_moved(self, named: dict[str, Any]) -> dict[str, Any]:
+        decoding = self._decoding
+        if decoding is None:
             return {name: self._moved(name, value) for name, value in named.items()}
-        names = [*self._names, *[""] * len(batch)]
-        return type(batch)([self._moved(name, value) for name, value in zip(names, batch)])
+        hidden = {name + SUFFIX for name in named if name in decoding}
+        return {
+            name: self._made(decoding, name, value, named[name + SUFFIX])
+            if name in decoding
+            else self._moved(name, value)
+            for name, value in named.items()
+            if name not in hidden
+        }
+
+    def _made(self, decoding: Decoding, name: str, raw: Any, table: Any) -> Any:
+        images, decoded = decoding(name, raw, table)
+        if decoded is not None:
+            self._decoded.append(decoded)
+        return self._cast(name, images)
 
     def _moved(self, name: str, value: Any) -> Any:
-        if not isinstance(value, torch.Tensor):
-            return value  # texts, and lists of tensors of no common shape, stay on the host
-        there = _sent(value, self.device)
+        there = changed(value, lambda tensor: _sent(tensor, self.device))  # texts stay on the host
+        return self._cast(name, there)
+
+    def _cast(self, name: str, there: Any) -> Any:
         caster = self._casts.get(name)
         return there if caster is None else caster(there, self._stream.cuda_stream)
 
@@ -175,16 +228,12 @@ def _sent(value: torch.Tensor, device: torch.device) -> torch.Tensor:
 
     Of rows that were cut shorter, whole rows go: torch would gather the others on the CPU first, and wait for that.
     """
-    row = value.stride(0) if value.ndim else 0
-    cut = value.ndim > 1 and len(value) and row > value[0].numel() and value[0].is_contiguous()
+    row = value.stride(0) if type(value) is torch.Tensor and value.ndim else 0
+    cut = row and value.ndim > 1 and len(value) and row > value[0].numel() and value[0].is_contiguous()
     if cut and len(value) * row <= value.untyped_storage().nbytes() // value.element_size() - value.storage_offset():
         whole = value.as_strided((len(value), row), (row, 1)).to(device, non_blocking=True)
         return whole.as_strided(value.shape, value.stride())
     return value.to(device, non_blocking=True)
-
-
-def _values(made: Any) -> Any:
-    return cast("dict[str, Any]", made).values() if isinstance(made, dict) else made
 
 
 def failure(name: str, error: Exception) -> DeviceError:

@@ -122,6 +122,15 @@ class BatchIterator(Generic[B]):
         session = self._session
         return session is not None and session.has_record()
 
+    def kept(self) -> None:
+        """Note that what was done since the newest batch came was Python's work, and not the trainer's.
+
+        The daemon is asked again where the cursor was put back, so nothing is kept for that.
+        """
+        session = self._session
+        if session is not None:
+            session.worked()
+
     def count_for(self, digests: Digests) -> None:
         """Add what it takes to these, where it is not what is delivered."""
         self._digests = digests

@@ -104,6 +104,8 @@ class Loader(Converting, Copied, Digested, Reporting, Stepping, Told, Viewed, Ge
 
     _memory_order = "MEMORY_ORDER_CHANNELS_LAST"
     _resolver_type = Resolver
+    # Whether the trainer's batches lie in the daemon's arena.
+    _gives_arena = True
     # Whether processes of the loader's own map what the daemon makes.
     _lends = False
     # Whether nobody is told which rank it is.
@@ -445,7 +447,7 @@ class Loader(Converting, Copied, Digested, Reporting, Stepping, Told, Viewed, Ge
         return self._resolved_consumer(), start
 
     def _pinning_of(self) -> Pinning | None:
-        """Give who pins the arenas, where that is asked for."""
+        """Give who pins the memory of batches, where that is asked for."""
         return Pinning(lambda: None, fenced=True) if self._pinned else None
 
     def _leases(self) -> int:
@@ -475,7 +477,7 @@ class Loader(Converting, Copied, Digested, Reporting, Stepping, Told, Viewed, Ge
                 digest=self._digest,
                 share=self._share,
                 lends=self._lends,
-                pinning=self._pinning,
+                pinning=self._pinning if self._gives_arena else None,
             )
             if str(partition) not in _announced and not self._is_quiet:
                 _announced.add(str(partition))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ._daemon import Daemon
 from ._dataset import at_commits
+from ._gpu_decode import FEATURE, is_asked
 from ._job import EpochRows, Job, commits_of
 from ._notice import say
 from ._order import Order
@@ -167,6 +168,10 @@ class Resolver:
     def _ask(self, asked: dict[str, Any]) -> Resolved:
         if "pin" in asked and "pins" not in self._daemon.connection().features:
             raise UnimplementedError("this daemon knows no state root", hint="upgrade it; the client knows how")
+        if is_asked(asked["spec"]) and FEATURE not in self._daemon.connection().features:
+            raise UnimplementedError(
+                "this daemon sends no JPEGs for a device to decode", hint="upgrade it, or leave device_decode= out"
+            )
         return self._read(self._daemon.request("resolve", asked), asked)
 
     def _read(self, reply: Mapping[str, Any], asked: dict[str, Any]) -> Resolved:

@@ -448,7 +448,7 @@ class Session:
         Not for ever: what it does may wait for another rank, and that one for us.
         """
         leases, until = channel.leases, time.monotonic() + _SETTLE_SECONDS
-        while leases.taken > channel.max_leases and leases.settle() and leases.marked and time.monotonic() < until:
+        while leases.taken > channel.max_leases and leases.settle() and leases.waits and time.monotonic() < until:
             time.sleep(_SETTLE_MS * 1e-3)
 
     def _say_copy(self, channel: _Channel) -> None:

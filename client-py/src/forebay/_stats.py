@@ -25,6 +25,8 @@ class LoaderStats:
         "copy_seconds",
         "device_batches",
         "device_copy_seconds",
+        "device_decode_rows",
+        "device_decode_seconds",
         "python_seconds",
         "ready_seconds",
         "restarts",
@@ -51,6 +53,9 @@ class LoaderStats:
         # Of copies to a device, and of what became of the bytes there: by its own clock, beside the trainer's work.
         self.device_batches = 0
         self.device_copy_seconds = 0.0
+        # Of images that were decoded there, which its copies do not count.
+        self.device_decode_rows = 0
+        self.device_decode_seconds = 0.0
         self.ready_seconds = 0.0
         self.wait_seconds = 0.0
         self.wait_slot_seconds = 0.0
@@ -115,8 +120,16 @@ def device_words(stats: Mapping[str, Any]) -> str:
     batches, seconds = stats["device_batches"], stats["device_copy_seconds"]
     step = stats["trainer_seconds"] + stats["wait_seconds"] + stats["python_seconds"]
     rate = stats["bytes"] / stats["batches"] * batches / seconds / 1e9 if seconds else 0.0
-    share = f", {100 * seconds / step:.1f} % of the steps' time, beside them" if step else ""
-    return f"copied to the device: {1e3 * seconds / batches:.2f} ms a batch ({rate:.1f} GB/s){share}"
+    rows, decoding = stats["device_decode_rows"], stats["device_decode_seconds"]
+    speed = (
+        f" ({rate:.1f} GB/s)" if rate and not rows else ""
+    )  # nobody counts the bytes of files, nor of batches that this process made
+    share = f", {100 * (seconds + decoding) / step:.1f} % of the steps' time, beside them" if step else ""
+    decoded = ""
+    if rows:
+        per_second = f" ({rows / decoding:.0f} images/s)" if decoding else ""
+        decoded = f"; {rows} images decoded there: {1e3 * decoding / batches:.2f} ms a batch{per_second}"
+    return f"copied to the device: {1e3 * seconds / batches:.2f} ms a batch{speed}{decoded}{share}"
 
 
 def numbers(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 from ._daemon import Daemon
 from ._explain import Explanation
@@ -22,7 +23,7 @@ class Told:
 
     def stats(self) -> StatsReport:
         """Give where the time went, summed over all iterators; `print` it, or read its keys."""
-        report = StatsReport(self._stats.as_dict())
+        report = StatsReport(self._counters())
         if self._pinning is not None:
             report["pinned"] = self._pinning.words()
         connection = self._daemon.current()
@@ -42,5 +43,11 @@ class Told:
         connection = self._daemon.current()
         if not number or connection is None:
             return Explanation({})
-        copies = device_words(self._stats.as_dict()) if self._stats.device_batches else ""
-        return Explanation(connection.request("explain", {"session": number}), copies)
+        return Explanation(connection.request("explain", {"session": number}), self._copies_words())
+
+    def _copies_words(self) -> str:
+        """Say what copies to a device took, if there were any."""
+        return device_words(self._counters()) if self._stats.device_batches else ""
+
+    def _counters(self) -> dict[str, Any]:
+        return self._stats.as_dict()

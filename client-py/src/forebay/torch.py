@@ -14,6 +14,7 @@ from torch.utils.data import IterableDataset
 from ._accelerate import Accelerated, Watched
 from ._agreement import AgreeingResolver
 from ._batch import Array
+from ._gpu_decode import DeviceDecode
 from ._gpu_loader import Sending, Target
 from ._gpu_pin import can_fence
 from ._job import TensorSpec
@@ -69,6 +70,9 @@ class DataLoader(Accelerated, Sending, TorchDataLoader[Any]):  # pyright: ignore
         ahead: how many batches are copied ahead of the one that `next()` gives (default 2).
         cast: where images become floats that go to a device: `"device"` (the default), so that bytes cross the bus, or
             `"daemon"`. The results are equal; the contents that the digests name are bytes or floats.
+        device_decode: the share of rows, above 0 and up to 1, whose JPEGs the device decodes (default: the CPU decodes
+            all). The order decides which, so pixels do not depend on load; the share is part of the contents.
+        device_decode_max_bytes: JPEGs that are longer stay with the CPU (default: as many bytes as a result has).
         pin_memory: batches are copied to pinned memory where there is a CUDA device, as torch does; none is copied that
             lies in the arena where `pinned=True` has that pinned.
         num_workers, timeout, worker_init_fn, multiprocessing_context, prefetch_factor, persistent_workers, in_order:
@@ -77,8 +81,6 @@ class DataLoader(Accelerated, Sending, TorchDataLoader[Any]):  # pyright: ignore
     """
 
     _resolver_type = AgreeingResolver
-    # Whether batches lie in the daemon's arena, which can be pinned.
-    _gives_arena = True
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Make a loader of the kind that the data needs: a data set of the user's own is read by Python workers."""
@@ -111,6 +113,8 @@ class DataLoader(Accelerated, Sending, TorchDataLoader[Any]):  # pyright: ignore
         device: Any = None,
         ahead: int = 2,
         cast: str = "device",
+        device_decode: float | None = None,
+        device_decode_max_bytes: int | None = None,
         dataset: Any = None,
         seed: int = 0,
         **options: Unpack[Options],
@@ -122,7 +126,8 @@ class DataLoader(Accelerated, Sending, TorchDataLoader[Any]):  # pyright: ignore
             self._copy(source, given, options)
             return
         say_unused(given)
-        vars(self)["_target"] = Target.of(device, ahead, cast)
+        decode = DeviceDecode.of(device_decode, device_decode_max_bytes)
+        vars(self)["_target"] = Target.of(device, ahead, cast, decode)
         seed = seed_of(generator, seed)
         super().__init__(source, batch_size, shuffle, sampler, batch_sampler, drop_last=drop_last, seed=seed, **options)
         self._call(collate_fn, pin_memory)
@@ -192,7 +197,7 @@ class DataLoader(Accelerated, Sending, TorchDataLoader[Any]):  # pyright: ignore
     def _copy(self, view: Dataset, given: dict[str, Any], options: Options) -> None:
         """Be a copy of the loader that `view` belongs to; some trainers make loaders anew over a loader's data set."""
         refused = [name for name in ("shuffle", "sampler", "batch_sampler") if given[name] is not None]
-        refused += [*options, *(name for name in ("seed", "device") if given[name])]
+        refused += [*options, *(name for name in ("seed", "device", "device_decode") if given[name])]
         if refused:
             raise InvalidError(
                 f"{refused[0]}= over the `dataset` of another loader", hint="it is read as that loader reads it"

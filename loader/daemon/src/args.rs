@@ -223,7 +223,8 @@ Configuration keys (all optional but one [[root]]):
   read_budget = \"64MiB\"                  encoded bytes in flight
   reads_in_flight = 512
   arena_budget = \"8GiB\"                  all batches in shared memory; absent: half of the memory
-  numa = \"auto\"                          arenas lie on the NUMA node of the GPU that their session names; \"off\": anywhere
+  numa = \"auto\"                          arenas lie, and samples are decoded, on the NUMA node of the GPU that their
+                                         session names; \"off\": anywhere
   sample_max = \"256MiB\"                  a larger file is a corrupt sample
   pixels_max = 178956970                 an image of more pixels is a corrupt sample
   scans_max = 64                         a JPEG of more scans is a corrupt sample

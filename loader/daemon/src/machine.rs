@@ -115,6 +115,18 @@ impl Machine {
         ranges(&list).flatten().collect()
     }
 
+    /// The processors that this process may run on.
+    pub fn allowed_processors(&self) -> Vec<usize> {
+        let list = self.field("/proc/self/status", "Cpus_allowed_list").unwrap_or_default();
+        ranges(&list).flatten().collect()
+    }
+
+    /// The numbers of the NUMA nodes.
+    pub fn nodes(&self) -> Vec<u32> {
+        let number = |name: String| name.strip_prefix("node")?.parse().ok();
+        self.names("/sys/devices/system/node").into_iter().filter_map(number).collect()
+    }
+
     /// PCI addresses of the GPUs that the driver knows, in its order.
     pub fn gpus(&self) -> Vec<String> {
         self.names("/proc/driver/nvidia/gpus")

@@ -81,6 +81,9 @@ pub fn show(stats: &v1::StatsReply) -> String {
         stats.engine,
         stats.read_threads
     );
+    if !stats.nodes.is_empty() {
+        let _ = writeln!(out, "{}", at_home(stats));
+    }
     if stats.sessions.is_empty() {
         return out + "no session is open\n";
     }
@@ -109,6 +112,18 @@ pub fn show(stats: &v1::StatsReply) -> String {
     }
     out
 }
+/// Where decode threads are at home, and how much of what is near a GPU is decoded there.
+fn at_home(stats: &v1::StatsReply) -> String {
+    let share = |node: &v1::NodeThreads| format!("{} on node {}", node.threads, node.node);
+    let shares: Vec<_> = stats.nodes.iter().map(share).collect();
+    let shares = shares.join(", ");
+    let reads = stats.decoded_near + stats.decoded_far;
+    if reads == 0 {
+        return format!("decode threads: {shares}, once a session names its GPU");
+    }
+    let near = 100.0 * stats.decoded_near as f64 / reads as f64;
+    format!("decode threads: {shares}; {near:.1} % of {reads} reads were decoded near their GPU")
+}
 
 #[cfg(test)]
 mod tests {
@@ -135,5 +150,16 @@ mod tests {
                 .is_some_and(|line| line.contains("resnet") && line.contains("0/1") && line.contains("512"))
         );
         assert!(show(&v1::StatsReply::default()).ends_with("no session is open\n"));
+    }
+
+    #[test]
+    fn threads_at_home_are_told_where_there_are_nodes() {
+        let nodes = [0, 1].map(|node| v1::NodeThreads { node, threads: 112 }).to_vec();
+        let mut stats = v1::StatsReply { nodes, ..Default::default() };
+        let told = "decode threads: 112 on node 0, 112 on node 1";
+        assert!(show(&stats).contains(&format!("\n{told}, once a session names its GPU\n")));
+        (stats.decoded_near, stats.decoded_far) = (990, 10);
+        assert!(show(&stats).contains(&format!("{told}; 99.0 % of 1000 reads")));
+        assert!(!show(&v1::StatsReply::default()).contains("on node"));
     }
 }

@@ -28,6 +28,8 @@ pub struct BatchWork {
     pub rows: BatchRows,
     /// Whether the last part of each sample is its `valid` byte.
     pub has_valid: bool,
+    /// Which decode threads are near its slot; `None`: all are, or none.
+    pub home: Option<usize>,
     /// Set when nobody wants the batch any more: tasks that have not started yet end at once.
     pub cancelled: Arc<AtomicBool>,
     /// The session's sums.

@@ -11,16 +11,17 @@ use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::config::{Config, NumaPlacement};
 use crate::delivery::local::control::Control;
 use crate::delivery::local::socket::SeqPacket;
 use crate::error::{Fault, Kind};
 use crate::listen::{self, Unlink};
+use crate::machine::Machine;
 use crate::scrape::Endpoint;
 use crate::server::{Peer, Service, grpc};
 use crate::storage::{self, Started};
 use crate::sys;
-use crate::workers::Pool;
+use crate::workers::{Homes, Pool};
 
 /// What a daemon has open beside its reads before many clients have come: runtime, sockets, logs, a few sessions.
 const OWN_FILES: u64 = 64;
@@ -54,7 +55,8 @@ impl Daemon {
         let (done, completed) = flume::unbounded();
         let Started { engine, reason } = storage::start(&options, &done)?;
         let timer = tokio::runtime::Handle::current();
-        let pool = Pool::start(engine, &completed, config.pool_options(), timer)?;
+        let options = config.pool_options();
+        let pool = Pool::start_at(engine, &completed, options, timer, homes(&config, options.cpu_threads))?;
         tracing::info!(
             engine = pool.engine_name(),
             why = reason,
@@ -86,6 +88,14 @@ impl Daemon {
                 tracing::debug!(%error, "control connection failed");
             }
         }))
+    }
+}
+
+/// Where decode threads are at home: nowhere in particular unless arenas are placed, on a machine of several nodes.
+fn homes(config: &Config, threads: usize) -> Homes {
+    match config.numa {
+        NumaPlacement::Auto => Homes::of(&Machine::beneath("/"), threads),
+        NumaPlacement::Off => Homes::default(),
     }
 }
 

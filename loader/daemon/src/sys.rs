@@ -193,6 +193,20 @@ pub fn cpus_within(affinity: usize, cores: Option<f64>) -> usize {
     affinity.clamp(1, quota)
 }
 
+/// Has the calling thread run on these processors alone.
+///
+/// # Errors
+/// `EINVAL`: none of them is there, or may be used; `EPERM`: seccomp forbids it.
+pub fn run_on(processors: &[usize]) -> io::Result<()> {
+    let mut set = rustix::thread::CpuSet::new();
+    // Further ones than the library's set has are left out.
+    processors
+        .iter()
+        .filter(|processor| **processor < rustix::thread::CpuSet::MAX_CPU)
+        .for_each(|at| set.set(*at));
+    Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}
+
 /// The processors of this process's affinity, whatever its cgroup's quota; at least 1.
 pub fn processors() -> usize {
     rustix::thread::sched_getaffinity(None).map_or_else(|_| cpus(), |set| set.count() as usize).max(1)

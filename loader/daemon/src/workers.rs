@@ -2,14 +2,17 @@
 //! again helps.
 
 mod at_once;
+mod board;
 mod clip;
 mod columns;
 mod draws;
 mod files;
 mod flights;
+mod homes;
 mod image;
 mod make;
 mod pack;
+mod seat;
 mod tend;
 
 use std::sync::atomic::AtomicU32;
@@ -29,11 +32,14 @@ use crate::metrics::{self, Queue};
 use crate::prefetch::{BatchWork, Gate, ReadBudget, Reserved, Share};
 use crate::session::slowest::Slow;
 use crate::storage::{Done, Engine, HedgeAfter, Read, ReadBuf, RetryPolicy, Root, SpareBuffers};
+use board::Board;
 use columns::make_without_reading;
 pub use draws::Draws;
 use files::{Files, Wanted, wanted};
 use flights::{Flights, Place};
+pub use homes::{Home, Homes};
 use make::decode_loop;
+use seat::Seat;
 
 /// One sample on its way: it has its range of a slot and, once the gate let it through, its read bytes; from then on it
 /// waits for no resource.
@@ -133,6 +139,8 @@ pub struct Ticket {
     place: Place,
     /// Whether the sample is made by copying alone.
     is_copy: bool,
+    /// Which decode threads are near where it goes.
+    home: Option<usize>,
     /// What a second read of the same bytes holds of the budget.
     extra: Option<Reserved>,
 }
@@ -167,6 +175,9 @@ pub struct Pool {
     hedges: AtomicU32,
     options: PoolOptions,
     buffers: Arc<SpareBuffers>,
+    homes: Homes,
+    /// Where decode threads take their work once a session names a home; none where there are no homes.
+    board: Option<Arc<Board<Done<Ticket>>>>,
     /// Of samples that read several files.
     spare_files: Mutex<Vec<Files>>,
     timer: tokio::runtime::Handle,
@@ -176,7 +187,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Starts the decode threads on what `engine` completes. They end by themselves when the pool is gone and the engine
+    /// Starts the decode threads on what `engine` completes, wherever the kernel has them run. They end by themselves when the pool is gone and the engine
     /// has given everything back; nobody waits for them, since a read may hang in a dead file system.
     ///
     /// # Errors
@@ -187,6 +198,23 @@ impl Pool {
         options: PoolOptions,
         timer: tokio::runtime::Handle,
     ) -> Result<Arc<Self>, Fault> {
+        Self::start_at(engine, completed, options, timer, Homes::default())
+    }
+
+    /// As [`Self::start`], and with the threads at home on nodes: from the first session on whose arena lies near
+    /// [one](Self::home), they run on their node's processors and make its rows first.
+    ///
+    /// # Errors
+    /// Unavailable: no thread could be started.
+    pub fn start_at(
+        engine: Arc<dyn Engine<Ticket>>,
+        completed: &flume::Receiver<Done<Ticket>>,
+        options: PoolOptions,
+        timer: tokio::runtime::Handle,
+        homes: Homes,
+    ) -> Result<Arc<Self>, Fault> {
+        let board = || Arc::new(Board::new(homes.all().len(), completed.clone(), |done| done.read.tag.home));
+        let board = (!homes.is_empty()).then(board);
         let gate = Gate::new(options.budget);
         let no_root = Root::unbacked("no files");
         let pool = Arc::new(Self {
@@ -196,6 +224,8 @@ impl Pool {
             hedges: AtomicU32::new(0),
             options,
             buffers: Arc::new(SpareBuffers::new(options.budget.reads as usize, 2 * options.budget.bytes)),
+            homes,
+            board,
             spare_files: Mutex::default(),
             timer,
             no_root,
@@ -203,10 +233,10 @@ impl Pool {
             throttle: ThrottleGauge::default(),
         });
         for index in 0..options.cpu_threads.max(1) {
-            let (pool, completed) = (Arc::downgrade(&pool), completed.clone());
-            let name = format!("decode-{index}");
+            let seat = Seat::new(&pool, completed, index);
+            let (pool, name) = (Arc::downgrade(&pool), format!("decode-{index}"));
             let thread =
-                std::thread::Builder::new().name(name).spawn(move || decode_loop(&pool, &completed, options));
+                std::thread::Builder::new().name(name).spawn(move || decode_loop(&pool, seat, options));
             thread.map_err(|error| {
                 Fault::from_error(Kind::Unavailable, &error).context("start a decode thread")
             })?;
@@ -229,6 +259,23 @@ impl Pool {
     /// Decode threads.
     pub fn cpu_threads(&self) -> usize {
         self.options.cpu_threads.max(1)
+    }
+
+    /// The nodes that its threads are at home on.
+    pub fn homes(&self) -> &[Home] {
+        self.homes.all()
+    }
+
+    /// Which threads are near a node, for the rows of a session whose arena lies there. From then on they run there.
+    pub fn home(&self, node: u32) -> Option<usize> {
+        let (home, board) = (self.homes.of_node(node)?, self.board.as_ref()?);
+        board.open();
+        Some(home)
+    }
+
+    /// How many reads for sessions near a node its threads took, and how many others did.
+    pub fn taken(&self) -> (u64, u64) {
+        self.board.as_ref().map_or((0, 0), |board| board.taken())
     }
 
     /// What an image may ask of its threads.
@@ -335,9 +382,9 @@ impl Pool {
     /// Submits the next read of the sample in hand.
     fn read(&self, task: Task, buf: ReadBuf) {
         let read = self.request(&task, buf);
-        let is_copy = task.is_copy();
+        let (is_copy, home) = (task.is_copy(), task.work.home);
         let place = self.flights.depart(task, Instant::now());
-        self.engine.submit(read.tagged(Ticket { place, is_copy, extra: None }));
+        self.engine.submit(read.tagged(Ticket { place, is_copy, home, extra: None }));
     }
 
     /// What a sample reads next.

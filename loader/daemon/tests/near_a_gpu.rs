@@ -3,8 +3,13 @@
 mod node;
 mod support;
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use forebay::error::Kind;
+use forebay::machine::Machine;
 use forebay::storage::Faults;
+use forebay::workers::Homes;
 use forebay_proto::v1;
 use support::{OpenAs, digest_of, spec};
 
@@ -35,6 +40,70 @@ async fn an_arena_is_asked_for_on_its_node_and_the_rows_are_the_same_wherever_it
     assert!(digests.windows(2).all(|pair| pair[0] == pair[1]));
     if seen[0].is_some() {
         assert_eq!(seen, [Some(0), Some(1), Some(0)]);
+    }
+}
+
+/// The processors that each decode thread of this process may run on, by its name.
+fn bound() -> BTreeMap<String, String> {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("threads").flatten();
+    let told = tasks.filter_map(|task| {
+        let name = std::fs::read_to_string(task.path().join("comm")).ok()?.trim().to_owned();
+        let status = std::fs::read_to_string(task.path().join("status")).ok()?;
+        let allowed =
+            status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?.trim().to_owned();
+        name.starts_with("decode-").then_some((name, allowed))
+    });
+    told.collect()
+}
+
+/// A machine whose two first processors are a node each.
+fn two_nodes(folder: &Path) -> Option<Machine> {
+    let allowed = Machine::beneath("/").allowed_processors();
+    let [first, second, ..] = allowed[..] else {
+        eprintln!("skipped: this process may use one processor alone");
+        return None;
+    };
+    let plant = |path: &str, text: String| {
+        let path = folder.join(path);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
+        std::fs::write(path, text).expect("a file");
+    };
+    plant("sys/devices/system/node/node0/cpulist", first.to_string());
+    plant("sys/devices/system/node/node1/cpulist", second.to_string());
+    plant("proc/self/status", format!("Cpus_allowed_list:\t{first},{second}\n"));
+    Some(Machine::beneath(folder))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn decode_threads_go_to_their_nodes_with_the_first_session_near_one_and_rows_are_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(machine) = two_nodes(folder.path()) else { return };
+    let homes = Homes::of(&machine, 4);
+    let processors: Vec<_> = homes.all().iter().map(|home| home.processors[0].to_string()).collect();
+    assert_eq!(homes.all().iter().map(|home| home.threads).collect::<Vec<_>>(), [2, 2]);
+    let node = support::Node::at(20, 4, homes);
+    let mut digests = Vec::new();
+    for numa_node in [None, Some(1000), Some(1), Some(0), None] {
+        let open = OpenAs { rows: 8, numa_node, ..OpenAs::default() };
+        let mut session = node.open(&spec("FAIL"), &open);
+        digests.push(digest_of(&support::epoch(&mut session).await));
+        let is_bound = numa_node.is_some_and(|node| node < 1000) || digests.len() == 5;
+        let anywhere = |(_, allowed): &(&String, &String)| !processors.contains(allowed);
+        assert!(
+            is_bound || bound().iter().all(|thread| anywhere(&thread)),
+            "nobody named a node: {:?}",
+            bound()
+        );
+        let (near, far) = node.pool.taken();
+        assert_eq!(near + far > 0, is_bound);
+    }
+    assert!(digests.windows(2).all(|pair| pair[0] == pair[1]));
+    // A thread goes there when it next looks for work; those of this test's pool are the only ones that are bound.
+    let at_home = || bound().values().filter(|allowed| processors.contains(allowed)).count();
+    assert!(at_home() > 0, "{:?}", bound());
+    drop(node);
+    while at_home() > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await; // they end with their pool, wherever they wait
     }
 }
 

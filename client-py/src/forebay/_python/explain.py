@@ -82,10 +82,10 @@ class Steps:
             self._newest.clear()
         self._newest.append(step)
 
-    def explained(self, facts: Facts, daemons: Explanation) -> Explanation:
-        """Judge them. `daemons`: what the daemon says of its own part."""
+    def explained(self, facts: Facts, daemons: Explanation, copies: str = "") -> Explanation:
+        """Judge them. `daemons`: what the daemon says of its own part; `copies`: what is said of those to a device."""
         steps = list(self._newest)
-        return _Judge(steps[0], steps[1:], facts, daemons).explanation() if len(steps) > 1 else Explanation({})
+        return _Judge(steps[0], steps[1:], facts, daemons).explanation(copies) if len(steps) > 1 else Explanation({})
 
 
 class _Judge:
@@ -125,7 +125,7 @@ class _Judge:
         queued = min(queued, 1.0 - computing)
         return computing, queued, 1.0 - computing - queued
 
-    def explanation(self) -> Explanation:
+    def explanation(self, copies: str) -> Explanation:
         cause = next(iter(self._seconds))
         if self._of_daemon[cause] > self._seconds[cause] / 2 and self._daemons.cause in _DAEMONS:
             cause, advice, detail = self._daemons.cause, self._daemons.advice, self._daemons.detail
@@ -137,7 +137,7 @@ class _Judge:
         ]
         found: dict[str, Any] = {"cause": cause, "advice": advice, "detail": detail, "steps": self._count}
         found.update(window_us=round(self._total * 1e6), shares=shares)
-        return Explanation({"text": self._page(found), "sessions": [found]})
+        return Explanation({"text": self._page(found), "sessions": [found]}, copies)
 
     def _advice(self, cause: str) -> str:
         known = {

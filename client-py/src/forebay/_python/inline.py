@@ -21,8 +21,8 @@ from .whole import Room
 class Inline:
     """Makes batches in this process: `num_workers=0`. The training's own generators are left as they were."""
 
-    def __init__(self, rows: Coming, own: Own, seed: int, modes: Modes | None, frame: Frame) -> None:
-        self.waits = Waits()
+    def __init__(self, rows: Coming, own: Own, seed: int, modes: Modes | None, frame: Frame, max_leases: int) -> None:
+        self.waits, self.max_leases = Waits(), max_leases
         self._rows, self._own, self._seed, self._frame = rows, own, seed, frame
         self._collate = Collated(modes) if modes is not None else None
         self._is_rows = is_rows(modes)
@@ -44,6 +44,10 @@ class Inline:
             with self.waits.counting("made"):
                 self._head = (rows, self._named(rows.keys))
         return self._head
+
+    def has_head(self) -> bool:
+        """Whether it was made: none is before it is asked for, since the trainer would wait for that too."""
+        return self._head is not None
 
     def worked(self) -> tuple[Spent, int]:
         """Give nothing: there are none."""

@@ -14,6 +14,7 @@ import numpy as np
 from .._batch import Array
 from .._digest import Digests
 from .._fork import forget_in_child
+from .._gpu_pin import Pinning
 from .._iterator import BatchIterator, Progress
 from .._job import Cursor
 from .._notice import say
@@ -34,6 +35,8 @@ from .whole import unpack
 
 # A part of a batch is worth a worker of its own from here on.
 _PART_SECONDS = 0.004
+# How often, and how long, a trainer who holds all slots waits for devices to have done with some.
+_SETTLE_MS, _SETTLE_SECONDS = 1, 0.25
 
 
 class Rows(NamedTuple):
@@ -61,9 +64,13 @@ class Coming(Protocol):
 
 
 class Maker(Protocol):
-    """Makes batches of rows that it takes as it needs them. `waits`: what for, in this step."""
+    """Makes batches of rows that it takes as it needs them.
+
+    `waits`: what for, in this step; `max_leases`: how many batches can be held before further ones are copied.
+    """
 
     waits: Waits
+    max_leases: int
 
     def worked(self) -> tuple[Spent, int]:
         """Give what all workers did until now: their time, and how many rows."""
@@ -71,6 +78,10 @@ class Maker(Protocol):
 
     def head(self) -> tuple[Rows, Any]:
         """Give the next batch and its rows, the same ones until `advance`. Raises `StopIteration` behind the last."""
+        ...
+
+    def has_head(self) -> bool:
+        """Whether `head` would give a batch, or raise, without waiting; does what can be done meanwhile."""
         ...
 
     def advance(self) -> None:
@@ -142,13 +153,14 @@ class Ahead:
         timeout_seconds: float,
         counts: Counts,
         idle: deque[Slots],
+        pinning: Pinning | None,
     ) -> None:
-        """`idle`: slots of an iterator before, to use again and to give back."""
-        self.waits = Waits()
+        """`idle`: slots of an iterator before, to use again and to give back; `pinning`: who pins slots."""
+        self.waits, self.max_leases = Waits(), max_leases
         self._rows, self._crew, self._modes, self._frame = rows, crew, modes, frame
         self._is_rows = is_rows(modes)
-        self._depth, self._max_leases, self._timeout = depth, max_leases, timeout_seconds
-        self._counts = counts
+        self._depth, self._timeout = depth, timeout_seconds
+        self._counts, self._pinning = counts, pinning
         self._stream = crew.open_stream()
         self._pending: deque[_Pending] = deque()
         self._taken: Rows | None = None  # from `rows`, and not yet under way
@@ -170,6 +182,13 @@ class Ahead:
             head.made = (self._batch(head),)
         return head.rows, head.made[0]
 
+    def has_head(self) -> bool:
+        """Keep the workers at work, without waiting for the daemon; whether the next batch is made or has failed."""
+        self._crew.pump()
+        if self._pending:
+            self._fill(waits=False)
+        return self._has_head()
+
     def worked(self) -> tuple[Spent, int]:
         """Give what the workers did for all of their iterators."""
         return self._crew.spent, self._crew.rows
@@ -189,11 +208,11 @@ class Ahead:
         elif slots is not None:
             self._crew.forget_slots(slots)
 
-    def _fill(self) -> None:
+    def _fill(self, *, waits: bool = True) -> None:
         # One more than are under way while the trainer has the newest.
         while len(self._pending) <= self._depth and not self._is_over:
             if self._taken is None:
-                if self._has_head() and self._rows.is_waiting():
+                if (not waits or self._has_head()) and self._rows.is_waiting():
                     return  # to be asked again behind this batch, which the trainer need not wait for
                 try:
                     with self.waits.counting("daemon"):
@@ -243,7 +262,7 @@ class Ahead:
 
     def _use_slots(self, slot_bytes: int) -> None:
         """Make slots of this size; those before them go when their batches have."""
-        before, self._slots = self._slots, Slots(slot_bytes, self._depth + 1 + self._max_leases)
+        before, self._slots = self._slots, Slots(slot_bytes, self._depth + 1 + self.max_leases, self._pinning)
         if before is not None:
             self._crew.forget_slots(before)
 
@@ -282,14 +301,16 @@ class Ahead:
     def _memory(self, head: _Pending, used: int) -> Any:
         """Give the batch's bytes: its slot, or a copy where the trainer holds too many slots already."""
         slot = cast("Slot", head.slot)
-        held = slot.slots.on_loan - sum(
-            each.slot is not None and each.slot.slots is slot.slots for each in self._pending
-        )
-        if held < self._max_leases:
-            return slot.owner
+        if self._held(slot.slots) >= self.max_leases:
+            # A device is behind the trainer. Not for ever: what it does may wait for another rank, and that one for us.
+            until = time.monotonic() + _SETTLE_SECONDS
+            while slot.slots.settle() and self._held(slot.slots) >= self.max_leases and time.monotonic() < until:
+                time.sleep(_SETTLE_MS * 1e-3)
+        if self._held(slot.slots) < self.max_leases:
+            return slot.shown()
         if not self._counts.copies:
             say(
-                f"{self._max_leases} batches are held, so further ones are copied to ordinary memory; "
+                f"{self.max_leases} batches are held, so further ones are copied to ordinary memory; "
                 "drop batches earlier, or raise max_leases"
             )
         self._counts.copies += 1
@@ -298,9 +319,17 @@ class Ahead:
             copy[:] = np.frombuffer(cast("Any", slot.owner), np.uint8, used)
         return copy
 
+    def _held(self, slots: Slots) -> int:
+        """Count the slots that are not on their way."""
+        return slots.on_loan - sum(each.slot is not None and each.slot.slots is slots for each in self._pending)
+
 
 class OwnIterator:
-    """One epoch of a user's data set, or what is left of it. Safe to call from several threads."""
+    """One epoch of a user's data set, or what is left of it. Safe to call from several threads.
+
+    Who looks ahead calls `hold`, and `kept` behind each batch; until then `next()` gives that batch again where
+    the progress's cursor was put back.
+    """
 
     def __init__(
         self,
@@ -318,9 +347,41 @@ class OwnIterator:
         self._stats, self._finished = stats, finished
         self._epoch = progress.cursor.epoch
         self._returned_at = 0.0
-        self._is_over = False
+        self._is_over = self._holds = False
         self._lock = threading.Lock()
         forget_in_child(self)
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has come; whoever looks ahead may put its cursor back to what was delivered."""
+        return self._progress
+
+    @property
+    def max_leases(self) -> int:
+        """How many batches can be held before further ones are copied."""
+        return self._maker.max_leases
+
+    def has_next(self) -> bool:
+        """Whether the next batch, or what went wrong with it, is there already."""
+        with self._lock:
+            return not self.is_over and self._maker.has_head()
+
+    def hold(self, digests: Digests) -> None:
+        """Have each batch kept until `kept`, and count for these digests, which are not of what is delivered."""
+        self._holds, self._digests = True, digests
+
+    def kept(self) -> None:
+        """Leave the newest batch to who has it."""
+        with self._lock:
+            self._maker.advance()
+            if self.is_over:
+                self._end()
+
+    # Not `close`: `yield from` calls one without arguments.
+    def give_up(self, reason: str) -> None:
+        """End it; the workers go on for other iterators."""
+        with self._lock:
+            self._end()
 
     @property
     def cursor(self) -> Cursor:
@@ -364,7 +425,8 @@ class OwnIterator:
             # The batch is delivered from here on. An interrupt before this line finds it made when it is asked again.
             progress.cursor = _behind(ready)
             progress.ready = ready
-            self._maker.advance()
+            if not self._holds:
+                self._maker.advance()
             self._count(rows, started, arrived)
             return batch
 

@@ -13,12 +13,13 @@ from .._batch import Array
 from .._checks import whole, whole_or_least
 from .._digest import Digests, EpochDigest
 from .._explain import Explanation
+from .._gpu_pin import leases_of
 from .._iterator import Progress
 from .._loader import Loader
 from .._notice import say
 from .._session import Batch
 from .._spec import Range
-from .._stats import LoaderStats, StatsReport
+from .._stats import LoaderStats
 from ..errors import InvalidError
 from .collate import modes_of
 from .crew import Crew, Plan
@@ -44,7 +45,7 @@ _NATIVE = frozenset(
             "start_epoch",
             "start_step",
         ),
-        *("daemon", "job_id", "state_root", "follow", "layout"),
+        *("daemon", "job_id", "state_root", "follow", "layout", "pinned"),
     )
 )
 # What lives in one process and one loader.
@@ -82,12 +83,16 @@ class OwnLoader(Loader[Any]):
         recognise: whether the daemon reads what it knows of torchvision's (default True; forebay.torch only).
         data_name: what the data set is called in states, which fit data of equal name and length (default: its class).
         max_leases: batches that can be held before further ones are copied (default 4).
+        pinned: as of every loader, of the memory that workers write to.
         native: further arguments of every loader that do not ask the daemon for contents.
 
     """
 
     # The name that people know it by.
     _shown = ""
+    # What its framework has besides.
+    _also: frozenset[str] = frozenset()
+    _gives_arena = False
 
     def __init__(
         self,
@@ -116,7 +121,7 @@ class OwnLoader(Loader[Any]):
         max_leases: int | None = None,
         **native: Any,
     ) -> None:
-        _check(native, on_bad_sample)
+        _check(native, _NATIVE | self._also, on_bad_sample)
         self._dataset = dataset
         self._length = len(dataset)
         self._name = data_name or type(dataset).__qualname__
@@ -178,6 +183,11 @@ class OwnLoader(Loader[Any]):
         return {name: value for name, value in super().__getstate__().items() if name not in _LIVE}
 
     def _iterate(self, convert: Callable[[Batch], tuple[Any, Any]]) -> Any:
+        # Without what is called on a batch, where rows are asked for one at a time.
+        return self._own_epoch(self._finished if convert == self._made else as_it_is)
+
+    def _own_epoch(self, finished: Callable[[Any, Rows], Any]) -> OwnIterator:
+        """Begin the next epoch; `finished`: what is done to a batch in this process."""
         with self._lock:
             self._check_length()
             # The daemon's sums are of what was fetched ahead; those of what was delivered are added up by the iterator.
@@ -186,8 +196,6 @@ class OwnLoader(Loader[Any]):
             self._say_once()
             progress = Progress(rows.cursor)
             self._progress = progress
-            # Without what is called on a batch, where rows are asked for one at a time.
-            finished = self._finished if convert == self._made else _as_it_is
             return OwnIterator(
                 rows, self._maker(rows), progress, self._counted, self._stats, self._newest_steps, finished
             )
@@ -217,11 +225,9 @@ class OwnLoader(Loader[Any]):
         """Give the worker processes that there are now."""
         return self._crew.pids() if self._crew is not None else []
 
-    def stats(self) -> StatsReport:
-        """Give where the time went, as of every loader; the wait is for the workers, the bytes are theirs."""
-        report = super().stats()
-        report["bytes"], report["copies"] = self._counts.bytes, self._counts.copies
-        return report
+    def _counters(self) -> dict[str, Any]:
+        # The wait is for the workers, and the bytes are theirs.
+        return {**super()._counters(), "bytes": self._counts.bytes, "copies": self._counts.copies}
 
     def digest(self) -> dict[int, EpochDigest]:
         """Give what this rank was delivered of each epoch, as of every loader: of indices, not of contents."""
@@ -235,7 +241,7 @@ class OwnLoader(Loader[Any]):
         """
         # What the daemon does for indices alone is hand-over.
         daemons = super().explain() if self._lends else Explanation({})
-        return self._newest_steps.explained(self._facts(), daemons)
+        return self._newest_steps.explained(self._facts(), daemons, self._copies_words())
 
     def _facts(self) -> Facts:
         counts = self._counts
@@ -244,7 +250,7 @@ class OwnLoader(Loader[Any]):
             workers=self._workers,
             processors=processors(),
             ahead=self._ahead,
-            max_leases=self._own_leases,
+            max_leases=self._host_leases(),
             samples=self._samples_words(),
             beside_bytes=counts.beside_bytes / max(1, self._stats.rows),
         )
@@ -277,18 +283,34 @@ class OwnLoader(Loader[Any]):
 
     def _maker(self, rows: Coming) -> Maker:
         if not self._workers:
-            return Inline(rows, self._own, self._seed, self._modes, self._frame())
+            self._say_unpinned()
+            return Inline(rows, self._own, self._seed, self._modes, self._frame(), self._host_leases())
         return Ahead(
             rows,
             self._living_crew(),
             self._modes,
             self._frame(),
             depth=self._ahead,
-            max_leases=self._own_leases,
+            max_leases=self._host_leases(),
             timeout_seconds=self._timeout,
             counts=self._counts,
             idle=self._idle,
+            pinning=self._pinning,
         )
+
+    def _leases(self) -> int:
+        # Of the daemon, which has no batches that a device could copy from.
+        return self._max_leases
+
+    def _host_leases(self) -> int:
+        """Say how many batches the trainer, and devices, may hold before further ones are copied."""
+        return leases_of(self._own_leases, self._pinning)
+
+    def _say_unpinned(self) -> None:
+        if self._pinning is not None:
+            self._pinning.leave_out(
+                "with num_workers=0 batches lie in the ordinary memory of this process", "pass num_workers= to pin them"
+            )
 
     def _living_crew(self) -> Crew:
         """Give the workers; new ones where the data set is no longer what they have."""
@@ -313,17 +335,11 @@ class OwnLoader(Loader[Any]):
 
     def _finished(self, made: Any, rows: Rows) -> Any:
         """Do to a batch what is done in this process."""
-        if self._with_valid:
-            made = _with_valid(made, self._all(rows.valid))
-        for name, call in self._calls:
-            try:
-                made = call(made)
-            except Exception as error:
-                note = f"in {name} of the batch at epoch {rows.ready.epoch}, row {rows.ready.position}"
-                if hasattr(error, "add_note"):  # Python 3.11
-                    error.add_note(note)  # pyright: ignore - the types are those of 3.9
-                raise
-        return made
+        return self._called(self._completed(made, rows), rows.ready)
+
+    def _completed(self, made: Any, rows: Rows) -> Any:
+        """Put the mask of rows that count beside a batch, where that is asked for."""
+        return _with_valid(made, self._all(rows.valid)) if self._with_valid else made
 
     def _check_length(self) -> None:
         now = len(self._dataset)
@@ -343,7 +359,8 @@ class OwnLoader(Loader[Any]):
         return f"{count} Python worker{'s' * (count > 1)}" if count else "this process"
 
 
-def _as_it_is(made: Any, _: Rows) -> Any:
+def as_it_is(made: Any, _: Rows) -> Any:
+    """Do nothing to a batch."""
     return made
 
 
@@ -357,8 +374,8 @@ class _Alone:
         return self.function(samples[0])
 
 
-def _check(native: Mapping[str, Any], on_bad_sample: str) -> None:
-    unknown = sorted(set(native) - _NATIVE)
+def _check(native: Mapping[str, Any], known: frozenset[str], on_bad_sample: str) -> None:
+    unknown = sorted(set(native) - known)
     if unknown:
         raise InvalidError(
             f"{unknown[0]}= is for data that the daemon reads",

@@ -11,12 +11,14 @@ import torch.utils.data
 
 from .. import torch as _torch
 from .._batch import Array
+from .._digest import Digests
 from .._notice import say
 from .._recognise import is_image_folder
+from .._session import Batch
 from ..errors import InvalidError
 from . import data_of, is_stream
 from .iterator import Frame
-from .loader import OwnLoader
+from .loader import OwnLoader, as_it_is
 from .numpy import mapped_values
 from .shape import Leaf
 
@@ -80,10 +82,28 @@ class OwnTorchLoader(OwnLoader, _torch.DataLoader):
     """`forebay.torch.DataLoader` over a data set that is read here."""
 
     _shown = "forebay.torch.DataLoader"
-    _gives_arena = False
+    # `cast` has nothing to do: what workers make is what their user's code made.
+    _also = frozenset(("device", "ahead", "cast"))
 
     def _frame(self) -> Frame:
         return TorchFrame()
 
     def _pin(self, pin_memory: bool) -> None:
         self._call(None, pin_memory)
+
+    def _iterate(self, convert: Callable[[Batch], tuple[Any, Any]]) -> Any:
+        if self._target is None:
+            return super()._iterate(convert)
+        with self._lock:
+            engine = self._started_engine(self._target)  # where it fails no epoch was begun
+            is_whole = convert == self._made
+            batches = self._own_epoch(self._completed if is_whole else as_it_is)
+            made = self._sent(batches, engine, self._counted, is_whole=is_whole)
+            batches.hold(Digests())
+            return made
+
+    def _host_leases(self) -> int:
+        if self._target is None:
+            return super()._host_leases()
+        # Those that are ahead, one whose copy ends while the trainer has it, and one that is being taken.
+        return max(self._own_leases, self._target.ahead + 2)

@@ -3,6 +3,7 @@
 use super::facts::Facts;
 use super::finding::Finding;
 use crate::config::NumaPlacement;
+use crate::workers::{Home, Homes};
 
 pub fn check(facts: &Facts) -> Vec<Finding> {
     let mut found = vec![nodes(facts), placement(facts), driver(facts)];
@@ -16,8 +17,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
 }
 
 fn numa(facts: &Facts) -> Vec<String> {
-    let number = |name: &String| name.strip_prefix("node").is_some_and(|rest| rest.parse::<u32>().is_ok());
-    facts.machine.names("/sys/devices/system/node").into_iter().filter(number).collect()
+    facts.machine.nodes().into_iter().map(|node| format!("node{node}")).collect()
 }
 
 fn nodes(facts: &Facts) -> Finding {
@@ -31,9 +31,21 @@ fn nodes(facts: &Facts) -> Finding {
         return Finding::ok(id, "1 node", "all memory is equally near");
     }
     let found = format!("{} nodes ({})", nodes.len(), nodes.iter().map(cores).collect::<Vec<_>>().join("; "));
-    let means = "the arena of a session that names its GPU lies on that one's node; decode threads are not bound, and may write from another";
-    Finding::note(id, found, means)
-        .cure("to bind threads too, one daemon a node: numactl --cpunodebind=0 --membind=0 forebay serve --socket /run/forebay/node0.sock …")
+    let threads = match facts.config.cpu_threads {
+        0 => facts.machine.processors(),
+        asked => asked,
+    };
+    let homes = Homes::of(&facts.machine, threads);
+    if facts.config.numa == NumaPlacement::Off || homes.is_empty() {
+        let means = "decode threads run anywhere, and may write to another node than a GPU's";
+        return Finding::note(id, found, means).cure(
+            "numa = \"auto\" in the configuration, and processors of more than one node (taskset, cpuset)",
+        );
+    }
+    let share = |home: &Home| format!("{} on node {}", home.threads, home.node);
+    let shares = homes.all().iter().map(share).collect::<Vec<_>>().join(", ");
+    let means = "from the first session on that names its GPU, decode threads run on their nodes, and a batch's are near its GPU while they are free";
+    Finding::ok(id, format!("{found}; decode threads: {shares}"), means)
 }
 
 fn placement(facts: &Facts) -> Finding {

@@ -101,6 +101,7 @@ impl Service {
             rows,
             job: Arc::clone(job),
             has_valid: true,
+            home: None,
             cancelled: Arc::clone(&asked.cancelled),
             counters: Arc::new(Counters::default()),
             span: tracing::error_span!("fetch", job = %job.id),

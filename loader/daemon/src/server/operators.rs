@@ -6,6 +6,7 @@ use super::{Peer, Service};
 use crate::error::{Fault, Kind};
 use crate::metrics::NodeNow;
 use crate::sys;
+use crate::workers::Home;
 
 impl Service {
     /// The sums of the daemon and its sessions. Other users' sessions show to the daemon's own user and root only.
@@ -14,6 +15,8 @@ impl Service {
     /// Denied to other users.
     pub fn stats(&self, peer: Peer) -> Result<v1::StatsReply, Fault> {
         self.operator(peer, "stats")?;
+        let at_home = |home: &Home| v1::NodeThreads { node: home.node, threads: home.threads as u32 };
+        let (decoded_near, decoded_far) = self.pool.taken();
         Ok(v1::StatsReply {
             instance: self.instance.clone(),
             uptime_ms: self.started.elapsed().as_millis() as u64,
@@ -30,6 +33,9 @@ impl Service {
             arena_budget_bytes: self.config.arena_budget_bytes(),
             draining: *self.draining.borrow(),
             reads_hanging: self.pool.hanging() as u32,
+            nodes: self.pool.homes().iter().map(at_home).collect(),
+            decoded_near,
+            decoded_far,
         })
     }
 

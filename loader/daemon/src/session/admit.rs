@@ -72,6 +72,7 @@ impl Session {
             left: rows.len().into(),
             rows,
             has_valid: self.spec.has_valid,
+            home: self.home,
             cancelled: Arc::clone(&self.cancelled),
             counters: Arc::clone(&self.counters),
             span: self.span.clone(),

@@ -66,7 +66,7 @@ pub struct SessionSpec {
     pub rolling: bool,
     /// Whether each batch says what its rows add to the digests of the epoch.
     pub digest: bool,
-    /// The NUMA node that its arena is asked for on; `None`: it lies anywhere.
+    /// The NUMA node that its arena is asked for on, and whose decode threads make its rows first; `None`: any.
     pub numa_node: Option<u32>,
     /// Who it is, for people.
     pub client: String,
@@ -98,6 +98,8 @@ pub enum Outgoing {
 pub struct Session {
     spec: SessionSpec,
     pool: Arc<Pool>,
+    /// Which decode threads are near its arena.
+    home: Option<usize>,
     arena: Arena,
     wake: Arc<Notify>,
     flow: Flow,
@@ -136,6 +138,7 @@ impl Session {
             let error = error::with_causes(&error);
             tracing::warn!(session = spec.id, node, error, "the arena is not placed on its GPU's NUMA node");
         }
+        let home = spec.numa_node.and_then(|node| pool.home(node));
         let parts = spec
             .layout
             .tensors()
@@ -150,6 +153,7 @@ impl Session {
         Ok(Self {
             spec,
             pool,
+            home,
             arena,
             wake,
             flow,

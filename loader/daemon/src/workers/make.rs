@@ -10,6 +10,7 @@ use forebay_plan::ContentRow;
 use forebay_plan::orders::Pick;
 
 use super::flights::Arrival;
+use super::seat::Seat;
 use super::{Draws, Pool, PoolOptions, Task, Ticket, clip, image, pack};
 use crate::buffer::grown;
 use crate::decode::array::ArrayScratch;
@@ -31,13 +32,9 @@ const SUBSTITUTES_MAX: u32 = 8;
 const RETRIES_A_WARNING: u64 = 1000;
 
 /// One decode thread, until the pool is gone.
-pub(super) fn decode_loop(
-    pool: &Weak<Pool>,
-    completed: &flume::Receiver<Done<Ticket>>,
-    options: PoolOptions,
-) {
+pub(super) fn decode_loop(pool: &Weak<Pool>, mut seat: Seat, options: PoolOptions) {
     let mut bench = Bench::new(&options);
-    while let Ok(done) = completed.recv() {
+    while let Some(done) = seat.next() {
         let Some(pool) = pool.upgrade() else { break };
         bench.take(&pool, done, options);
     }

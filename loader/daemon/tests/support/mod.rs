@@ -14,7 +14,7 @@ use forebay::job::{self, Job, Policy};
 use forebay::prefetch::ReadBudget;
 use forebay::session::{Counters, Outgoing, Session, SessionSpec};
 use forebay::storage::{Done, Engine, Faults, FaultyEngine, HedgeAfter, MemoryEngine, RetryPolicy};
-use forebay::workers::{Pool, PoolOptions, Ticket};
+use forebay::workers::{Homes, Pool, PoolOptions, Ticket};
 use forebay_plan::{Cursor, Cut, Digest, DigestBuilder, Partition, Tail};
 use forebay_proto::v1;
 
@@ -129,9 +129,24 @@ impl Node {
         options: PoolOptions,
         engine: impl FnOnce(flume::Sender<Done<Ticket>>) -> Arc<dyn Engine<Ticket>>,
     ) -> Self {
+        Self::settled(options, Homes::default(), engine)
+    }
+
+    /// As `new`, with the decode threads at home on nodes.
+    pub fn at(files: usize, cpu_threads: usize, homes: Homes) -> Self {
+        let stored: Vec<_> = (0..files).map(|index| (format!("{index}.png"), png(index))).collect();
+        let engine = |done| Arc::new(MemoryEngine::new(stored, done)) as Arc<dyn Engine<_>>;
+        Self { files, ..Self::settled(options(cpu_threads), homes, engine) }
+    }
+
+    fn settled(
+        options: PoolOptions,
+        homes: Homes,
+        engine: impl FnOnce(flume::Sender<Done<Ticket>>) -> Arc<dyn Engine<Ticket>>,
+    ) -> Self {
         let (done, completed) = flume::unbounded();
         let timer = tokio::runtime::Handle::current();
-        let pool = Pool::start(engine(done), &completed, options, timer).expect("threads");
+        let pool = Pool::start_at(engine(done), &completed, options, timer, homes).expect("threads");
         Self { pool, root: tempfile::tempdir().expect("a folder"), files: 0 }
     }
 

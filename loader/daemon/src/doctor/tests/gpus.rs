@@ -33,6 +33,11 @@ fn each_gpu_is_named_with_its_node_and_cores() {
     planted.says("gpu.driver", Level::Ok, "550.54.15, 2 GPUs");
     planted.says("gpu.device_files", Level::Ok, "/dev/nvidia0 to 1");
     planted.says("numa.nodes", Level::Note, "node1: cores 56-111,168-223");
+    let whole = dgx().replaced("proc/self/status", "Cpus_allowed_list:\t0-1", "Cpus_allowed_list:\t0-223");
+    let whole = whole.but(|facts| facts.config.cpu_threads = 96);
+    whole.says("numa.nodes", Level::Ok, "decode threads: 48 on node 0, 48 on node 1");
+    let off = whole.but(|facts| facts.config.numa = NumaPlacement::Off);
+    off.says("numa.nodes", Level::Note, "run anywhere");
     let gpus: Vec<_> = planted.findings().into_iter().filter(|finding| finding.id == "gpu.device").collect();
     assert_eq!(gpus.len(), 2);
     assert_eq!(gpus[1].subject.as_deref(), Some("GPU 1"));
