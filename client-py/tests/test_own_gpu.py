@@ -7,6 +7,7 @@ import ctypes
 import gc
 import os
 import signal
+import time
 from collections import UserDict, namedtuple
 from pathlib import Path
 from typing import Any
@@ -426,6 +427,24 @@ def test_stats_explain_and_repr_tell_of_the_copies(late: type[LateEngine]) -> No
         assert loader.stats()["device_batches"] >= 20
         assert "copied to the device: 1.00 ms a batch (0.1 GB/s)" in str(loader.stats())
         assert str(loader.explain()).rstrip().splitlines()[-1].startswith("copied to the device")
+
+
+def test_starting_a_copy_is_pythons_work_and_not_the_trainers(
+    late: type[LateEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload, slept = LateEngine.upload, []
+
+    def slow(engine: Any, batch: Any) -> Any:
+        started = time.perf_counter()
+        time.sleep(0.003)
+        made = upload(engine, batch)
+        slept.append(time.perf_counter() - started)
+        return made
+
+    monkeypatch.setattr(late, "upload", slow)
+    with DataLoader(Stamps(), 4, num_workers=2, device="cuda") as loader:
+        list(loader)
+        assert loader.stats()["python_seconds"] > sum(slept[:-1])
 
 
 def test_a_copy_of_a_loader_sends_its_batches_the_same_way(late: type[LateEngine]) -> None:

@@ -346,7 +346,7 @@ class OwnIterator:
         self._rows, self._maker, self._progress, self._digests = rows, maker, progress, digests
         self._stats, self._finished = stats, finished
         self._epoch = progress.cursor.epoch
-        self._returned_at = 0.0
+        self._returned_at = self._between = 0.0
         self._is_over = self._holds = False
         self._lock = threading.Lock()
         forget_in_child(self)
@@ -371,8 +371,11 @@ class OwnIterator:
         self._holds, self._digests = True, digests
 
     def kept(self) -> None:
-        """Leave the newest batch to who has it."""
+        """Leave the newest batch to who has it; what was done since it came was Python's work."""
         with self._lock:
+            now = time.perf_counter()
+            self._between += now - self._returned_at
+            self._returned_at = now
             self._maker.advance()
             if self.is_over:
                 self._end()
@@ -436,13 +439,14 @@ class OwnIterator:
         stats.rows += len(rows.keys.indices)
         stats.wait_seconds += arrived - started
         stats.wait_compute_seconds += arrived - started
-        stats.python_seconds += now - arrived
+        between, self._between = self._between, 0.0
+        stats.python_seconds += now - arrived + between
         trainer = started - self._returned_at if self._returned_at else 0.0
         stats.trainer_seconds += trainer
         self._returned_at = now
         waits = self._maker.waits
         rest = arrived - started - waits.daemon - waits.workers - waits.copied - waits.made
-        python = now - arrived + waits.made
+        python = now - arrived + waits.made + between
         spent = self._maker.worked()
         self._steps.add(Step(trainer, waits.daemon, waits.workers, waits.copied, python, max(0.0, rest), *spent))
         waits.clear()
