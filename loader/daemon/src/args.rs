@@ -219,7 +219,7 @@ Configuration keys (all optional but one [[root]]):
   uring_depth = 128                      reads in flight in each
   direct_reads = \"auto\"                  parts of files past the page cache: what does not fit in it; \"always\": of files from
                                          64 MiB on; \"never\"
-  page_cache = 0                         what of them the page cache is to hold, as \"16GiB\"; 0: 3/4 of the available memory
+  page_cache = \"16GiB\"                   what of them the page cache is to hold; absent: 3/4 of the available memory
   read_budget = \"64MiB\"                  encoded bytes in flight
   reads_in_flight = 512
   arena_budget = \"8GiB\"                  all batches in shared memory; absent: half of the memory
