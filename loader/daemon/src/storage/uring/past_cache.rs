@@ -2,7 +2,8 @@
 //!
 //! Of a set that is larger than memory, and read once an epoch in random order, a page cache that keeps what was read last
 //! holds almost nothing of what comes next. So a fixed part of it is kept, as large as memory allows: those samples are read
-//! through the page cache and stay there, all others go past it and displace none of them. A set that fits is kept whole.
+//! through the page cache and stay there, all others go past it and displace none of them. That begins once as much was read
+//! as there is: what is read once alone is never looked for again. A set that fits is kept whole, from the start.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -94,6 +95,12 @@ pub(super) struct PastCache {
     counted: Cell<Option<(Instant, u64)>>,
     /// The part that is kept: how many of 2^32 samples.
     kept: Cell<u64>,
+    /// Rings that read the files.
+    rings: u64,
+    /// What this one has read of them.
+    read_bytes: Cell<u64>,
+    /// Whether they are read again, so that it serves to keep some.
+    again: Cell<bool>,
 }
 
 struct Seen {
@@ -104,12 +111,20 @@ struct Seen {
 const ALL: u64 = 1 << 32;
 
 impl PastCache {
-    /// Nothing is read yet.
-    pub(super) fn new(reads: DirectReads, always_from_bytes: u64, page_cache_bytes: u64) -> Self {
+    /// Nothing is read yet, by one of `rings`.
+    pub(super) fn new(
+        reads: DirectReads,
+        always_from_bytes: u64,
+        page_cache_bytes: u64,
+        rings: usize,
+    ) -> Self {
         Self {
             reads,
             always_from_bytes,
             page_cache_bytes,
+            rings: rings as u64,
+            read_bytes: Cell::new(0),
+            again: Cell::new(false),
             files: RefCell::default(),
             files_bytes: Cell::new(0),
             counted: Cell::new(None),
@@ -122,34 +137,56 @@ impl PastCache {
         if self.reads != DirectReads::Auto {
             return;
         }
+        let counted = self.counted.get().filter(|(counted, _)| now - *counted < COUNTED_EVERY);
+        if counted.is_none() {
+            self.forget(now);
+        }
         let known = self.files.borrow_mut().insert(file, Seen { size_bytes, opened: now });
         let known_bytes = known.map_or(0, |seen| seen.size_bytes);
         self.files_bytes.set(self.files_bytes.get() - known_bytes + size_bytes);
-        match self.counted.get() {
-            Some((counted, _)) if now - counted < COUNTED_EVERY && known_bytes == size_bytes => {}
-            Some((counted, page_cache_bytes)) if now - counted < COUNTED_EVERY => self.keep(page_cache_bytes),
-            _ => self.count(now),
+        match counted {
+            Some(_) if known_bytes == size_bytes => {}
+            Some((_, page_cache_bytes)) => self.keep(page_cache_bytes),
+            None => {
+                let set = Some(self.page_cache_bytes).filter(|bytes| *bytes > 0);
+                let page_cache_bytes = set.unwrap_or_else(sys::page_cache_bytes);
+                self.counted.set(Some((now, page_cache_bytes)));
+                self.keep(page_cache_bytes);
+            }
         }
     }
 
-    /// Whether a sample of a file of this size goes past the page cache.
-    pub(super) fn takes(&self, file: FileId, size_bytes: u64, offset_bytes: u64) -> bool {
+    /// Whether a sample of a file of this size, which is read now, goes past the page cache.
+    pub(super) fn takes(&self, file: FileId, size_bytes: u64, offset_bytes: u64, len_bytes: u64) -> bool {
         match self.reads {
             DirectReads::Never => false,
             DirectReads::Always => size_bytes >= self.always_from_bytes,
-            DirectReads::Auto => place(file, offset_bytes) >= self.kept.get(),
+            DirectReads::Auto => {
+                self.read_bytes.set(self.read_bytes.get().saturating_add(len_bytes));
+                self.kept.get() < ALL
+                    && (!self.is_read_again() || place(file, offset_bytes) >= self.kept.get())
+            }
         }
     }
 
-    /// Asks the machine anew, and forgets files.
-    fn count(&self, now: Instant) {
+    /// Whether as much was read as there is. It stays so while there is something, also where more comes.
+    fn is_read_again(&self) -> bool {
+        let read_bytes = self.read_bytes.get().saturating_mul(self.rings);
+        let again = self.again.get() || read_bytes >= self.files_bytes.get();
+        self.again.set(again);
+        again
+    }
+
+    /// Lets go of files that nobody reads any more.
+    fn forget(&self, now: Instant) {
         let mut files = self.files.borrow_mut();
         files.retain(|_, seen| now - seen.opened < FORGOTTEN_AFTER);
         self.files_bytes.set(files.values().map(|seen| seen.size_bytes).sum());
-        let page_cache_bytes =
-            if self.page_cache_bytes == 0 { sys::page_cache_bytes() } else { self.page_cache_bytes };
-        self.counted.set(Some((now, page_cache_bytes)));
-        self.keep(page_cache_bytes);
+        if files.is_empty() {
+            // What comes now is read for the first time.
+            self.read_bytes.set(0);
+            self.again.set(false);
+        }
     }
 
     /// Sets which part of the files is kept.
@@ -197,15 +234,23 @@ mod tests {
 
     /// Of 10,000 samples of file 0, those that go past the page cache.
     fn past(cache: &PastCache) -> Vec<u64> {
-        (0..10_000)
-            .map(|number| number * 50_000)
-            .filter(|offset| cache.takes(file(0), GIB, *offset))
-            .collect()
+        let offsets = (0..10_000).map(|number| number * 50_000);
+        offsets.filter(|offset| cache.takes(file(0), GIB, *offset, 0)).collect()
+    }
+
+    /// The first of two rings.
+    fn auto(page_cache_bytes: u64) -> PastCache {
+        PastCache::new(DirectReads::Auto, 0, page_cache_bytes, 2)
+    }
+
+    /// It has read so much.
+    fn read(cache: &PastCache, len_bytes: u64) {
+        cache.takes(file(0), GIB, 0, len_bytes);
     }
 
     #[test]
     fn files_that_fit_are_read_through_the_page_cache() {
-        let (cache, now) = (PastCache::new(DirectReads::Auto, 0, 4 * GIB), Instant::now());
+        let (cache, now) = (auto(4 * GIB), Instant::now());
         assert!(past(&cache).is_empty(), "nothing is known yet");
         (0..4).for_each(|inode| cache.opened(file(inode), GIB, now));
         (0..4).for_each(|inode| cache.opened(file(inode), GIB, now));
@@ -214,8 +259,9 @@ mod tests {
 
     #[test]
     fn of_files_that_do_not_fit_as_much_is_kept_as_fits_and_always_the_same() {
-        let (cache, now) = (PastCache::new(DirectReads::Auto, 0, 4 * GIB), Instant::now());
+        let (cache, now) = (auto(4 * GIB), Instant::now());
         (0..8).for_each(|inode| cache.opened(file(inode), GIB, now));
+        read(&cache, 4 * GIB);
         let half = past(&cache);
         assert!((4_800..5_200).contains(&half.len()), "{} of 10000", half.len());
         (8..16).for_each(|inode| cache.opened(file(inode), GIB, now));
@@ -230,22 +276,39 @@ mod tests {
 
     #[test]
     fn files_that_nobody_reads_any_more_give_their_room_back() {
-        let (cache, start) = (PastCache::new(DirectReads::Auto, 0, GIB), Instant::now());
+        let (cache, start) = (auto(GIB), Instant::now());
         (0..8).for_each(|inode| cache.opened(file(inode), GIB, start));
         assert!(past(&cache).len() > 8_000);
         let later = start + FORGOTTEN_AFTER;
         cache.opened(file(0), GIB, later);
         assert!(past(&cache).is_empty(), "one is left, and it fits");
         cache.opened(file(0), 2 * GIB, later);
+        read(&cache, GIB);
         assert!((4_800..5_200).contains(&past(&cache).len()), "it has grown");
     }
 
     #[test]
+    fn what_is_read_once_alone_goes_past_the_page_cache_and_some_is_kept_from_then_on() {
+        let (cache, start) = (auto(4 * GIB), Instant::now());
+        (0..8).for_each(|inode| cache.opened(file(inode), GIB, start));
+        assert_eq!(past(&cache).len(), 10_000);
+        read(&cache, 4 * GIB - 1);
+        assert_eq!(past(&cache).len(), 10_000, "not yet the half of one of two rings");
+        read(&cache, 1);
+        assert!((4_800..5_200).contains(&past(&cache).len()));
+        (8..16).for_each(|inode| cache.opened(file(inode), GIB, start));
+        assert!(past(&cache).len() < 8_000, "what was kept stays so where more comes");
+        let later = start + FORGOTTEN_AFTER;
+        (20..28).for_each(|inode| cache.opened(file(inode), GIB, later));
+        assert_eq!(past(&cache).len(), 10_000, "others are read for the first time");
+    }
+
+    #[test]
     fn always_spares_small_files_and_never_none() {
-        let of = |reads| PastCache::new(reads, 100, 1);
+        let of = |reads| PastCache::new(reads, 100, 1, 1);
         let takes = |cache: &PastCache, size_bytes| {
             cache.opened(file(0), size_bytes, Instant::now());
-            cache.takes(file(0), size_bytes, 0)
+            cache.takes(file(0), size_bytes, 0, 1)
         };
         assert!(takes(&of(DirectReads::Always), 100) && !takes(&of(DirectReads::Always), 99));
         assert!(!takes(&of(DirectReads::Never), u64::MAX));

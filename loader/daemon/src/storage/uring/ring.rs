@@ -127,8 +127,8 @@ struct Thread<T> {
 impl<T: Send + 'static> Thread<T> {
     fn new(ring: Ring<T>) -> Rc<Self> {
         let kept = Descriptors::new(ring.fresh);
-        let RingOptions { depth, direct, page_cache_bytes, .. } = ring.options;
-        let past_cache = PastCache::new(direct, ring.always_from_bytes, page_cache_bytes);
+        let RingOptions { threads, depth, direct, page_cache_bytes } = ring.options;
+        let past_cache = PastCache::new(direct, ring.always_from_bytes, page_cache_bytes, threads.get());
         let fixed = FixedBuffers::new(depth.get() as usize);
         Rc::new(Self { kept, sweeps: Cell::new(false), past_cache, fixed, ring })
     }
@@ -183,8 +183,8 @@ impl<T: Send + 'static> Thread<T> {
     /// Brings what is wanted of an open file to its place, or to the read's buffer.
     async fn fill(&self, file: &RingFile, read: &mut Read<T>) -> Result<(), StorageError> {
         let wanted = Wanted::of(file, &read.root, &read.buf, read.extent, read.limit_bytes)?;
-        let past_cache =
-            read.extent.is_some() && self.past_cache.takes(file.id(), file.size_bytes(), wanted.offset_bytes);
+        let past_cache = read.extent.is_some()
+            && self.past_cache.takes(file.id(), file.size_bytes(), wanted.offset_bytes, wanted.len_bytes);
         let desk = self.ring.shared.desk.get().filter(|_| wanted.len_bytes <= AT_ONCE_BYTES_MAX as u64);
         let placed = match desk {
             Some(desk) if past_cache => self.place(file, &wanted, read, &**desk).await,
