@@ -18,7 +18,7 @@ from .errors import ProtocolError
 
 # torch's stubs leave most of its CUDA calls untyped.
 _cuda = cast("Any", torch.cuda)
-_from_numpy = cast("Callable[[Numbers], torch.Tensor]", torch.from_numpy)  # pyright: ignore
+_from_numpy = cast("Callable[[Numbers], torch.Tensor]", torch.from_numpy)  # pyright: ignore - its types are partly unknown
 _KINDS = (0, kernels.ENCODED)
 # Decoded images that lie on the device at a time, in bytes; a single one may have more.
 CHUNK_BYTES = 256 << 20
