@@ -1,11 +1,14 @@
-"""What do small files lose beside a bulk reader, and beside a checkpoint writer? One daemon, three situations in turns.
+"""What do small files lose beside a bulk reader, and beside a checkpoint writer? One daemon, some situations in turns.
 
     PYTHONPATH=client-py/src:benches python -m load.mixed --work /mnt/flash/scratch --rounds 5 --out FILE.json
+    ... --in-tar                       the small files are members of one tar, which io_uring reads
+    ... --priority 1                   their session is before its neighbour's, which has 0
 
 `alone`: one session of 20,000 files of 50 KiB as they are, in random order, batches of 256. `bulk`: beside it another
-process takes samples of 20 MB through the same daemon, as fast as it gets them. `checkpoints`: beside it a process
-writes files of 2 GB, with fsync, a second apart. Everything is cold: files are dropped from the page cache before each
-turn, and those of the bulk reader all the time. A turn is a part of one epoch (`peers/cold.py`).
+process takes samples of 20 MB through the same daemon, as fast as it gets them, which are files; `members`: samples of
+4 MB, which are members of a tar. `checkpoints`: beside it a process writes files of 2 GB, with fsync, a second apart.
+Everything is cold: files are dropped from the page cache before each turn, and those of the bulk reader all the time. A
+turn is a part of one epoch (`peers/cold.py`).
 
 Told are the small files' rate and what a batch was waited for; how long their reads took (the daemon's histogram, so
 between two of its bounds, and not beside the bulk reader, whose reads it holds too); what the neighbour did meanwhile.
@@ -14,10 +17,12 @@ between two of its bounds, and not beside the bulk reader, whose reads it holds 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -37,10 +42,13 @@ from .node import Node, built, quantile
 
 BATCH = 256
 BULK_BYTES, BULK_FILES, BULK_BATCH = 20_000_000, 64, 2
+MEMBER_BYTES, MEMBERS, MEMBER_BATCH = 4_000_000, 320, 8
 CHECKPOINT_BYTES, PIECE_BYTES = 2_000_000_000, 16 << 20
 # A neighbour is given so long to get going.
 HEAD_START_SECONDS = 1.0
-SITUATIONS = ("alone", "bulk", "checkpoints")
+SITUATIONS = ("alone", "bulk", "members", "checkpoints")
+# Those beside which reads are held by more than one session.
+READERS = ("bulk", "members")
 
 
 def main() -> int:
@@ -48,21 +56,18 @@ def main() -> int:
     if sys.argv[1:2] == ["neighbour"]:
         return neighbour(sys.argv[2], Path(sys.argv[3]), sys.argv[4])
     args = arguments()
-    small, bulk = args.work / "small", args.work / "bulk"
-    if not is_raw_made(small, SETS["raw50k"]):
-        say(f"making {SETS['raw50k'].files} files of 50 KiB and {BULK_FILES} of 20 MB in {args.work}")
-        raw.make(small, SETS["raw50k"].files)
-    make_bulk(bulk)
+    small = make_small(args.work, args.in_tar)
+    make_bulk(args.work)
     turns: list[dict[str, dict[str, float]]] = []
     with (
         tempfile.TemporaryDirectory(prefix="forebay-mixed-") as folder,
         Node(Path(folder), args.work, args.forebay) as node,
     ):
         for number in range(1, args.rounds + 1):
-            turns.append({name: turn(name, node, small, bulk) for name in args.situations})
+            turns.append({name: turn(name, node, small, args) for name in args.situations})
             rates = ", ".join(f"{name} {found['per_second']:.0f} files/s" for name, found in turns[-1].items())
             say(f"round {number} of {args.rounds}: {rates}")
-    found = summary(turns)
+    found = summary(turns) | {"in_tar": args.in_tar, "priority": args.priority}
     print(told(found))
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -74,8 +79,10 @@ def arguments() -> argparse.Namespace:
     """Parse and check."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--work", type=Path, required=True, help="where the files are or are to be made: 2.4 GB, and 2 more"
+        "--work", type=Path, required=True, help="where the files are or are to be made: 4.7 GB, and 2 more"
     )
+    parser.add_argument("--priority", type=int, default=0, help="of the small files' session (default: %(default)s)")
+    parser.add_argument("--in-tar", action="store_true", help="the small files are members of a tar")
     parser.add_argument("--forebay", type=Path, default=built())
     parser.add_argument("--rounds", type=int, default=5, help="an interval needs two (default: %(default)s)")
     parser.add_argument("--only", default=",".join(SITUATIONS), help="situations (default: %(default)s)")
@@ -90,23 +97,56 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def make_bulk(folder: Path) -> None:
-    """Write the large files where they are not there: noise, no two alike."""
-    (folder / "all").mkdir(parents=True, exist_ok=True)
+def make_small(work: Path, in_tar: bool) -> Path:
+    """Write the small files where they are not there, in a folder or in a tar."""
+    files = SETS["raw50k"].files
+    small = work / ("small.tar" if in_tar else "small")
+    if in_tar:
+        make_tar(small, files, FILE_BYTES)
+    elif not is_raw_made(small, SETS["raw50k"]):
+        say(f"making {files} files of 50 KiB in {small}")
+        raw.make(small, files)
+    return small
+
+
+def make_bulk(work: Path) -> None:
+    """Write the large files, and the tar of large members, where they are not there."""
+    folder = work / "bulk" / "all"
+    folder.mkdir(parents=True, exist_ok=True)
     for number in range(BULK_FILES):
-        path = folder / "all" / f"{number:03}{raw.SUFFIX}"
+        path = folder / f"{number:03}{raw.SUFFIX}"
         if not path.exists() or path.stat().st_size != BULK_BYTES:
             path.write_bytes(os.urandom(BULK_BYTES))
+    make_tar(work / "bulk-members.tar", MEMBERS, MEMBER_BYTES)
     os.sync()
 
 
-def turn(name: str, node: Node, small: Path, bulk: Path) -> dict[str, float]:
+def make_tar(path: Path, members: int, member_bytes: int) -> None:
+    """Write a tar of noise where there is none."""
+    if path.exists():
+        return
+    say(f"making {members} members of {member_bytes} bytes in {path}")
+    unfinished = path.with_suffix(".new")
+    with tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for number in range(members):
+            member = tarfile.TarInfo(f"{number:07}.bin")
+            member.size = member_bytes
+            archive.addfile(member, io.BytesIO(os.urandom(member_bytes)))
+    os.sync()
+    unfinished.rename(path)
+
+
+def paths_of(data: Path) -> list[str]:
+    """List the files of a tar, which is one, or of a folder."""
+    return [str(data)] if data.suffix == ".tar" else raw.listed(str(data))[0]
+
+
+def turn(name: str, node: Node, small: Path, args: argparse.Namespace) -> dict[str, float]:
     """Measure the small files once in one situation."""
-    paths, _ = raw.listed(str(small))
-    with beside(name, node, bulk) as work:
-        raw.forget(paths)
+    with beside(name, node, args.work) as work:
+        raw.forget(paths_of(small))
         before, did_before = node.histogram("forebay_read_seconds"), work()
-        waits, own = small_files(node, small)
+        waits, own = small_files(node, small, args.priority)
         # Histograms take what they were given every two seconds.
         did, wall = work() - did_before, sum(waits)
         time.sleep(2.1)
@@ -121,24 +161,25 @@ def turn(name: str, node: Node, small: Path, bulk: Path) -> dict[str, float]:
         "read_mean_ms": float(own.get("readUs", 0)) / reads / 1000,
         "neighbour_mb_per_s": did / wall / 1e6,
     }
-    return found if name == "bulk" else {**found, "read_p99_above_ms": 1000 * low, "read_p99_below_ms": 1000 * high}
+    return found if name in READERS else {**found, "read_p99_above_ms": 1000 * low, "read_p99_below_ms": 1000 * high}
 
 
-def small_files(node: Node, folder: Path) -> tuple[list[float], dict[str, Any]]:
+def small_files(node: Node, data: Path, priority: int) -> tuple[list[float], dict[str, Any]]:
     """Take a part of an epoch at once; the seconds between one batch and the next, and the session's own sums."""
-    from forebay import Folder, Raw, Value
+    from forebay import Raw
     from forebay.numpy import DataLoader
 
     first, last = cold.window(SETS["raw50k"].files, BATCH)
     waits: list[float] = []
     with DataLoader(
-        Folder(folder, extensions=(raw.SUFFIX,)),
+        source_of(data),
         batch_size=BATCH,
         shuffle=True,
         drop_last=True,
         seed=time.monotonic_ns() & 0xFFFF,
         rolling=False,
-        fields={"data": Raw("image", capacity=FILE_BYTES), "label": Value()},
+        priority=priority,
+        fields={"data": Raw(column_of(data), capacity=FILE_BYTES)},
         daemon=node.socket,
     ) as loader:
         came = 0.0
@@ -148,19 +189,32 @@ def small_files(node: Node, folder: Path) -> tuple[list[float], dict[str, Any]]:
             if number > first:
                 waits.append(now - then)
             if number == last:
-                own = next(session for session in node.sessions() if int(session.get("rows", 0)) > BATCH * BULK_BATCH)
+                # The one of small samples has the most rows, whatever its neighbour has had.
+                own = max(node.sessions(), key=lambda session: int(session.get("rows", 0)))
                 return waits, own
     raise AssertionError("an epoch is longer than its part")
 
 
+def source_of(data: Path) -> Any:
+    """Give the data set that these files are."""
+    from forebay import Folder, Shards
+
+    return Shards([str(data)]) if data.suffix == ".tar" else Folder(data, extensions=(raw.SUFFIX,))
+
+
+def column_of(data: Path) -> str:
+    """Name what holds a sample's bytes there."""
+    return "bin" if data.suffix == ".tar" else "image"
+
+
 @contextmanager
-def beside(name: str, node: Node, bulk: Path) -> Iterator[Callable[[], float]]:
+def beside(name: str, node: Node, work: Path) -> Iterator[Callable[[], float]]:
     """Let a neighbour work; gives what tells the bytes that it has read or written so far."""
     if name == "alone":
         yield lambda: 0.0
         return
-    folder = bulk if name == "bulk" else bulk.parent
-    command = [sys.executable, "-m", f"{__package__}.mixed", "neighbour", name, str(folder), node.socket]
+    data = {"bulk": work / "bulk", "members": work / "bulk-members.tar"}.get(name, work)
+    command = [sys.executable, "-m", f"{__package__}.mixed", "neighbour", name, str(data), node.socket]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     told, ended = [0.0], threading.Event()
@@ -170,11 +224,11 @@ def beside(name: str, node: Node, bulk: Path) -> Iterator[Callable[[], float]]:
             told[0] = float(line)
 
     def forget() -> None:
-        paths, _ = raw.listed(str(bulk))
+        paths = paths_of(data)
         while not ended.wait(0.05):
             raw.forget(paths)
 
-    threads = [threading.Thread(target=listen), *([threading.Thread(target=forget)] if name == "bulk" else [])]
+    threads = [threading.Thread(target=listen), *([threading.Thread(target=forget)] if name in READERS else [])]
     for thread in threads:
         thread.start()
     try:
@@ -189,30 +243,31 @@ def beside(name: str, node: Node, bulk: Path) -> Iterator[Callable[[], float]]:
         child.wait()
         for thread in threads:
             thread.join()
-        for left in bulk.parent.glob("checkpoint-*"):
+        for left in work.glob("checkpoint-*"):
             left.unlink()
 
 
-def neighbour(name: str, folder: Path, socket: str) -> int:
+def neighbour(name: str, data: Path, socket: str) -> int:
     """Work until somebody ends it, printing the bytes done so far."""
     done = 0
-    for piece in bulk_batches(folder, socket) if name == "bulk" else checkpoints(folder):
+    for piece in bulk_batches(data, socket) if name in READERS else checkpoints(data):
         done += piece
         print(done, flush=True)
     return 0
 
 
-def bulk_batches(folder: Path, socket: str) -> Iterator[int]:
+def bulk_batches(data: Path, socket: str) -> Iterator[int]:
     """Take large samples for ever."""
-    from forebay import Folder, Raw
+    from forebay import Raw
     from forebay.numpy import DataLoader
 
+    batch, capacity = (MEMBER_BATCH, MEMBER_BYTES) if data.suffix == ".tar" else (BULK_BATCH, BULK_BYTES)
     loader = DataLoader(
-        Folder(folder, extensions=(raw.SUFFIX,)),
-        batch_size=BULK_BATCH,
+        source_of(data),
+        batch_size=batch,
         shuffle=True,
         drop_last=True,
-        fields={"data": Raw("image", capacity=BULK_BYTES)},
+        fields={"data": Raw(column_of(data), capacity=capacity)},
         daemon=socket,
     )
     while True:
@@ -259,8 +314,11 @@ def summary(turns: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
 def told(found: dict[str, Any]) -> str:
     """Lay it out as a table."""
     machine = found["machine"]
+    what = "members of one tar" if found["in_tar"] else "files"
+    before = f"priority {found['priority']}, " if found["priority"] else ""
+    where = in_words(machine, machine["processors"])
     lines = [
-        f"20,000 files of 50 KiB, random order, cold, whole daemon; {in_words(machine, machine['processors'])}",
+        f"20,000 {what} of 50 KiB, {before}random order, cold, whole daemon; {where}",
         "",
         "| situation | files/s | of alone | batch wait, ms: half, 99 % | a read, ms: mean, 99 % | neighbour, MB/s |",
         "|---|---|---|---|---|---|",

@@ -85,8 +85,7 @@ struct Waiting<T> {
 /// What one sample in flight holds.
 #[derive(Debug, Default)]
 pub struct Reserved {
-    session: u64,
-    weight: u32,
+    account: Account,
     turn: u64,
     bytes: u64,
     room_bytes: u64,
@@ -97,7 +96,7 @@ pub struct Reserved {
 impl Reserved {
     /// Whose reads these are.
     pub fn account(&self) -> Account {
-        Account { session: self.session, weight: self.weight }
+        self.account
     }
 
     /// What it is taken to need.
@@ -144,7 +143,7 @@ impl<T> Gate<T> {
         reserved.bytes = bytes;
         state.hold(reserved);
         if is_whole && !reserved.is_known {
-            state.learn(reserved.session, bytes);
+            state.learn(reserved.account.session, bytes);
         }
     }
 
@@ -155,9 +154,9 @@ impl<T> Gate<T> {
     pub fn again(&self, item: T, reserved: Reserved, bytes: u64) -> Option<T> {
         let mut state = self.lock();
         if !reserved.is_known {
-            state.learn(reserved.session, bytes);
+            state.learn(reserved.account.session, bytes);
         }
-        let back = match state.find(reserved.session) {
+        let back = match state.find(reserved.account.session) {
             Some(queue) if !queue.is_forgotten => {
                 let at = queue.waiting.partition_point(|waiting| waiting.turn < reserved.turn);
                 let waiting = Waiting { item, turn: reserved.turn, known_bytes: Some(bytes) };
@@ -173,7 +172,7 @@ impl<T> Gate<T> {
     /// As much again for a sample in flight, out of what is free of the budget: for a second read of its bytes.
     pub fn twice(&self, held: &Reserved) -> Option<Reserved> {
         let mut state = self.lock();
-        let share = state.find(held.session).filter(|queue| !queue.is_forgotten)?.share;
+        let share = state.find(held.account.session).filter(|queue| !queue.is_forgotten)?.share;
         let (_, free) = state.room(self.budget, share.priority);
         if free.reads == 0 || held.bytes > free.bytes {
             return None;
@@ -269,15 +268,16 @@ impl<T> State<T> {
             Some(known) => known.saturating_add(known / 8).saturating_add(64 << 10),
             None => bytes.saturating_mul(ROOM_FACTOR).max(ROOM_BYTES_MIN),
         };
-        let (Share { session, weight, .. }, is_known) = (queue.share, known_bytes.is_some());
-        let reserved = Reserved { session, weight, turn, bytes, room_bytes, is_known, is_reserve };
+        let (Share { session, weight, priority }, is_known) = (queue.share, known_bytes.is_some());
+        let account = Account { session, weight, priority };
+        let reserved = Reserved { account, turn, bytes, room_bytes, is_known, is_reserve };
         self.hold(&reserved);
         (item, reserved)
     }
 
     fn hold(&mut self, reserved: &Reserved) {
         let held = Held { bytes: reserved.bytes, reads: 1 };
-        let queue = self.find(reserved.session).expect("a queue outlives its samples in flight");
+        let queue = self.find(reserved.account.session).expect("a queue outlives its samples in flight");
         if reserved.is_reserve {
             queue.has_reserve = true;
             self.reserves = self.reserves.plus(held);
@@ -289,7 +289,7 @@ impl<T> State<T> {
 
     fn give_back(&mut self, reserved: &Reserved) {
         let held = Held { bytes: reserved.bytes, reads: 1 };
-        let queue = self.find(reserved.session).expect("a queue outlives its samples in flight");
+        let queue = self.find(reserved.account.session).expect("a queue outlives its samples in flight");
         if reserved.is_reserve {
             queue.has_reserve = false;
             self.reserves = self.reserves.less(held);
@@ -301,7 +301,7 @@ impl<T> State<T> {
 
     fn end(&mut self, reserved: &Reserved) {
         self.give_back(reserved);
-        self.sweep(reserved.session);
+        self.sweep(reserved.account.session);
     }
 
     /// Takes a queue out that was forgotten and has nothing in flight.

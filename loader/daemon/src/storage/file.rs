@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io::IoSliceMut;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Advice, FileType, OFlags, Stat};
 use rustix::io::{Errno, ReadWriteFlags};
@@ -43,10 +43,9 @@ impl OpenFile {
         self.opened.get().map_or(0, |stamp| stamp.size_bytes)
     }
 
-    /// Says that parts of it are read in no order: otherwise the kernel fetches an eighth more than is asked for, which
-    /// nobody looks at before it is dropped. A file system may ignore it.
+    /// As the function of that name.
     pub(super) fn expect_parts(&self) {
-        let _ = rustix::fs::fadvise(&self.fd, 0, None, Advice::Random);
+        expect_parts(self.fd.as_fd());
     }
 
     /// Its descriptor.
@@ -87,4 +86,10 @@ impl Source for OpenFile {
 /// What `fstat` says of size and time.
 pub(super) fn stamp_of(stat: &Stat) -> Stamp {
     Stamp { size_bytes: stat.st_size as u64, written_s: stat.st_mtime, written_ns: stat.st_mtime_nsec }
+}
+
+/// Says that parts of a file are read in no order: otherwise the kernel fetches an eighth more than is asked for, which
+/// where memory is short nobody looks at before it is dropped. A file system may ignore it.
+pub(super) fn expect_parts(fd: BorrowedFd<'_>) {
+    let _ = rustix::fs::fadvise(fd, 0, None, Advice::Random);
 }

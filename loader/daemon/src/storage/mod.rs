@@ -11,6 +11,7 @@ mod conformance;
 mod error;
 mod faulty;
 mod file;
+mod flight;
 mod head;
 mod hedge;
 mod in_place;
@@ -22,6 +23,7 @@ mod queued;
 mod retry;
 mod root;
 mod routed;
+mod sharing;
 mod spare;
 mod start;
 mod threads;
@@ -65,17 +67,19 @@ pub struct Read<T> {
 }
 
 /// Whose read it is: where sessions wait for storage they share it by weight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// The session's number.
     pub session: u64,
-    /// Beside others, in bytes read.
+    /// Beside others of its priority, in bytes read.
     pub weight: u32,
+    /// Those of a higher one go first.
+    pub priority: i32,
 }
 
 impl Account {
     /// Of whoever reads alone.
-    pub const ONLY: Self = Self { session: 0, weight: 1 };
+    pub const ONLY: Self = Self { session: 0, weight: 1, priority: 0 };
 }
 
 impl Read<()> {

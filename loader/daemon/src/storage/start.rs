@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::sharing::Sharing;
 use super::uring::in_words;
 use super::{Done, Engine, RingOptions, RoutedEngine, StorageError, ThreadsEngine, UringEngine, UringProbe};
 use crate::error::{Fault, Kind};
@@ -82,15 +83,18 @@ fn start_where<T: Send + 'static>(
     done: &flume::Sender<Done<T>>,
     probe: impl FnOnce() -> UringProbe,
 ) -> Result<Started<T>, Fault> {
-    let threads = || ThreadsEngine::new(options.read_threads, done).map_err(|error| fault(&error));
+    let sharing = Arc::new(Sharing::default());
+    let threads = || {
+        ThreadsEngine::beside(Arc::clone(&sharing), options.read_threads, done).map_err(|error| fault(&error))
+    };
     let as_set = || "as it is set".to_owned();
     match options.name {
         EngineName::Threads => Ok(Started { engine: Arc::new(threads()?), reason: as_set() }),
         EngineName::Uring => {
-            let rings = rings(options, done, probe).map_err(|objection| no_ring(&objection))?;
+            let rings = rings(&sharing, options, done, probe).map_err(|objection| no_ring(&objection))?;
             Ok(Started { engine: Arc::new(rings), reason: as_set() })
         }
-        EngineName::Auto => match rings_beside_threads(options, done, probe) {
+        EngineName::Auto => match rings_beside_threads(&sharing, options, done, probe) {
             Ok(rings) => Ok(Started {
                 engine: Arc::new(RoutedEngine::new(threads()?, rings)),
                 reason: "io_uring for parts of files on ext4, xfs, btrfs and f2fs, threads for the rest"
@@ -106,6 +110,7 @@ fn start_where<T: Send + 'static>(
 
 /// The rings, or what is in their way, descriptors for both engines among it.
 fn rings_beside_threads<T: Send + 'static>(
+    sharing: &Arc<Sharing>,
     options: &EngineOptions,
     done: &flume::Sender<Done<T>>,
     probe: impl FnOnce() -> UringProbe,
@@ -114,11 +119,12 @@ fn rings_beside_threads<T: Send + 'static>(
     if needed > options.open_files {
         return Err(format!("reads may hold {} open files, and would need {needed}", options.open_files));
     }
-    rings(options, done, probe)
+    rings(sharing, options, done, probe)
 }
 
 /// The rings, or what is in their way.
 fn rings<T: Send + 'static>(
+    sharing: &Arc<Sharing>,
     options: &EngineOptions,
     done: &flume::Sender<Done<T>>,
     probe: impl FnOnce() -> UringProbe,
@@ -126,7 +132,7 @@ fn rings<T: Send + 'static>(
     if let Some(objection) = probe().objection() {
         return Err(objection);
     }
-    UringEngine::new(options.rings, done).map_err(|error| match &error {
+    UringEngine::beside(Arc::clone(sharing), options.rings, done).map_err(|error| match &error {
         StorageError::Ring { source } => in_words(source),
         error => crate::error::with_causes(error),
     })

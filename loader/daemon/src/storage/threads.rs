@@ -12,11 +12,13 @@ use rustix::io::Errno;
 use super::buf::ReadBuf;
 use super::error::StorageError;
 use super::file::OpenFile;
+use super::flight;
 use super::lanes::{Lane, Lanes};
 use super::pieces::Pieces;
 use super::queued::Queued;
 use super::root::Root;
-use super::turns::{Large, STEP_BYTES, Turns};
+use super::sharing::Sharing;
+use super::turns::{Large, STEP_BYTES};
 use super::whole::{self, Source, Stamp, Wanted, read_fully};
 use super::{Desk, Done, Engine, Read, in_place};
 
@@ -38,7 +40,7 @@ struct Crew<T> {
     done: flume::Sender<Done<T>>,
     desk: OnceLock<Arc<dyn Desk<T>>>,
     pieces: Pieces,
-    turns: Turns,
+    sharing: Arc<Sharing>,
     lanes: Lanes,
     stopping: AtomicBool,
 }
@@ -49,19 +51,34 @@ impl<T: Send + 'static> ThreadsEngine<T> {
     /// # Errors
     /// [`StorageError::Threads`] where the system gives no more threads.
     pub fn new(threads: NonZeroUsize, done: &flume::Sender<Done<T>>) -> Result<Self, StorageError> {
-        Self::start(threads, STACK_BYTES, Pieces::new(threads.get()), done)
+        Self::beside(Arc::default(), threads, done)
     }
 
+    /// As `new`, on devices that another engine reads as well, of whose reads `sharing` tells.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub(super) fn beside(
+        sharing: Arc<Sharing>,
+        threads: NonZeroUsize,
+        done: &flume::Sender<Done<T>>,
+    ) -> Result<Self, StorageError> {
+        let (lanes, pieces) = (Lanes::new(threads.get()), Pieces::new(threads.get()));
+        Self::with(sharing, lanes, threads, STACK_BYTES, pieces, done)
+    }
+
+    #[cfg(test)]
     fn start(
         threads: NonZeroUsize,
         stack_bytes: usize,
         pieces: Pieces,
         done: &flume::Sender<Done<T>>,
     ) -> Result<Self, StorageError> {
-        Self::with(Lanes::new(threads.get()), threads, stack_bytes, pieces, done)
+        Self::with(Arc::default(), Lanes::new(threads.get()), threads, stack_bytes, pieces, done)
     }
 
     fn with(
+        sharing: Arc<Sharing>,
         lanes: Lanes,
         threads: NonZeroUsize,
         stack_bytes: usize,
@@ -70,7 +87,7 @@ impl<T: Send + 'static> ThreadsEngine<T> {
     ) -> Result<Self, StorageError> {
         let (queue, reads) = flume::unbounded();
         let (done, desk, stopping) = (done.clone(), OnceLock::new(), AtomicBool::new(false));
-        let crew = Crew { reads, done, desk, pieces, turns: Turns::default(), lanes, stopping };
+        let crew = Crew { reads, done, desk, pieces, sharing, lanes, stopping };
         let engine = Self { queue, crew: Arc::new(crew) };
         for _ in 0..threads.get() {
             hire(&engine.crew, stack_bytes)
@@ -111,10 +128,14 @@ impl<T> Drop for ThreadsEngine<T> {
 }
 
 impl<T> Crew<T> {
-    /// Helpers for a large read, unless others wait for a thread: those would wait for the device next, behind all of its
-    /// pieces.
+    /// Helpers for a large read, unless others wait: those would wait for the device next, behind all of its pieces.
     fn pieces(&self) -> Option<&Pieces> {
-        self.reads.is_empty().then_some(&self.pieces)
+        (!self.others_wait()).then_some(&self.pieces)
+    }
+
+    /// Whether reads wait for a thread, or for room in a ring.
+    fn others_wait(&self) -> bool {
+        !self.reads.is_empty() || self.sharing.any_in_line()
     }
 }
 
@@ -149,8 +170,8 @@ fn serve<T: Send + 'static>(crew: &Arc<Crew<T>>, lane: &Arc<Lane>) {
         } else {
             read_file(&mut queued.read, crew, lane)
         };
-        if result.is_ok() && queued.read.buf.len_bytes() <= STEP_BYTES as u64 {
-            crew.turns.count(queued.read.account, queued.read.buf.len_bytes());
+        if result.is_ok() {
+            crew.sharing.turns.count_short(&queued.read);
         }
         let leaves = crew.lanes.is_done(lane);
         let done = queued.done(result, taken);
@@ -177,10 +198,13 @@ fn read_file<T: Send + 'static>(
     }
     let wanted = Wanted::of(&file, &read.root, &read.buf, read.extent, read.limit_bytes)?;
     let is_large = wanted.len_bytes > crew.pieces.piece_bytes().min(STEP_BYTES) as u64;
-    let large = is_large.then(|| crew.turns.large(read.account));
+    let large = is_large.then(|| crew.sharing.large(read.account));
     let file = InTurn { file, large, crew, lane };
     let placed = crew.desk.get().and_then(|desk| in_place::read(&file, &wanted, read, &**desk));
-    let outcome = placed.unwrap_or_else(|| whole::fill(&file, &read.root, &mut read.buf, &wanted));
+    let outcome = placed.unwrap_or_else(|| {
+        let _short = if is_large { None } else { crew.sharing.flight.short(read.account, wanted.len_bytes) };
+        whole::fill(&file, &read.root, &mut read.buf, &wanted)
+    });
     if outcome.is_err() {
         read.buf.clear();
     }
@@ -191,7 +215,7 @@ fn read_file<T: Send + 'static>(
 struct InTurn<'a, T> {
     file: OpenFile,
     /// Of a large read alone.
-    large: Option<Large<'a>>,
+    large: Option<(Large<'a>, flight::Large<'a>)>,
     crew: &'a Arc<Crew<T>>,
     lane: &'a Arc<Lane>,
 }
@@ -207,16 +231,16 @@ impl<T: Send + 'static> Source for InTurn<'_, T> {
 
     /// To its place, which must not be held while others have their turn: a large read then starts anew, into a buffer.
     fn read_now_at(&self, target: &mut [u8], offset_bytes: u64) -> Result<usize, Errno> {
-        let Some(large) = &self.large else { return self.file.read_now_at(target, offset_bytes) };
+        let Some((large, _)) = &self.large else { return self.file.read_now_at(target, offset_bytes) };
         let len = target.len().min(STEP_BYTES);
-        if !large.step_now(len, || !self.crew.reads.is_empty()) {
+        if !large.step_now(len, || self.crew.others_wait()) {
             return Err(Errno::AGAIN);
         }
         self.file.read_now_at(&mut target[..len], offset_bytes)
     }
 
     fn fill(&self, target: &mut [u8], offset_bytes: u64) -> Result<u64, Errno> {
-        let Some(large) = &self.large else { return self.file.fill(target, offset_bytes) };
+        let Some((large, flight)) = &self.large else { return self.file.fill(target, offset_bytes) };
         let (crew, fd) = (self.crew, self.file.fd());
         let give_way = || {
             if self.lane.give_way() {
@@ -225,7 +249,8 @@ impl<T: Send + 'static> Source for InTurn<'_, T> {
         };
         let step = |target: &mut [u8], at: u64| {
             let len = target.len().min(STEP_BYTES);
-            large.step(len, || !crew.reads.is_empty(), give_way);
+            large.step(len, || crew.others_wait(), give_way);
+            let (_step, len) = flight.step_now_or_later(len, give_way);
             rustix::io::pread(fd, &mut target[..len], at)
         };
         match crew.pieces() {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use super::Account;
+use super::{Account, Read};
 
 /// One step of a large read, and how far ahead of the others a session may be. A shorter read never waits.
 pub(super) const STEP_BYTES: usize = 256 << 10;
@@ -33,6 +33,7 @@ pub(super) struct Turns {
 /// What one session has had.
 struct Had {
     session: u64,
+    priority: i32,
     /// Divided by its weight.
     bytes: u64,
     last: Instant,
@@ -63,8 +64,15 @@ impl Turns {
         Large { turns: self, account }
     }
 
+    /// A read has come back: one that is too short to be made in steps counts now.
+    pub(super) fn count_short<T>(&self, read: &Read<T>) {
+        if read.buf.len_bytes() <= STEP_BYTES as u64 {
+            self.count(read.account, read.buf.len_bytes());
+        }
+    }
+
     /// A short read has come back with so many bytes.
-    pub(super) fn count(&self, account: Account, bytes: u64) {
+    fn count(&self, account: Account, bytes: u64) {
         // Of late: where all threads had a large read, the short ones come between them, and would never be seen.
         if self.large.load(Ordering::Relaxed) > 0
             || self.elapsed_ms() < self.counts_until_ms.load(Ordering::Relaxed)
@@ -82,7 +90,7 @@ impl Turns {
     fn free_step(&self, account: Account) {
         let (mut sessions, now) = (self.lock(), Instant::now());
         add(&mut sessions, account, 0, now);
-        let least = least(&sessions, account.session, now).unwrap_or(0);
+        let least = least(&sessions, account, now).unwrap_or(0);
         let own = sessions.iter_mut().find(|had| had.session == account.session);
         own.into_iter().for_each(|had| had.bytes = had.bytes.max(least));
     }
@@ -92,7 +100,10 @@ impl Turns {
         let (mut sessions, now) = (self.lock(), Instant::now());
         let had = sessions.iter().find(|had| had.session == account.session).map_or(0, |had| had.bytes);
         let ahead = STEP_BYTES as u64 / u64::from(account.weight.max(1));
-        if least(&sessions, account.session, now).is_some_and(|least| had > least + ahead) {
+        if beside(&sessions, account, now).any(|had| had.priority > account.priority) {
+            return false;
+        }
+        if least(&sessions, account, now).is_some_and(|least| had > least + ahead) {
             return false;
         }
         add(&mut sessions, account, bytes, now);
@@ -107,7 +118,7 @@ impl Turns {
 /// A session had so many bytes.
 fn add(sessions: &mut Vec<Had>, account: Account, bytes: u64, now: Instant) {
     let share = 1 + bytes / u64::from(account.weight.max(1));
-    let least = least(sessions, account.session, now);
+    let least = least(sessions, account, now);
     if let Some(had) = sessions.iter_mut().find(|had| had.session == account.session) {
         if now.saturating_duration_since(had.last) > RECENT {
             // It does not make up for its rest.
@@ -116,15 +127,23 @@ fn add(sessions: &mut Vec<Had>, account: Account, bytes: u64, now: Instant) {
         (had.bytes, had.last) = (had.bytes + share, now);
     } else {
         sessions.retain(|had| now.saturating_duration_since(had.last) < 20 * RECENT);
-        let bytes = least.unwrap_or(0) + share;
-        sessions.push(Had { session: account.session, bytes, last: now });
+        let (Account { session, priority, .. }, bytes) = (account, least.unwrap_or(0) + share);
+        sessions.push(Had { session, priority, bytes, last: now });
     }
 }
 
-/// What the one furthest behind has had, of those beside `session` that read now.
-fn least(sessions: &[Had], session: u64, now: Instant) -> Option<u64> {
-    let reads = |had: &&Had| had.session != session && now.saturating_duration_since(had.last) <= RECENT;
-    sessions.iter().filter(reads).map(|had| had.bytes).min()
+/// What the one furthest behind has had, of those that read now beside one of this account.
+fn least(sessions: &[Had], account: Account, now: Instant) -> Option<u64> {
+    beside(sessions, account, now).map(|had| had.bytes).min()
+}
+
+/// The others that read now, but for those of a lower priority, for whom nobody waits.
+fn beside(sessions: &[Had], account: Account, now: Instant) -> impl Iterator<Item = &Had> {
+    sessions.iter().filter(move |had| {
+        had.session != account.session
+            && had.priority >= account.priority
+            && now.saturating_duration_since(had.last) <= RECENT
+    })
 }
 
 impl Large<'_> {
@@ -174,8 +193,8 @@ mod tests {
 
     use super::*;
 
-    const SMALL: Account = Account { session: 1, weight: 1 };
-    const BULK: Account = Account { session: 2, weight: 1 };
+    const SMALL: Account = Account { session: 1, ..Account::ONLY };
+    const BULK: Account = Account { session: 2, ..Account::ONLY };
 
     /// Whether the next step of a large read had to wait while others wait all the time, or never.
     fn pauses(large: &Large<'_>, others_wait: bool) -> bool {
@@ -227,6 +246,16 @@ mod tests {
             turns.count(SMALL, STEP_BYTES as u64);
             let steps = (0..9).take_while(|_| !pauses(&large, true)).count();
             assert_eq!(steps, weight as usize, "as many times what the other one had");
+        }
+    }
+
+    #[test]
+    fn beside_a_higher_priority_every_step_waits_and_for_a_lower_one_none_does() {
+        for (priority, waits) in [(1, true), (-1, false)] {
+            let turns = Turns::default();
+            let large = turns.large(BULK);
+            turns.count(Account { priority, ..SMALL }, 1);
+            assert!((0..9).all(|_| large.step_now(STEP_BYTES, || true) != waits), "a priority of {priority}");
         }
     }
 

@@ -17,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::error::StorageError;
 use super::queued::Queued;
+use super::sharing::Sharing;
 use super::{Desk, Done, Engine, Read};
 pub use past_cache::DirectReads;
 pub use probe::UringProbe;
@@ -64,11 +65,12 @@ pub struct UringEngine<T> {
 struct Shared<T> {
     stopping: AtomicBool,
     desk: OnceLock<Arc<dyn Desk<T>>>,
+    sharing: Arc<Sharing>,
 }
 
-impl<T> Default for Shared<T> {
-    fn default() -> Self {
-        Self { stopping: AtomicBool::new(false), desk: OnceLock::new() }
+impl<T> Shared<T> {
+    fn new(sharing: Arc<Sharing>) -> Arc<Self> {
+        Arc::new(Self { stopping: AtomicBool::new(false), desk: OnceLock::new(), sharing })
     }
 }
 
@@ -78,7 +80,20 @@ impl<T: Send + 'static> UringEngine<T> {
     /// # Errors
     /// [`StorageError::Ring`] where io_uring is missing, forbidden, or out of locked memory; [`StorageError::Threads`].
     pub fn new(options: RingOptions, done: &flume::Sender<Done<T>>) -> Result<Self, StorageError> {
-        let mut engine = Self { rings: Vec::new(), submitted: AtomicUsize::new(0), shared: Arc::default() };
+        Self::beside(Arc::default(), options, done)
+    }
+
+    /// As `new`, on devices that another engine reads as well, of whose reads `sharing` tells.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub(super) fn beside(
+        sharing: Arc<Sharing>,
+        options: RingOptions,
+        done: &flume::Sender<Done<T>>,
+    ) -> Result<Self, StorageError> {
+        let shared = Shared::new(sharing);
+        let mut engine = Self { rings: Vec::new(), submitted: AtomicUsize::new(0), shared };
         for index in 0..options.threads.get() {
             let (queue, reads) = flume::unbounded();
             let ring = Ring::new(reads, done.clone(), Arc::clone(&engine.shared), options);
@@ -96,6 +111,7 @@ impl<T: Send> Engine<T> for UringEngine<T> {
 
     fn submit(&self, read: Read<T>) {
         let turn = self.submitted.fetch_add(1, Ordering::Relaxed) % self.rings.len();
+        self.shared.sharing.stands_in_line();
         assert!(
             self.rings[turn].send(Queued::new(read)).is_ok(),
             "the rings outlive the engine that feeds them"

@@ -30,8 +30,8 @@ fn read_one(root: &Arc<Root>, path: &str) -> Result<Vec<u8>, StorageError> {
 fn crew() -> (Arc<Crew<u64>>, flume::Sender<Queued<u64>>) {
     let ((queue, reads), (done, _completions)) = (flume::unbounded(), flume::unbounded());
     let (desk, stopping) = (OnceLock::new(), AtomicBool::new(false));
-    let (pieces, turns, lanes) = (Pieces::new(3), Turns::default(), Lanes::new(1));
-    (Arc::new(Crew { reads, done, desk, pieces, turns, lanes, stopping }), queue)
+    let (pieces, sharing, lanes) = (Pieces::new(3), Arc::default(), Lanes::new(1));
+    (Arc::new(Crew { reads, done, desk, pieces, sharing, lanes, stopping }), queue)
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn the_thread_pool_conforms_while_threads_take_the_places_of_others() {
     write_files(dir.path());
     conformance(|done| {
         let lanes = Lanes::hanging_after(2, Duration::ZERO);
-        let engine = ThreadsEngine::with(lanes, TWO, STACK_BYTES, Pieces::new(1), &done);
+        let engine = ThreadsEngine::with(Arc::default(), lanes, TWO, STACK_BYTES, Pieces::new(1), &done);
         (Root::open(dir.path()).unwrap(), Box::new(Restless(engine.unwrap())))
     });
 }

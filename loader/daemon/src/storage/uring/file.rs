@@ -17,7 +17,8 @@ use tokio_uring::fs::File;
 use super::part::Part;
 use super::past_cache::FileId;
 use crate::storage::buf::{BLOCK_BYTES, ByteBuf};
-use crate::storage::file::{OpenFile, stamp_of};
+use crate::storage::file::{OpenFile, expect_parts, stamp_of};
+use crate::storage::flight::Large;
 use crate::storage::whole::{Source, Stamp, Wanted};
 
 /// The bytes that arrived, or what the system said of the read; or no memory for them.
@@ -30,6 +31,8 @@ pub(super) struct RingFile {
     direct: OnceCell<Option<File>>,
     /// Whether the device, or the file system, refused such a read after all.
     refused: Cell<bool>,
+    /// Whether the kernel was told not to read ahead.
+    in_parts: Cell<bool>,
     id: FileId,
     size_bytes: u64,
 }
@@ -50,6 +53,7 @@ impl RingFile {
             file: File::from_std(fd.into()),
             direct: OnceCell::new(),
             refused: Cell::new(false),
+            in_parts: Cell::new(false),
             id: FileId { device: stat.st_dev, inode: stat.st_ino },
             size_bytes: stat.st_size as u64,
         })
@@ -65,19 +69,34 @@ impl RingFile {
         self.size_bytes
     }
 
+    /// Tells the kernel that a read of it says nothing of the next.
+    pub(super) fn expect_parts(&self) {
+        if !self.in_parts.replace(true) {
+            expect_parts(self.fd());
+        }
+    }
+
     /// Fills the buffer with what is wanted, past the page cache or through it; how many bytes of it arrived.
-    pub(super) async fn read(&self, bytes: &mut ByteBuf, wanted: &Wanted, past_cache: bool) -> Outcome {
+    ///
+    /// * `large`: of a read that goes in steps.
+    pub(super) async fn read(
+        &self,
+        bytes: &mut ByteBuf,
+        wanted: &Wanted,
+        past_cache: bool,
+        large: Option<&Large<'_>>,
+    ) -> Outcome {
         if past_cache && let Some(direct) = self.direct() {
             let (head_bytes, offset_bytes) = block_around(wanted);
             let window = bytes.overwrite_blocks(head_bytes, wanted.len_bytes as usize)?;
-            let got = read_window(direct, bytes, window, offset_bytes, true).await;
+            let got = read_window(direct, bytes, window, offset_bytes, true, large).await;
             if !self.is_refusal(&got) {
                 return Ok(got.map(|got| within(got, head_bytes, wanted)));
             }
         }
         let len_bytes = wanted.len_bytes as usize;
         bytes.overwrite(len_bytes)?;
-        let got = read_window(&self.file, bytes, 0..len_bytes, wanted.offset_bytes, false).await;
+        let got = read_window(&self.file, bytes, 0..len_bytes, wanted.offset_bytes, false, large).await;
         Ok(got.map(|got| got as u64))
     }
 
@@ -174,9 +193,11 @@ pub(super) async fn read_window(
     window: Range<usize>,
     offset_bytes: u64,
     in_blocks: bool,
+    large: Option<&Large<'_>>,
 ) -> Result<usize, Errno> {
     let start = window.start;
-    let mut part = Part { bytes: mem::take(bytes), window };
+    let step_bytes = window.len();
+    let mut part = Part { bytes: mem::take(bytes), window, step_bytes };
     let mut outcome = Ok(());
     while !part.window.is_empty() {
         let done_bytes = part.window.start - start;
@@ -184,7 +205,13 @@ pub(super) async fn read_window(
         if in_blocks && !done_bytes.is_multiple_of(BLOCK_BYTES) {
             break;
         }
+        let mut step = None;
+        if let Some(large) = large {
+            let (held, step_bytes) = large.step(part.window.len()).await;
+            (step, part.step_bytes) = (Some(held), step_bytes);
+        }
         let (got, back) = file.read_at(part, offset_bytes + done_bytes as u64).await;
+        drop(step);
         part = back;
         match got.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)) {
             Ok(0) => break,

@@ -7,16 +7,14 @@ use tokio_uring::buf::{IoBuf, IoBufMut};
 
 use crate::storage::buf::ByteBuf;
 
-/// What lies in the page cache is copied by the ring's own thread while it submits: a longer read goes in steps, between
-/// which other reads have their turn.
-const READ_BYTES_MAX: usize = 4 << 20;
-
 /// A buffer, and where in its memory the next read goes. tokio-uring owns it from submission until completion, also where
 /// the future that asked is dropped in between.
 pub(super) struct Part {
     pub(super) bytes: ByteBuf,
     /// Of the buffer's memory: what is still to be filled.
     pub(super) window: Range<usize>,
+    /// How much of that one read brings at most.
+    pub(super) step_bytes: usize,
 }
 
 // SAFETY: the bytes lie on the heap in a `Vec` that this value owns, so they stay where they are when it is moved; nothing
@@ -27,11 +25,11 @@ unsafe impl IoBuf for Part {
     }
 
     fn bytes_init(&self) -> usize {
-        self.window.len().min(READ_BYTES_MAX)
+        self.window.len().min(self.step_bytes)
     }
 
     fn bytes_total(&self) -> usize {
-        self.window.len().min(READ_BYTES_MAX)
+        self.window.len().min(self.step_bytes)
     }
 }
 
@@ -54,8 +52,10 @@ mod tests {
         let mut bytes = ByteBuf::default();
         bytes.overwrite(10).unwrap().copy_from_slice(b"0123456789");
         let start = bytes.memory().as_ptr();
-        let mut part = Part { bytes, window: 3..7 };
-        assert_eq!((part.stable_ptr(), part.bytes_total(), part.bytes_init()), (start.wrapping_add(3), 4, 4));
+        let mut part = Part { bytes, window: 3..7, step_bytes: 3 };
+        assert_eq!((part.stable_ptr(), part.bytes_total(), part.bytes_init()), (start.wrapping_add(3), 3, 3));
+        part.step_bytes = 5;
+        assert_eq!((part.bytes_total(), part.bytes_init()), (4, 4));
         let write_to = part.stable_mut_ptr();
         let moved = Box::new(part);
         assert_eq!(write_to.cast_const(), moved.stable_ptr());

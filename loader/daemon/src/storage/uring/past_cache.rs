@@ -156,6 +156,12 @@ impl PastCache {
         }
     }
 
+    /// Whether everything that is read in parts stays in the page cache: what the kernel reads ahead of its own accord is
+    /// then wanted sooner or later, and a device that is short of requests a second gives more so.
+    pub(super) fn keeps_all(&self) -> bool {
+        self.reads == DirectReads::Auto && self.kept.get() == ALL
+    }
+
     /// Whether a sample of a file of this size, which is read now, goes past the page cache.
     pub(super) fn takes(&self, file: FileId, size_bytes: u64, offset_bytes: u64, len_bytes: u64) -> bool {
         match self.reads {
@@ -255,6 +261,11 @@ mod tests {
         (0..4).for_each(|inode| cache.opened(file(inode), GIB, now));
         (0..4).for_each(|inode| cache.opened(file(inode), GIB, now));
         assert!(past(&cache).is_empty(), "opened twice, they are still 4 GiB");
+        assert!(cache.keeps_all());
+        cache.opened(file(4), GIB, now);
+        assert!(!cache.keeps_all(), "one too many");
+        let never = PastCache::new(DirectReads::Never, 0, 4 * GIB, 2);
+        assert!(!never.keeps_all(), "nobody counts what there is");
     }
 
     #[test]

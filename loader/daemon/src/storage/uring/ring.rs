@@ -23,6 +23,7 @@ use crate::storage::file::OpenFile;
 use crate::storage::in_place;
 use crate::storage::queued::Queued;
 use crate::storage::root::Root;
+use crate::storage::turns::STEP_BYTES;
 use crate::storage::whole::{Source as _, Wanted};
 use crate::storage::{Desk, Done, Read};
 
@@ -106,7 +107,7 @@ async fn try_it() -> io::Result<()> {
     let mut bytes = ByteBuf::default();
     bytes.overwrite(WORDS.len()).map_err(io::Error::other)?;
     let file = tokio_uring::fs::File::from_std(file.into());
-    let got = read_window(&file, &mut bytes, 0..WORDS.len(), 0, false).await?;
+    let got = read_window(&file, &mut bytes, 0..WORDS.len(), 0, false, None).await?;
     if (got, &bytes[..]) != (WORDS.len(), WORDS) {
         return Err(io::Error::other(format!("{got} of {} bytes were read", WORDS.len())));
     }
@@ -139,6 +140,7 @@ impl<T: Send + 'static> Thread<T> {
         loop {
             let permit = Arc::clone(&room).acquire_owned().await.expect("nobody closes it");
             let Ok(queued) = self.ring.reads.recv_async().await else { break };
+            self.ring.shared.sharing.taken_up();
             #[cfg(test)]
             self.ring.peak.fetch_max(depth as usize - room.available_permits(), Ordering::Relaxed);
             let thread = Rc::clone(&self);
@@ -159,6 +161,9 @@ impl<T: Send + 'static> Thread<T> {
         } else {
             self.read(&mut queued.read).await
         };
+        if result.is_ok() {
+            self.ring.shared.sharing.turns.count_short(&queued.read);
+        }
         let done = queued.done(result, taken);
         let desk = self.ring.shared.desk.get().filter(|_| done.read.buf.bytes.len() <= AT_ONCE_BYTES_MAX);
         let left = if let Some(desk) = desk { desk.finish(done) } else { Some(done) };
@@ -186,6 +191,14 @@ impl<T: Send + 'static> Thread<T> {
         let past_cache = read.extent.is_some()
             && self.past_cache.takes(file.id(), file.size_bytes(), wanted.offset_bytes, wanted.len_bytes);
         let desk = self.ring.shared.desk.get().filter(|_| wanted.len_bytes <= AT_ONCE_BYTES_MAX as u64);
+        let is_large = wanted.len_bytes > STEP_BYTES as u64;
+        if is_large && read.extent.is_some() {
+            // It goes in steps; the kernel would take them for a stream, and put the next eight megabytes in line at once.
+            file.expect_parts();
+        }
+        let flight = &self.ring.shared.sharing.flight;
+        let large = is_large.then(|| flight.large(read.account));
+        let _short = if is_large { None } else { flight.short(read.account, wanted.len_bytes) };
         let placed = match desk {
             Some(desk) if past_cache => self.place(file, &wanted, read, &**desk).await,
             Some(desk) => in_place::read(file, &wanted, read, &**desk),
@@ -199,7 +212,7 @@ impl<T: Send + 'static> Thread<T> {
         let ReadBuf { path, bytes, .. } = &mut read.buf;
         let root = &read.root;
         let got_bytes = file
-            .read(bytes, &wanted, past_cache)
+            .read(bytes, &wanted, past_cache, large.as_ref())
             .await
             .map_err(|source| StorageError::memory(root.display(path), wanted.len_bytes, source))?
             .map_err(|errno| StorageError::io("read", root.display(path), errno))?;
@@ -255,14 +268,14 @@ impl<T: Send + 'static> Thread<T> {
             Some(opened) => opened,
             None => open_elsewhere(root, path).await?,
         };
-        if in_parts {
-            opened.expect_parts();
-        }
         let file =
             RingFile::new(opened).map_err(|errno| StorageError::io("open", root.display(path), errno))?;
         let file = Rc::new(file);
         if in_parts {
             self.past_cache.opened(file.id(), file.size_bytes(), Instant::now());
+            if !self.past_cache.keeps_all() {
+                file.expect_parts();
+            }
         }
         if in_parts && !self.kept.fresh().is_zero() {
             self.kept.put(root, path, &file, Instant::now());

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::super::conformance::{FILES, Places, conformance, read_of};
-use super::super::{Root, StorageErrorKind};
+use super::super::{Account, Root, StorageErrorKind};
 use super::DirectReads::{Always, Auto, Never};
 use super::*;
 
@@ -41,7 +41,7 @@ fn one_ring(
     change: impl FnOnce(&mut Ring<u64>),
 ) -> UringEngine<u64> {
     let (queue, reads) = flume::unbounded();
-    let shared = Arc::<Shared<u64>>::default();
+    let shared = Shared::<u64>::new(Arc::default());
     let mut ring = Ring::new(reads, done.clone(), Arc::clone(&shared), options);
     change(&mut ring);
     ring::start(0, ring, ONE).unwrap();
@@ -190,6 +190,53 @@ fn parts_go_to_their_place_through_the_page_cache_and_past_it() {
         }
         assert!(in_buffers >= parts.len() - expected);
     }
+}
+
+#[test]
+fn large_parts_go_in_steps_beside_short_reads_of_others_and_are_whole() {
+    if !is_there() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let bytes: Vec<u8> = (0..5_000_001_u32).map(|at| (at % 251) as u8).collect();
+    fs::write(dir.path().join("x"), &bytes).unwrap();
+    let root = Root::open(dir.path()).unwrap();
+    for (direct, beside) in [(Never, false), (Never, true), (Auto, false), (Auto, true)] {
+        let (sharing, (done, completions)) = (Arc::<Sharing>::default(), flume::unbounded());
+        let engine = UringEngine::beside(Arc::clone(&sharing), options(2, 16, direct), &done).unwrap();
+        let other = Account { session: 9, ..Account::ONLY };
+        // A large read is under way elsewhere, or nobody would count.
+        let _large = sharing.flight.large(Account::ONLY);
+        let _short = beside.then(|| sharing.flight.short(other, 1).unwrap());
+        for tag in 0..12 {
+            let extent = Some((tag * 12_345, 4_800_000));
+            engine.submit(Read { extent, limit_bytes: u64::MAX, ..read_of(&root, "x", tag) });
+        }
+        for Done { read, result, .. } in completions.iter().take(12) {
+            result.unwrap();
+            let (start, len) = read.extent.unwrap();
+            assert!(read.buf.bytes[..] == bytes[start as usize..][..len as usize], "{direct:?}, {beside}");
+        }
+    }
+}
+
+#[test]
+fn short_parts_of_others_hold_large_reads_back_and_are_counted_by_turns() {
+    if !is_there() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("x"), [7; 9]).unwrap();
+    let root = Root::open(dir.path()).unwrap();
+    let (sharing, (done, completions)) = (Arc::<Sharing>::default(), flume::unbounded());
+    let engine = UringEngine::beside(Arc::clone(&sharing), options(1, 4, Never), &done).unwrap();
+    let (large, _) = sharing.large(Account { session: 9, ..Account::ONLY });
+    assert!((0..9).all(|_| large.step_now(1 << 20, || true)), "nobody is beside it");
+    let part = Read { extent: Some((1, 5)), ..read_of(&root, "x", 0) };
+    assert_eq!(answer(&engine, &completions, part).unwrap(), [7; 5]);
+    assert!(large.step_now(1 << 20, || true), "it begins beside the other one");
+    assert!(!large.step_now(1 << 20, || true), "and is ahead of it then, which reads through a ring");
+    assert!(!sharing.any_in_line(), "what was in line has been taken up");
 }
 
 #[test]

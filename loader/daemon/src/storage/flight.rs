@@ -1,0 +1,342 @@
+//! What lies in a device's queue: beside the short reads of others, a session's large ones hold a bounded part of it.
+//!
+//! A device answers about in the order it was asked, so what a session gets a second goes by the bytes that it has in the
+//! queue: a dozen reads of 4 MB there, and a short read waits behind all of them. So large reads are made in steps, and
+//! while others have short reads in flight, all steps of a session together are no longer than those, by weight, or than
+//! what keeps a device at work. Alone, or beside other large reads, nobody is held back.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::Account;
+use super::turns::STEP_BYTES;
+
+/// What a session of the weight of all the others may always have in flight: at half a millisecond a step, 2 GB/s.
+const LEAST_BYTES: u64 = 1 << 20;
+
+/// One step where nobody is beside it: as much as a ring's thread copies out of the page cache before it looks around.
+const LONG_STEP_BYTES: usize = 4 << 20;
+
+/// The longest pause of a session: what it has in flight may hang in another storage.
+const PAUSE_MAX: Duration = Duration::from_millis(50);
+
+/// A turn passes from one that ends to one that waits; this is for those that were passed by.
+const LOOKS_EVERY: Duration = Duration::from_millis(2);
+
+/// The reads of all sessions that are in flight, while large ones are among them.
+#[derive(Default)]
+pub(super) struct Flight {
+    /// Large reads under way: where there are none, nobody counts.
+    large: AtomicUsize,
+    sessions: Mutex<Vec<Held>>,
+    /// Steps that wait.
+    waiting: AtomicUsize,
+    of_tasks: Notify,
+    of_threads: Condvar,
+}
+
+/// What one session has in flight.
+struct Held {
+    account: Account,
+    /// Short reads and steps of large ones; without any its line goes.
+    count: usize,
+    short_bytes: u64,
+    large_bytes: u64,
+    /// When its last step began.
+    stepped: Instant,
+}
+
+/// A large read under way.
+pub(super) struct Large<'a> {
+    flight: &'a Flight,
+    account: Account,
+}
+
+/// Bytes in flight.
+pub(super) struct InFlight<'a> {
+    flight: &'a Flight,
+    session: u64,
+    bytes: u64,
+    is_short: bool,
+}
+
+impl Flight {
+    /// A large read begins.
+    pub(super) fn large(&self, account: Account) -> Large<'_> {
+        self.large.fetch_add(1, Ordering::Relaxed);
+        Large { flight: self, account }
+    }
+
+    /// A short read of so many bytes goes to the device. `None`: nobody would look at it.
+    pub(super) fn short(&self, account: Account, bytes: u64) -> Option<InFlight<'_>> {
+        (self.large.load(Ordering::Relaxed) > 0).then(|| {
+            let mut sessions = self.lock();
+            let held = held(&mut sessions, account);
+            (held.count, held.short_bytes) = (held.count + 1, held.short_bytes + bytes);
+            self.of(account, bytes, true)
+        })
+    }
+
+    fn of(&self, account: Account, bytes: u64, is_short: bool) -> InFlight<'_> {
+        InFlight { flight: self, session: account.session, bytes, is_short }
+    }
+
+    /// Counts the next step of a large read of which `left_bytes` are still to come, if there is room for one.
+    fn try_step(&self, account: Account, left_bytes: usize) -> Option<(InFlight<'_>, usize)> {
+        let mut sessions = self.lock();
+        let allowed_bytes = allowed_bytes(&sessions, account);
+        let own = held(&mut sessions, account);
+        let step_bytes = left_bytes.min(if allowed_bytes.is_some() { STEP_BYTES } else { LONG_STEP_BYTES });
+        let then_bytes = own.large_bytes + step_bytes as u64;
+        let has_no_room = allowed_bytes.is_some_and(|allowed| then_bytes > allowed);
+        // Where it has none in flight it goes on, however little it may: the end of a step is what wakes the next.
+        if has_no_room && own.large_bytes > 0 && own.stepped.elapsed() < PAUSE_MAX {
+            return None;
+        }
+        own.stepped = Instant::now();
+        (own.count, own.large_bytes) = (own.count + 1, then_bytes);
+        Some((self.of(account, step_bytes as u64, false), step_bytes))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Held>> {
+        self.sessions.lock().expect("no thread panics with the lock")
+    }
+}
+
+/// How many bytes of its large reads a session may have in flight; `None`: as many as it likes.
+///
+/// Those of a lower priority are looked at by nobody; beside one of a higher priority, one step has to do.
+fn allowed_bytes(sessions: &[Held], account: Account) -> Option<u64> {
+    let others = || {
+        let beside = |held: &&Held| {
+            held.account.session != account.session
+                && held.short_bytes > 0
+                && held.account.priority >= account.priority
+        };
+        sessions.iter().filter(beside)
+    };
+    if others().any(|held| held.account.priority > account.priority) {
+        return Some(STEP_BYTES as u64);
+    }
+    let short_bytes: u64 = others().map(|held| held.short_bytes).sum();
+    let weights: u64 = others().map(|held| u64::from(held.account.weight.max(1))).sum();
+    let weight = u64::from(account.weight.max(1));
+    let least_bytes = LEAST_BYTES * 2 * weight / (weight + weights);
+    (short_bytes > 0).then(|| least_bytes.max(short_bytes.saturating_mul(weight) / weights))
+}
+
+/// A session's line, made where there is none.
+fn held(sessions: &mut Vec<Held>, account: Account) -> &mut Held {
+    let index = sessions.iter().position(|held| held.account.session == account.session);
+    let index = index.unwrap_or_else(|| {
+        sessions.push(Held { account, count: 0, short_bytes: 0, large_bytes: 0, stepped: Instant::now() });
+        sessions.len() - 1
+    });
+    &mut sessions[index]
+}
+
+impl<'a> Large<'a> {
+    /// Waits for the next step, of which the caller may read as many bytes as are told while it holds it.
+    ///
+    /// * `left_bytes`: what is still to be read.
+    pub(super) async fn step(&self, left_bytes: usize) -> (InFlight<'a>, usize) {
+        if let Some(step) = self.flight.try_step(self.account, left_bytes) {
+            return step;
+        }
+        let _waiting = Waiting::new(self.flight);
+        loop {
+            // One that ended before this line left its word with `Notify`, or is found by the look after the pause.
+            let _ = tokio::time::timeout(LOOKS_EVERY, self.flight.of_tasks.notified()).await;
+            if let Some(step) = self.flight.try_step(self.account, left_bytes) {
+                return step;
+            }
+        }
+    }
+
+    /// As [`step`](Self::step), on a thread of its own.
+    ///
+    /// * `pauses`: told once it has to wait.
+    pub(super) fn step_now_or_later(
+        &self,
+        left_bytes: usize,
+        pauses: impl FnOnce(),
+    ) -> (InFlight<'a>, usize) {
+        if let Some(step) = self.flight.try_step(self.account, left_bytes) {
+            return step;
+        }
+        pauses();
+        let _waiting = Waiting::new(self.flight);
+        loop {
+            drop(self.flight.of_threads.wait_timeout(self.flight.lock(), LOOKS_EVERY));
+            if let Some(step) = self.flight.try_step(self.account, left_bytes) {
+                return step;
+            }
+        }
+    }
+}
+
+impl Drop for Large<'_> {
+    fn drop(&mut self) {
+        self.flight.large.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        let flight = self.flight;
+        let mut sessions = flight.lock();
+        let index = sessions.iter().position(|held| held.account.session == self.session);
+        let index = index.expect("a session keeps its line while it has bytes in flight");
+        let held = &mut sessions[index];
+        *if self.is_short { &mut held.short_bytes } else { &mut held.large_bytes } -= self.bytes;
+        held.count -= 1;
+        if held.count == 0 {
+            sessions.swap_remove(index);
+        }
+        drop(sessions);
+        if flight.waiting.load(Ordering::Relaxed) > 0 {
+            flight.of_tasks.notify_one();
+            flight.of_threads.notify_one();
+        }
+    }
+}
+
+/// A step that waits.
+struct Waiting<'a>(&'a Flight);
+
+impl<'a> Waiting<'a> {
+    fn new(flight: &'a Flight) -> Self {
+        flight.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(flight)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+
+    const SMALL: Account = Account { session: 1, ..Account::ONLY };
+    const BULK: Account = Account { session: 2, ..Account::ONLY };
+
+    /// As many steps of one large read as there is room for, without a wait.
+    fn steps(flight: &Flight, account: Account, count_max: usize) -> Vec<(InFlight<'_>, usize)> {
+        let steps = (0..count_max).map_while(|_| flight.try_step(account, usize::MAX));
+        steps.collect()
+    }
+
+    #[test]
+    fn alone_or_beside_other_large_reads_nobody_is_held_back() {
+        let flight = Flight::default();
+        let (_bulk, _other) = (flight.large(BULK), flight.large(SMALL));
+        let (own, others) = (steps(&flight, BULK, 9), steps(&flight, SMALL, 9));
+        assert_eq!((own.len(), others.len()), (9, 9));
+        assert!(own.iter().chain(&others).all(|(_, bytes)| *bytes == LONG_STEP_BYTES));
+        let _own = flight.short(BULK, 50_000);
+        assert_eq!(steps(&flight, BULK, 9).len(), 9, "nor for short reads of its own");
+    }
+
+    #[test]
+    fn beside_short_reads_of_others_it_has_what_keeps_a_device_at_work() {
+        let flight = Flight::default();
+        let _large = flight.large(BULK);
+        let short = flight.short(SMALL, 50_000);
+        let mut held = steps(&flight, BULK, 99);
+        assert_eq!(held.iter().map(|(_, bytes)| *bytes as u64).sum::<u64>(), LEAST_BYTES);
+        assert!(held.iter().all(|(_, bytes)| *bytes == STEP_BYTES));
+        held.pop();
+        assert_eq!(steps(&flight, BULK, 99).len(), 1, "one ended, and another one begins");
+        drop(short);
+        assert_eq!(steps(&flight, BULK, 9).len(), 9, "it is alone again");
+    }
+
+    #[test]
+    fn it_has_as_much_as_the_others_by_weight() {
+        for (weight, times) in [(1, 8), (3, 24)] {
+            let flight = Flight::default();
+            let account = Account { weight, ..BULK };
+            let _large = flight.large(account);
+            let _two = [SMALL.session, 3].map(|session| {
+                flight.short(Account { session, ..SMALL }, 8 * STEP_BYTES as u64).expect("it counts")
+            });
+            // Two others of weight one and 16 steps.
+            assert_eq!(steps(&flight, account, 99).len(), times, "of weight {weight}");
+        }
+    }
+
+    #[test]
+    fn beside_a_higher_priority_one_step_has_to_do_and_a_lower_one_is_not_looked_at() {
+        for (priority, count) in [(1, 1), (-1, 9)] {
+            let flight = Flight::default();
+            let _large = flight.large(BULK);
+            let _short = flight.short(Account { priority, ..SMALL }, 1 << 30);
+            assert_eq!(steps(&flight, BULK, 9).len(), count, "beside a priority of {priority}");
+        }
+    }
+
+    #[test]
+    fn one_that_has_nothing_in_flight_goes_on_whatever_its_weight() {
+        let flight = Flight::default();
+        let _large = flight.large(BULK);
+        let _short = flight.short(Account { weight: 1 << 20, ..SMALL }, 1);
+        assert_eq!(steps(&flight, BULK, 9).len(), 1);
+    }
+
+    #[test]
+    fn nobody_counts_where_no_large_read_is_under_way_and_nothing_is_left_of_what_was_counted() {
+        let flight = Flight::default();
+        assert!(flight.short(SMALL, 1).is_none());
+        let large = flight.large(BULK);
+        let (short, held) = (flight.short(SMALL, 1), steps(&flight, BULK, 2));
+        drop(flight.short(SMALL, 0));
+        drop(flight.short(BULK, 0));
+        drop(large);
+        assert!(flight.short(SMALL, 1).is_none() && !flight.lock().is_empty());
+        drop((short, held));
+        assert!(flight.lock().is_empty());
+    }
+
+    #[test]
+    fn one_that_waits_goes_on_where_another_ends_or_after_a_pause() {
+        let flight = Arc::new(Flight::default());
+        let _large = flight.large(BULK);
+        let _short = flight.short(SMALL, 1);
+        let mut held = steps(&flight, BULK, 99);
+        let waiting = |on_a_ring: bool| {
+            let flight = Arc::clone(&flight);
+            thread::spawn(move || {
+                let large = flight.large(BULK);
+                let mut paused = false;
+                let (_step, bytes) = if on_a_ring {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+                    runtime.expect("a runtime").block_on(large.step(usize::MAX))
+                } else {
+                    large.step_now_or_later(usize::MAX, || paused = true)
+                };
+                (bytes, paused)
+            })
+        };
+        for on_a_ring in [false, true] {
+            let waiter = waiting(on_a_ring);
+            while flight.waiting.load(Ordering::Relaxed) == 0 && !waiter.is_finished() {
+                thread::yield_now();
+            }
+            held.pop();
+            assert_eq!(waiter.join().expect("it went on"), (STEP_BYTES, !on_a_ring));
+            held.extend(steps(&flight, BULK, 99));
+            // Nobody ends here.
+            assert_eq!(waiting(on_a_ring).join().expect("it went on"), (STEP_BYTES, !on_a_ring));
+        }
+    }
+}
