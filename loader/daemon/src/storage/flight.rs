@@ -4,6 +4,9 @@
 //! queue: a dozen reads of 4 MB there, and a short read waits behind all of them. So large reads are made in steps, and
 //! while others have short reads in flight, all steps of a session together are no longer than those, by weight, or than
 //! what keeps a device at work. Alone, or beside other large reads, nobody is held back.
+//!
+//! That holds for local disks. Behind a network file system there are many devices, and how much they have in their queues
+//! is for nobody here to tell.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -12,13 +15,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::Account;
+use super::root::Root;
 use super::turns::STEP_BYTES;
 
 /// What a session of the weight of all the others may always have in flight: at half a millisecond a step, 2 GB/s.
 const LEAST_BYTES: u64 = 1 << 20;
 
 /// One step where nobody is beside it: as much as a ring's thread copies out of the page cache before it looks around.
-const LONG_STEP_BYTES: usize = 4 << 20;
+pub(super) const LONG_STEP_BYTES: usize = 4 << 20;
 
 /// The longest pause of a session: what it has in flight may hang in another storage.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
@@ -40,6 +44,7 @@ pub(super) struct Flight {
 
 /// What one session has in flight.
 struct Held {
+    device: u64,
     account: Account,
     /// Short reads and steps of large ones; without any its line goes.
     count: usize,
@@ -52,43 +57,49 @@ struct Held {
 /// A large read under way.
 pub(super) struct Large<'a> {
     flight: &'a Flight,
+    device: u64,
     account: Account,
 }
 
 /// Bytes in flight.
 pub(super) struct InFlight<'a> {
     flight: &'a Flight,
+    device: u64,
     session: u64,
     bytes: u64,
     is_short: bool,
 }
 
 impl Flight {
-    /// A large read begins.
-    pub(super) fn large(&self, account: Account) -> Large<'_> {
-        self.large.fetch_add(1, Ordering::Relaxed);
-        Large { flight: self, account }
+    /// A large read beneath a root begins. `None`: it lies on no local disk.
+    pub(super) fn large(&self, root: &Root, account: Account) -> Option<Large<'_>> {
+        root.nowait_device().map(|device| self.large_on(device, account))
     }
 
-    /// A short read of so many bytes goes to the device. `None`: nobody would look at it.
-    pub(super) fn short(&self, account: Account, bytes: u64) -> Option<InFlight<'_>> {
+    /// A short read of so many bytes goes to its root's device. `None`: nobody would look at it.
+    pub(super) fn short(&self, root: &Root, account: Account, bytes: u64) -> Option<InFlight<'_>> {
+        root.nowait_device().and_then(|device| self.short_on(device, account, bytes))
+    }
+
+    fn large_on(&self, device: u64, account: Account) -> Large<'_> {
+        self.large.fetch_add(1, Ordering::Relaxed);
+        Large { flight: self, device, account }
+    }
+
+    fn short_on(&self, device: u64, account: Account, bytes: u64) -> Option<InFlight<'_>> {
         (self.large.load(Ordering::Relaxed) > 0).then(|| {
             let mut sessions = self.lock();
-            let held = held(&mut sessions, account);
+            let held = held(&mut sessions, device, account);
             (held.count, held.short_bytes) = (held.count + 1, held.short_bytes + bytes);
-            self.of(account, bytes, true)
+            InFlight { flight: self, device, session: account.session, bytes, is_short: true }
         })
     }
 
-    fn of(&self, account: Account, bytes: u64, is_short: bool) -> InFlight<'_> {
-        InFlight { flight: self, session: account.session, bytes, is_short }
-    }
-
     /// Counts the next step of a large read of which `left_bytes` are still to come, if there is room for one.
-    fn try_step(&self, account: Account, left_bytes: usize) -> Option<(InFlight<'_>, usize)> {
+    fn try_step(&self, device: u64, account: Account, left_bytes: usize) -> Option<(InFlight<'_>, usize)> {
         let mut sessions = self.lock();
-        let allowed_bytes = allowed_bytes(&sessions, account);
-        let own = held(&mut sessions, account);
+        let allowed_bytes = allowed_bytes(&sessions, device, account);
+        let own = held(&mut sessions, device, account);
         let step_bytes = left_bytes.min(if allowed_bytes.is_some() { STEP_BYTES } else { LONG_STEP_BYTES });
         let then_bytes = own.large_bytes + step_bytes as u64;
         let has_no_room = allowed_bytes.is_some_and(|allowed| then_bytes > allowed);
@@ -98,7 +109,8 @@ impl Flight {
         }
         own.stepped = Instant::now();
         (own.count, own.large_bytes) = (own.count + 1, then_bytes);
-        Some((self.of(account, step_bytes as u64, false), step_bytes))
+        let (session, bytes) = (account.session, step_bytes as u64);
+        Some((InFlight { flight: self, device, session, bytes, is_short: false }, step_bytes))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Held>> {
@@ -109,10 +121,11 @@ impl Flight {
 /// How many bytes of its large reads a session may have in flight; `None`: as many as it likes.
 ///
 /// Those of a lower priority are looked at by nobody; beside one of a higher priority, one step has to do.
-fn allowed_bytes(sessions: &[Held], account: Account) -> Option<u64> {
+fn allowed_bytes(sessions: &[Held], device: u64, account: Account) -> Option<u64> {
     let others = || {
         let beside = |held: &&Held| {
-            held.account.session != account.session
+            held.device == device
+                && held.account.session != account.session
                 && held.short_bytes > 0
                 && held.account.priority >= account.priority
         };
@@ -128,14 +141,25 @@ fn allowed_bytes(sessions: &[Held], account: Account) -> Option<u64> {
     (short_bytes > 0).then(|| least_bytes.max(short_bytes.saturating_mul(weight) / weights))
 }
 
-/// A session's line, made where there is none.
-fn held(sessions: &mut Vec<Held>, account: Account) -> &mut Held {
-    let index = sessions.iter().position(|held| held.account.session == account.session);
+/// A session's line of a device, made where there is none.
+fn held(sessions: &mut Vec<Held>, device: u64, account: Account) -> &mut Held {
+    let index = line(sessions, device, account.session);
     let index = index.unwrap_or_else(|| {
-        sessions.push(Held { account, count: 0, short_bytes: 0, large_bytes: 0, stepped: Instant::now() });
+        sessions.push(Held {
+            device,
+            account,
+            count: 0,
+            short_bytes: 0,
+            large_bytes: 0,
+            stepped: Instant::now(),
+        });
         sessions.len() - 1
     });
     &mut sessions[index]
+}
+
+fn line(sessions: &[Held], device: u64, session: u64) -> Option<usize> {
+    sessions.iter().position(|held| held.device == device && held.account.session == session)
 }
 
 impl<'a> Large<'a> {
@@ -143,14 +167,14 @@ impl<'a> Large<'a> {
     ///
     /// * `left_bytes`: what is still to be read.
     pub(super) async fn step(&self, left_bytes: usize) -> (InFlight<'a>, usize) {
-        if let Some(step) = self.flight.try_step(self.account, left_bytes) {
+        if let Some(step) = self.flight.try_step(self.device, self.account, left_bytes) {
             return step;
         }
         let _waiting = Waiting::new(self.flight);
         loop {
             // One that ended before this line left its word with `Notify`, or is found by the look after the pause.
             let _ = tokio::time::timeout(LOOKS_EVERY, self.flight.of_tasks.notified()).await;
-            if let Some(step) = self.flight.try_step(self.account, left_bytes) {
+            if let Some(step) = self.flight.try_step(self.device, self.account, left_bytes) {
                 return step;
             }
         }
@@ -164,14 +188,14 @@ impl<'a> Large<'a> {
         left_bytes: usize,
         pauses: impl FnOnce(),
     ) -> (InFlight<'a>, usize) {
-        if let Some(step) = self.flight.try_step(self.account, left_bytes) {
+        if let Some(step) = self.flight.try_step(self.device, self.account, left_bytes) {
             return step;
         }
         pauses();
         let _waiting = Waiting::new(self.flight);
         loop {
             drop(self.flight.of_threads.wait_timeout(self.flight.lock(), LOOKS_EVERY));
-            if let Some(step) = self.flight.try_step(self.account, left_bytes) {
+            if let Some(step) = self.flight.try_step(self.device, self.account, left_bytes) {
                 return step;
             }
         }
@@ -188,8 +212,8 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         let flight = self.flight;
         let mut sessions = flight.lock();
-        let index = sessions.iter().position(|held| held.account.session == self.session);
-        let index = index.expect("a session keeps its line while it has bytes in flight");
+        let index = line(&sessions, self.device, self.session)
+            .expect("a session keeps its line while it has bytes in flight");
         let held = &mut sessions[index];
         *if self.is_short { &mut held.short_bytes } else { &mut held.large_bytes } -= self.bytes;
         held.count -= 1;
@@ -227,31 +251,32 @@ mod tests {
 
     use super::*;
 
+    const DISK: u64 = 7;
     const SMALL: Account = Account { session: 1, ..Account::ONLY };
     const BULK: Account = Account { session: 2, ..Account::ONLY };
 
     /// As many steps of one large read as there is room for, without a wait.
     fn steps(flight: &Flight, account: Account, count_max: usize) -> Vec<(InFlight<'_>, usize)> {
-        let steps = (0..count_max).map_while(|_| flight.try_step(account, usize::MAX));
+        let steps = (0..count_max).map_while(|_| flight.try_step(DISK, account, usize::MAX));
         steps.collect()
     }
 
     #[test]
     fn alone_or_beside_other_large_reads_nobody_is_held_back() {
         let flight = Flight::default();
-        let (_bulk, _other) = (flight.large(BULK), flight.large(SMALL));
+        let (_bulk, _other) = (flight.large_on(DISK, BULK), flight.large_on(DISK, SMALL));
         let (own, others) = (steps(&flight, BULK, 9), steps(&flight, SMALL, 9));
         assert_eq!((own.len(), others.len()), (9, 9));
         assert!(own.iter().chain(&others).all(|(_, bytes)| *bytes == LONG_STEP_BYTES));
-        let _own = flight.short(BULK, 50_000);
+        let _own = flight.short_on(DISK, BULK, 50_000);
         assert_eq!(steps(&flight, BULK, 9).len(), 9, "nor for short reads of its own");
     }
 
     #[test]
     fn beside_short_reads_of_others_it_has_what_keeps_a_device_at_work() {
         let flight = Flight::default();
-        let _large = flight.large(BULK);
-        let short = flight.short(SMALL, 50_000);
+        let _large = flight.large_on(DISK, BULK);
+        let short = flight.short_on(DISK, SMALL, 50_000);
         let mut held = steps(&flight, BULK, 99);
         assert_eq!(held.iter().map(|(_, bytes)| *bytes as u64).sum::<u64>(), LEAST_BYTES);
         assert!(held.iter().all(|(_, bytes)| *bytes == STEP_BYTES));
@@ -262,13 +287,23 @@ mod tests {
     }
 
     #[test]
+    fn what_others_read_from_another_device_holds_nobody_back_nor_do_network_file_systems_count() {
+        let flight = Flight::default();
+        let _large = flight.large_on(DISK, BULK);
+        let _short = flight.short_on(DISK + 1, SMALL, 1 << 30);
+        assert_eq!(steps(&flight, BULK, 9).len(), 9);
+        let elsewhere = Root::unbacked("elsewhere");
+        assert!(flight.large(&elsewhere, BULK).is_none() && flight.short(&elsewhere, SMALL, 1).is_none());
+    }
+
+    #[test]
     fn it_has_as_much_as_the_others_by_weight() {
         for (weight, times) in [(1, 8), (3, 24)] {
             let flight = Flight::default();
             let account = Account { weight, ..BULK };
-            let _large = flight.large(account);
+            let _large = flight.large_on(DISK, account);
             let _two = [SMALL.session, 3].map(|session| {
-                flight.short(Account { session, ..SMALL }, 8 * STEP_BYTES as u64).expect("it counts")
+                flight.short_on(DISK, Account { session, ..SMALL }, 8 * STEP_BYTES as u64).expect("it counts")
             });
             // Two others of weight one and 16 steps.
             assert_eq!(steps(&flight, account, 99).len(), times, "of weight {weight}");
@@ -279,8 +314,8 @@ mod tests {
     fn beside_a_higher_priority_one_step_has_to_do_and_a_lower_one_is_not_looked_at() {
         for (priority, count) in [(1, 1), (-1, 9)] {
             let flight = Flight::default();
-            let _large = flight.large(BULK);
-            let _short = flight.short(Account { priority, ..SMALL }, 1 << 30);
+            let _large = flight.large_on(DISK, BULK);
+            let _short = flight.short_on(DISK, Account { priority, ..SMALL }, 1 << 30);
             assert_eq!(steps(&flight, BULK, 9).len(), count, "beside a priority of {priority}");
         }
     }
@@ -288,21 +323,21 @@ mod tests {
     #[test]
     fn one_that_has_nothing_in_flight_goes_on_whatever_its_weight() {
         let flight = Flight::default();
-        let _large = flight.large(BULK);
-        let _short = flight.short(Account { weight: 1 << 20, ..SMALL }, 1);
+        let _large = flight.large_on(DISK, BULK);
+        let _short = flight.short_on(DISK, Account { weight: 1 << 20, ..SMALL }, 1);
         assert_eq!(steps(&flight, BULK, 9).len(), 1);
     }
 
     #[test]
     fn nobody_counts_where_no_large_read_is_under_way_and_nothing_is_left_of_what_was_counted() {
         let flight = Flight::default();
-        assert!(flight.short(SMALL, 1).is_none());
-        let large = flight.large(BULK);
-        let (short, held) = (flight.short(SMALL, 1), steps(&flight, BULK, 2));
-        drop(flight.short(SMALL, 0));
-        drop(flight.short(BULK, 0));
+        assert!(flight.short_on(DISK, SMALL, 1).is_none());
+        let large = flight.large_on(DISK, BULK);
+        let (short, held) = (flight.short_on(DISK, SMALL, 1), steps(&flight, BULK, 2));
+        drop(flight.short_on(DISK, SMALL, 0));
+        drop(flight.short_on(DISK, BULK, 0));
         drop(large);
-        assert!(flight.short(SMALL, 1).is_none() && !flight.lock().is_empty());
+        assert!(flight.short_on(DISK, SMALL, 1).is_none() && !flight.lock().is_empty());
         drop((short, held));
         assert!(flight.lock().is_empty());
     }
@@ -310,13 +345,13 @@ mod tests {
     #[test]
     fn one_that_waits_goes_on_where_another_ends_or_after_a_pause() {
         let flight = Arc::new(Flight::default());
-        let _large = flight.large(BULK);
-        let _short = flight.short(SMALL, 1);
+        let _large = flight.large_on(DISK, BULK);
+        let _short = flight.short_on(DISK, SMALL, 1);
         let mut held = steps(&flight, BULK, 99);
         let waiting = |on_a_ring: bool| {
             let flight = Arc::clone(&flight);
             thread::spawn(move || {
-                let large = flight.large(BULK);
+                let large = flight.large_on(DISK, BULK);
                 let mut paused = false;
                 let (_step, bytes) = if on_a_ring {
                     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();

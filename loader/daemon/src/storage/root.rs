@@ -26,8 +26,8 @@ pub struct Root {
     backing: Backing,
     /// Whether a server stands between us and the bytes.
     is_remote: bool,
-    /// Whether reads beneath it may be tried without waiting.
-    nowait_reads: bool,
+    /// The device that its files lie on, where reads of them may be tried without waiting.
+    nowait_device: Option<u64>,
 }
 
 /// File systems whose reads cross a network, or may, by what `statfs` calls them (linux/magic.h and their own sources).
@@ -74,9 +74,15 @@ impl Root {
         let dir = retry_on_intr(|| rustix::fs::openat(CWD, path, flags, Mode::empty()))
             .map_err(|errno| StorageError::Root { path: path.display().to_string(), source: errno.into() })?;
         let kind = rustix::fs::fstatfs(&dir).map_or(0, |fs| fs.f_type as u32);
-        let (is_remote, nowait_reads) = (REMOTE.contains(&kind), NOWAIT_READS.contains(&kind));
+        let device = rustix::fs::fstat(&dir).ok().map(|stat| stat.st_dev);
+        let nowait_device = device.filter(|_| NOWAIT_READS.contains(&kind));
         let backing = if kernel_resolves(&dir) { Backing::Kernel(dir) } else { Backing::Walk(dir) };
-        Ok(Arc::new(Self { path: path.to_owned(), backing, is_remote, nowait_reads }))
+        Ok(Arc::new(Self {
+            path: path.to_owned(),
+            backing,
+            is_remote: REMOTE.contains(&kind),
+            nowait_device,
+        }))
     }
 
     /// A root without a directory, for [`MemoryEngine`](super::MemoryEngine); nothing can be opened beneath it.
@@ -85,7 +91,7 @@ impl Root {
             path: PathBuf::from(name),
             backing: Backing::Nothing,
             is_remote: false,
-            nowait_reads: false,
+            nowait_device: None,
         })
     }
 
@@ -128,7 +134,12 @@ impl Root {
 
     /// Whether io_uring serves its reads without a kernel thread for each: ext4, xfs, btrfs, f2fs.
     pub(super) fn has_nowait_reads(&self) -> bool {
-        self.nowait_reads
+        self.nowait_device.is_some()
+    }
+
+    /// The device of such a file system: its queue is what those share who read from it. `None` for all others.
+    pub(super) fn nowait_device(&self) -> Option<u64> {
+        self.nowait_device
     }
 
     /// The same root with the kernel's help left out, so that tests reach the walk.
@@ -140,8 +151,8 @@ impl Root {
         else {
             unreachable!("an opened root has a directory")
         };
-        let (is_remote, nowait_reads) = (false, false);
-        Arc::new(Self { path: path.to_owned(), backing: Backing::Walk(dir), is_remote, nowait_reads })
+        let backing = Backing::Walk(dir);
+        Arc::new(Self { path: path.to_owned(), backing, is_remote: false, nowait_device: None })
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Account;
 use super::flight::{self, Flight};
+use super::root::Root;
 use super::turns::{self, Turns};
 
 /// Of all engines of a daemon.
@@ -17,8 +18,12 @@ pub(super) struct Sharing {
 
 impl Sharing {
     /// A large read begins.
-    pub(super) fn large(&self, account: Account) -> (turns::Large<'_>, flight::Large<'_>) {
-        (self.turns.large(account), self.flight.large(account))
+    pub(super) fn large(
+        &self,
+        root: &Root,
+        account: Account,
+    ) -> (turns::Large<'_>, Option<flight::Large<'_>>) {
+        (self.turns.large(account), self.flight.large(root, account))
     }
 
     /// A read stands in line for a ring.

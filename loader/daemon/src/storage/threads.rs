@@ -198,11 +198,15 @@ fn read_file<T: Send + 'static>(
     }
     let wanted = Wanted::of(&file, &read.root, &read.buf, read.extent, read.limit_bytes)?;
     let is_large = wanted.len_bytes > crew.pieces.piece_bytes().min(STEP_BYTES) as u64;
-    let large = is_large.then(|| crew.sharing.large(read.account));
+    let large = is_large.then(|| crew.sharing.large(&read.root, read.account));
     let file = InTurn { file, large, crew, lane };
     let placed = crew.desk.get().and_then(|desk| in_place::read(&file, &wanted, read, &**desk));
     let outcome = placed.unwrap_or_else(|| {
-        let _short = if is_large { None } else { crew.sharing.flight.short(read.account, wanted.len_bytes) };
+        let _short = if is_large {
+            None
+        } else {
+            crew.sharing.flight.short(&read.root, read.account, wanted.len_bytes)
+        };
         whole::fill(&file, &read.root, &mut read.buf, &wanted)
     });
     if outcome.is_err() {
@@ -215,7 +219,7 @@ fn read_file<T: Send + 'static>(
 struct InTurn<'a, T> {
     file: OpenFile,
     /// Of a large read alone.
-    large: Option<(Large<'a>, flight::Large<'a>)>,
+    large: Option<(Large<'a>, Option<flight::Large<'a>>)>,
     crew: &'a Arc<Crew<T>>,
     lane: &'a Arc<Lane>,
 }
@@ -250,8 +254,10 @@ impl<T: Send + 'static> Source for InTurn<'_, T> {
         let step = |target: &mut [u8], at: u64| {
             let len = target.len().min(STEP_BYTES);
             large.step(len, || crew.others_wait(), give_way);
-            let (_step, len) = flight.step_now_or_later(len, give_way);
-            rustix::io::pread(fd, &mut target[..len], at)
+            let held = flight.as_ref().map(|flight| flight.step_now_or_later(len, give_way));
+            let got = rustix::io::pread(fd, &mut target[..len], at);
+            drop(held);
+            got
         };
         match crew.pieces() {
             Some(pieces) => pieces.fill(target, offset_bytes, step),

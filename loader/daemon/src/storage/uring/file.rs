@@ -18,7 +18,7 @@ use super::part::Part;
 use super::past_cache::FileId;
 use crate::storage::buf::{BLOCK_BYTES, ByteBuf};
 use crate::storage::file::{OpenFile, expect_parts, stamp_of};
-use crate::storage::flight::Large;
+use crate::storage::flight::{LONG_STEP_BYTES, Large};
 use crate::storage::whole::{Source, Stamp, Wanted};
 
 /// The bytes that arrived, or what the system said of the read; or no memory for them.
@@ -196,8 +196,7 @@ pub(super) async fn read_window(
     large: Option<&Large<'_>>,
 ) -> Result<usize, Errno> {
     let start = window.start;
-    let step_bytes = window.len();
-    let mut part = Part { bytes: mem::take(bytes), window, step_bytes };
+    let mut part = Part { bytes: mem::take(bytes), window, step_bytes: LONG_STEP_BYTES };
     let mut outcome = Ok(());
     while !part.window.is_empty() {
         let done_bytes = part.window.start - start;

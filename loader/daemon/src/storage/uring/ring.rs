@@ -197,8 +197,8 @@ impl<T: Send + 'static> Thread<T> {
             file.expect_parts();
         }
         let flight = &self.ring.shared.sharing.flight;
-        let large = is_large.then(|| flight.large(read.account));
-        let _short = if is_large { None } else { flight.short(read.account, wanted.len_bytes) };
+        let large = if is_large { flight.large(&read.root, read.account) } else { None };
+        let _short = if is_large { None } else { flight.short(&read.root, read.account, wanted.len_bytes) };
         let placed = match desk {
             Some(desk) if past_cache => self.place(file, &wanted, read, &**desk).await,
             Some(desk) => in_place::read(file, &wanted, read, &**desk),

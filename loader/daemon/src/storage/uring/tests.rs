@@ -206,8 +206,8 @@ fn large_parts_go_in_steps_beside_short_reads_of_others_and_are_whole() {
         let engine = UringEngine::beside(Arc::clone(&sharing), options(2, 16, direct), &done).unwrap();
         let other = Account { session: 9, ..Account::ONLY };
         // A large read is under way elsewhere, or nobody would count.
-        let _large = sharing.flight.large(Account::ONLY);
-        let _short = beside.then(|| sharing.flight.short(other, 1).unwrap());
+        let _large = sharing.flight.large(&root, Account::ONLY);
+        let _short = beside.then(|| sharing.flight.short(&root, other, 1));
         for tag in 0..12 {
             let extent = Some((tag * 12_345, 4_800_000));
             engine.submit(Read { extent, limit_bytes: u64::MAX, ..read_of(&root, "x", tag) });
@@ -230,7 +230,7 @@ fn short_parts_of_others_hold_large_reads_back_and_are_counted_by_turns() {
     let root = Root::open(dir.path()).unwrap();
     let (sharing, (done, completions)) = (Arc::<Sharing>::default(), flume::unbounded());
     let engine = UringEngine::beside(Arc::clone(&sharing), options(1, 4, Never), &done).unwrap();
-    let (large, _) = sharing.large(Account { session: 9, ..Account::ONLY });
+    let (large, _) = sharing.large(&root, Account { session: 9, ..Account::ONLY });
     assert!((0..9).all(|_| large.step_now(1 << 20, || true)), "nobody is beside it");
     let part = Read { extent: Some((1, 5)), ..read_of(&root, "x", 0) };
     assert_eq!(answer(&engine, &completions, part).unwrap(), [7; 5]);
