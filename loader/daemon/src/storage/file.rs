@@ -43,7 +43,7 @@ impl OpenFile {
         self.opened.get().map_or(0, |stamp| stamp.size_bytes)
     }
 
-    /// As the function of that name.
+    /// Tells the kernel that a read of it says nothing of the next.
     pub(super) fn expect_parts(&self) {
         expect_parts(self.fd.as_fd());
     }
