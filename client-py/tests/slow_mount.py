@@ -1,10 +1,13 @@
 """A file system in user space that shows a folder and is slow: each file takes so long to open.
 
-    python slow_mount.py SOURCE MOUNTPOINT DELAY_MS THREADS
+    python slow_mount.py SOURCE MOUNTPOINT DELAY_MS THREADS TOGETHER
 
 Speaks the kernel's protocol on /dev/fuse (include/uapi/linux/fuse.h) itself, as much of it as reading files
 needs, so that the test needs root and no library. Prints a line when it is mounted; ends when its stdin does,
 and prints how many files were being opened at the same time at most.
+
+The first ones wait until TOGETHER files are being opened, though not for ever: so it shows how many a reader asks
+for at a time, however busy the machine. With 1 none waits.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ LOOKUP, FORGET, GETATTR, OPEN, READ, STATFS, RELEASE, FLUSH, INIT = 1, 2, 3, 14,
 OPENDIR, READDIR, RELEASEDIR, INTERRUPT, DESTROY, BATCH_FORGET = 27, 28, 29, 36, 38, 42
 UNANSWERED = (FORGET, BATCH_FORGET, INTERRUPT, DESTROY)
 KEPT_SECONDS = 3600
+TOGETHER_SECONDS = 20
 DIRECT_IO = 1
 MNT_DETACH = 2
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -29,11 +33,12 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 class SlowFiles:
     """The paths behind the kernel's node numbers, and an answer to each request."""
 
-    def __init__(self, source: str, delay_seconds: float, fuse: int) -> None:
-        self.delay_seconds, self.fuse = delay_seconds, fuse
+    def __init__(self, source: str, delay_seconds: float, together: int, fuse: int) -> None:
+        self.delay_seconds, self.together, self.fuse = delay_seconds, together, fuse
         self.paths = {1: source}
         self.numbers = {source: 1}
         self.lock = threading.Lock()
+        self.opened = threading.Condition(self.lock)
         self.opening = self.opening_most = 0
 
     def serve(self) -> None:
@@ -68,9 +73,11 @@ class SlowFiles:
         if operation == GETATTR:
             return struct.pack("<QII", KEPT_SECONDS, 0, 0) + attributes(os.stat(path), node)
         if operation == OPEN:
-            with self.lock:
+            with self.opened:
                 self.opening += 1
                 self.opening_most = max(self.opening_most, self.opening)
+                self.opened.notify_all()
+                self.opened.wait_for(lambda: self.opening_most >= self.together, TOGETHER_SECONDS)
             time.sleep(self.delay_seconds)
             with self.lock:
                 self.opening -= 1
@@ -118,13 +125,13 @@ def attributes(stat: os.stat_result, number: int) -> bytes:
 
 
 def main() -> None:
-    source, mountpoint, delay_ms, threads = sys.argv[1:]
+    source, mountpoint, delay_ms, threads, together = sys.argv[1:]
     fuse = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
     options = f"fd={fuse},rootmode=40000,user_id={os.getuid()},group_id={os.getgid()},allow_other"
     if LIBC.mount(b"forebay-slow", mountpoint.encode(), b"fuse", 1, options.encode()) != 0:  # 1: read-only
         sys.exit(f"mount {mountpoint}: {os.strerror(ctypes.get_errno())}")
     try:
-        files = SlowFiles(source, float(delay_ms) / 1000, fuse)
+        files = SlowFiles(source, float(delay_ms) / 1000, int(together), fuse)
         for _ in range(int(threads)):
             threading.Thread(target=files.serve, daemon=True).start()
         print("mounted", flush=True)

@@ -341,10 +341,10 @@ class SlowMount:
 
 
 @contextlib.contextmanager
-def slow_mount(source: Path, at: Path, delay_ms: int) -> Iterator[SlowMount]:
-    """Show `source` at `at`, where each file takes `delay_ms` to open."""
+def slow_mount(source: Path, at: Path, delay_ms: int, together: int = 1) -> Iterator[SlowMount]:
+    """Show `source` at `at`: each file takes `delay_ms` to open, and the first ones until `together` are asked for."""
     at.mkdir()
-    command = [sys.executable, str(TESTS / "slow_mount.py"), str(source), str(at), str(delay_ms), "32"]
+    command = [sys.executable, str(TESTS / "slow_mount.py"), str(source), str(at), str(delay_ms), "32", str(together)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
         assert server.stdin is not None
         assert server.stdout is not None

@@ -34,7 +34,7 @@ def test_as_many_files_are_opened_at_a_time_as_there_are_read_threads_and_batche
         ) as loader:
             return [images.copy() for images, _ in loader]
 
-    with slow_mount(near, tmp_path / "slow", 2) as mount:
+    with slow_mount(near, tmp_path / "slow", 2, together=READS) as mount:
         far = epoch(mount.path)
     # What hides 2 ms a file is that others are asked for meanwhile: the batch in hand and those behind it are never
     # fewer than the threads that read.
