@@ -86,17 +86,18 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def made(work: Path, members: int) -> Path:
+def made(work: Path, members: int, member_bytes: int = MEMBER_BYTES) -> Path:
     """Write the tar, on the disk when this returns."""
-    tar, unfinished = work / f"members-{members}.tar", work / f"members-{members}.new"
+    name = f"members-{members}" if member_bytes == MEMBER_BYTES else f"members-{members}-of-{member_bytes}"
+    tar, unfinished = work / f"{name}.tar", work / f"{name}.new"
     if tar.exists():
         return tar
     work.mkdir(parents=True, exist_ok=True)
     with unfinished.open("wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for number in range(members):
             member = tarfile.TarInfo(f"{number:07}.bin")
-            member.size = MEMBER_BYTES
-            archive.addfile(member, io.BytesIO(shake_128(number.to_bytes(8, "little")).digest(MEMBER_BYTES)))
+            member.size = member_bytes
+            archive.addfile(member, io.BytesIO(shake_128(number.to_bytes(8, "little")).digest(member_bytes)))
     # Pages that are not on the disk yet can't be dropped.
     os.sync()
     return unfinished.rename(tar)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from forebay.numpy import DataLoader
 
 from .batches import stream
 from .support import REAL, SMALL, Node
+from .test_monitoring import scrape
 
 KINDS = ["threads", "uring", "auto"]
 
@@ -77,6 +80,22 @@ def tokens(data: Path, **arguments: Any) -> list[Any]:
         return stream(loader, 25)
 
 
+def shards(folder: Path) -> tuple[list[str], list[bytes]]:
+    """Write three shards of samples with a number and with bytes, short and long; gives those bytes."""
+    rng = np.random.default_rng(3)
+    long = (200_000, 20_000, 60_000, 1, 17_000)
+    samples = [rng.bytes(int(rng.integers(1, 900)) if number % 9 else long[number // 9 % 5]) for number in range(300)]
+    paths = [folder / f"shard-{shard}.tar" for shard in range(3)]
+    for shard, path in enumerate(paths):
+        with tarfile.open(path, "w") as archive:
+            for number in range(100 * shard, 100 * shard + 100):
+                for extension, data in (("bin", samples[number]), ("cls", str(number).encode())):
+                    info = tarfile.TarInfo(f"{number:06}.{extension}")
+                    info.size = len(data)
+                    archive.addfile(info, io.BytesIO(data))
+    return [str(path) for path in paths], samples
+
+
 def images(folder: Path, **arguments: Any) -> list[Any]:
     """Give two epochs of whole files."""
     with DataLoader(folder, batch_size=6, shuffle=True, seed=5, transform=SMALL, **arguments) as loader:
@@ -95,6 +114,36 @@ def test_every_engine_gives_the_same_files_and_parts_of_files(
     assert node.stats()["engine"] == named[engine]
     assert tokens(data, daemon=node.socket) == tokens(data)
     assert images(folder, daemon=node.socket) == images(folder)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("page_cache", ["1MiB", "1GiB"])
+@pytest.mark.parametrize("engine", KINDS)
+def test_neighbours_in_a_shard_share_reads_and_every_sample_has_its_own_bytes(
+    tmp_path: Path, make_node: Callable[[], Node], engine: str, page_cache: str, shuffle: bool
+) -> None:
+    if engine == "uring" and not has_io_uring():
+        pytest.skip("this kernel, or a filter, forbids io_uring")
+    paths, samples = shards(tmp_path)
+    metrics = tmp_path / "metrics.sock"
+    node = make_node().configure(tmp_path, engine=engine, page_cache=page_cache, metrics_listen=f"unix:{metrics}")
+    node.start()
+    fields = {"x": forebay.Raw("bin", capacity=200_000), "bytes": forebay.Length("bin"), "number": forebay.Value("cls")}
+    loader = DataLoader(forebay.Shards(paths), 32, shuffle=shuffle, seed=3, fields=fields, daemon=node.socket)
+    with loader:
+        for _ in range(2):
+            numbers = []
+            for batch in loader:
+                for row, count, number in zip(batch["x"], batch["bytes"], batch["number"]):
+                    assert row[:count].tobytes() == samples[number]
+                    assert not row[count:].any()
+                    numbers.append(int(number))
+            assert sorted(numbers) == list(range(300))
+            assert shuffle != (numbers == list(range(300)))
+    told = scrape(metrics)
+    assert told["forebay_reads_total"] >= 600
+    # In their order nearly all do; at random those of a batch that happen to lie side by side.
+    assert told["forebay_reads_shared_total"] > (20 if shuffle else 500)
 
 
 @pytest.mark.parametrize(("action", "why"), [(EPERM, "EPERM"), (KILL, "signal 31")])

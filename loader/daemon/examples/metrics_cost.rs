@@ -47,7 +47,7 @@ fn per_sample_ns(threads: u32) -> f64 {
 fn one_sample(number: u32) {
     let time = Duration::from_micros(u64::from(number % 1000));
     metrics::queued(Queue::Admission, time);
-    metrics::read_done(50_000, time, time);
+    metrics::read_done(50_000, time, time, false);
     metrics::queued(Queue::Decode, time);
     metrics::sample_made(time, time);
 }

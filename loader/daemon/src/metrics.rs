@@ -128,9 +128,10 @@ fn of_kind(counters: &[Counter; 8], kind: Kind) {
 }
 
 /// A read came back.
-pub fn read_done(bytes: u64, queued: Duration, took: Duration) {
+pub fn read_done(bytes: u64, queued: Duration, took: Duration, is_shared: bool) {
     with(|meters| {
         meters.reads.increment(1);
+        meters.reads_shared.increment(u64::from(is_shared));
         meters.read_bytes.increment(bytes);
         meters.read_seconds.record(took);
         meters.queue_seconds[Queue::Read as usize].record(queued);

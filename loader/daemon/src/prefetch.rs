@@ -14,7 +14,7 @@ use crate::meter::Worked;
 use crate::session::Counters;
 use crate::tally::BatchTally;
 use crate::trace::Trace;
-pub use gate::{Gate, ReadBudget, Reserved, Share};
+pub use gate::{Ask, Gate, ReadBudget, Reserved, Share};
 
 /// What the tasks of one batch share.
 pub struct BatchWork {

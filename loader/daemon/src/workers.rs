@@ -13,6 +13,7 @@ mod image;
 mod make;
 mod pack;
 mod seat;
+mod spans;
 mod tend;
 
 use std::sync::atomic::AtomicU32;
@@ -40,6 +41,7 @@ use flights::{Flights, Place};
 pub use homes::{Home, Homes};
 use make::decode_loop;
 use seat::Seat;
+use spans::SpanLimits;
 
 /// One sample on its way: it has its range of a slot and, once the gate let it through, its read bytes; from then on it
 /// waits for no resource.
@@ -314,14 +316,10 @@ impl Pool {
             samples.into_iter().for_each(|sample| make_without_reading(work, sample));
             return;
         }
-        let limit_bytes = self.options.sample_bytes_max;
-        let task = |sample| {
-            let task = Task::new(work, sample);
-            let known_bytes = task.known_bytes(limit_bytes);
-            (task, known_bytes)
-        };
-        let tasks: Vec<_> = samples.into_iter().map(task).collect();
-        self.gate.push(share, tasks.into_iter());
+        let tasks = samples.into_iter().map(|sample| Task::new(work, sample)).collect();
+        let limits = SpanLimits::new(self.options.budget);
+        let asks: Vec<_> = spans::asks(tasks, limits, self.options.sample_bytes_max).collect();
+        self.gate.push(share, asks.into_iter());
         self.pump();
     }
 
@@ -332,31 +330,46 @@ impl Pool {
 
     /// Starts reads while the budget has room.
     fn pump(&self) {
-        while let Some((mut task, reserved)) = self.gate.next() {
-            if task.work.is_cancelled() {
-                drop(task);
-                self.gate.finish(reserved);
+        let mut mates = Vec::new();
+        while let Some((task, reserved)) = self.gate.next(&mut mates) {
+            let first = self.start_reading(task, reserved);
+            if mates.is_empty() {
+                first.into_iter().for_each(|read| self.engine.submit(read));
                 continue;
             }
-            if let Some(fault) = task.work.lost() {
-                task.work.fail(task.sample.index(), fault);
-                task.sample.fail();
-                self.gate.finish(reserved);
-                continue;
+            let mates = mates.drain(..).filter_map(|(task, reserved)| self.start_reading(task, reserved));
+            let reads: Vec<_> = first.into_iter().chain(mates).collect();
+            if !reads.is_empty() {
+                self.engine.submit_near(reads);
             }
-            let now = Instant::now();
-            metrics::queued(Queue::Admission, now - task.waits);
-            if task.failures == 0 {
-                task.since = now;
-            }
-            let buf = self.buffers.take();
-            task.reserved = reserved;
-            self.begin(task, buf);
         }
     }
 
-    /// Submits the first read of the sample, or part, in hand.
-    fn begin(&self, mut task: Task, buf: ReadBuf) {
+    /// The first read of a sample that may start now; none where nobody wants it any more.
+    fn start_reading(&self, mut task: Task, reserved: Reserved) -> Option<Read<Ticket>> {
+        if task.work.is_cancelled() {
+            drop(task);
+            self.gate.finish(reserved);
+            return None;
+        }
+        if let Some(fault) = task.work.lost() {
+            task.work.fail(task.sample.index(), fault);
+            task.sample.fail();
+            self.gate.finish(reserved);
+            return None;
+        }
+        let now = Instant::now();
+        metrics::queued(Queue::Admission, now - task.waits);
+        if task.failures == 0 {
+            task.since = now;
+        }
+        let buf = self.buffers.take();
+        task.reserved = reserved;
+        Some(self.first_read(task, buf))
+    }
+
+    /// The first read of the sample, or part, in hand.
+    fn first_read(&self, mut task: Task, buf: ReadBuf) -> Read<Ticket> {
         if task.work.job.reads_a_row() > 1 {
             let mut files = std::mem::take(&mut task.files);
             if !files.is_used() {
@@ -370,7 +383,12 @@ impl Pool {
             files.plan(&task.wanted(), self.options.sample_bytes_max);
             task.files = files;
         }
-        self.read(task, buf);
+        self.departing(task, buf)
+    }
+
+    /// Submits the first read of the sample, or part, in hand.
+    fn begin(&self, task: Task, buf: ReadBuf) {
+        self.engine.submit(self.first_read(task, buf));
     }
 
     /// Submits the next read of a sample that has several.
@@ -381,10 +399,15 @@ impl Pool {
 
     /// Submits the next read of the sample in hand.
     fn read(&self, task: Task, buf: ReadBuf) {
+        self.engine.submit(self.departing(task, buf));
+    }
+
+    /// The next read of the sample in hand, which waits for it among the flights.
+    fn departing(&self, task: Task, buf: ReadBuf) -> Read<Ticket> {
         let read = self.request(&task, buf);
         let (is_copy, home) = (task.is_copy(), task.work.home);
         let place = self.flights.depart(task, Instant::now());
-        self.engine.submit(read.tagged(Ticket { place, is_copy, home, extra: None }));
+        read.tagged(Ticket { place, is_copy, home, extra: None })
     }
 
     /// What a sample reads next.

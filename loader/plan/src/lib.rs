@@ -2,8 +2,8 @@
 //!
 //! A **row** is a place in the order of an epoch. This crate says which sample stands in it ([`EpochOrder`] for one
 //! source, [`orders`] for mixtures, weights and lists, [`windows`] for packing and buckets), which random draws belong to it ([`EpochPrf`]), which rows a rank takes next ([`Cut`]), where the bytes of a
-//! batch lie in memory ([`BatchLayout`]), which reads serve them ([`Extent::joined`] inside of a
-//! sample; [`merge`] over many, which the daemon does not ask for yet), and what a checkpoint has to remember of all this
+//! batch lie in memory ([`BatchLayout`]), which reads serve them ([`Extent::joined`] inside of a sample, [`merge`] over
+//! many), and what a checkpoint has to remember of all this
 //! ([`State`]: one record under 1 kB).
 //!
 //! ```

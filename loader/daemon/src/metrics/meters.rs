@@ -20,6 +20,7 @@ pub(super) const KINDS: [Kind; 8] = [
 
 pub(super) struct Meters {
     pub(super) reads: Counter,
+    pub(super) reads_shared: Counter,
     pub(super) read_bytes: Counter,
     pub(super) read_seconds: Histogram,
     pub(super) read_errors: [Counter; 8],
@@ -86,6 +87,10 @@ impl Meters {
             read_seconds: time(
                 "forebay_read_seconds",
                 "From when an engine took a read up until its bytes were there.",
+            ),
+            reads_shared: count(
+                "forebay_reads_shared_total",
+                "Reads that one read of the storage brought with their neighbours' in a file.",
             ),
             read_errors: by_kind(
                 "forebay_read_errors_total",

@@ -77,9 +77,19 @@ struct Queue<T> {
 }
 
 struct Waiting<T> {
-    item: T,
+    ask: Ask<T>,
     turn: u64,
-    known_bytes: Option<u64>,
+}
+
+/// A sample that asks for read bytes.
+#[derive(Debug)]
+pub struct Ask<T> {
+    /// The sample.
+    pub item: T,
+    /// What it needs, where that is known.
+    pub known_bytes: Option<u64>,
+    /// How many of those right behind it one read may serve with it: they start together, as far as there is room.
+    pub mates: u32,
 }
 
 /// What one sample in flight holds.
@@ -117,22 +127,25 @@ impl<T> Gate<T> {
         Self { budget, state: Mutex::new(State { queues: Vec::new(), shared, reserves }) }
     }
 
-    /// Puts samples at the end of their session's queue, each with the bytes that it needs where they are known.
-    pub fn push(&self, share: Share, samples: impl Iterator<Item = (T, Option<u64>)>) {
+    /// Puts samples at the end of their session's queue.
+    pub fn push(&self, share: Share, samples: impl Iterator<Item = Ask<T>>) {
         let mut state = self.lock();
         let queue = state.queue_of(share);
-        for (item, known_bytes) in samples {
+        for ask in samples {
             let turn = queue.turns;
             queue.turns += 1;
-            queue.waiting.push_back(Waiting { item, turn, known_bytes });
+            queue.waiting.push_back(Waiting { ask, turn });
         }
     }
 
-    /// Takes the sample that may start reading now, if there is one.
-    pub fn next(&self) -> Option<(T, Reserved)> {
+    /// Takes the sample that may start reading now, if there is one; those that start with it go to `mates`.
+    pub fn next(&self, mates: &mut Vec<(T, Reserved)>) -> Option<(T, Reserved)> {
         let mut state = self.lock();
         let index = state.choose(self.budget)?;
-        Some(state.start(index))
+        let mates_max = state.queues[index].mates();
+        let first = state.start(index);
+        state.start_mates(index, mates_max, self.budget, mates);
+        Some(first)
     }
 
     /// Corrects what a sample in flight holds. `is_whole`: it needs no more, so others of its session are taken to need
@@ -159,8 +172,8 @@ impl<T> Gate<T> {
         let back = match state.find(reserved.account.session) {
             Some(queue) if !queue.is_forgotten => {
                 let at = queue.waiting.partition_point(|waiting| waiting.turn < reserved.turn);
-                let waiting = Waiting { item, turn: reserved.turn, known_bytes: Some(bytes) };
-                queue.waiting.insert(at, waiting);
+                let ask = Ask { item, known_bytes: Some(bytes), mates: 0 };
+                queue.waiting.insert(at, Waiting { ask, turn: reserved.turn });
                 None
             }
             _ => Some(item),
@@ -226,8 +239,8 @@ impl<T> State<T> {
             able.min_by_key(|(_, queue)| queue.pass)
         };
         // One that the budget never holds waits for its session's reserve, and keeps nobody else from going on.
-        let (turn, queue) = first_of(&|queue| !queue.has_reserve || queue.needs_bytes() <= bounds.bytes)?;
-        if !queue.has_reserve || (free.reads > 0 && queue.needs_bytes() <= free.bytes) {
+        let (turn, queue) = first_of(&|queue| !queue.has_reserve || queue.needs().fits(bounds))?;
+        if !queue.has_reserve || queue.needs().fits(free) {
             return Some(turn);
         }
         // The rest of the budget is for the one whose turn it is: the others go on by their reserves.
@@ -256,9 +269,9 @@ impl<T> State<T> {
 
     fn start(&mut self, index: usize) -> (T, Reserved) {
         let queue = &mut self.queues[index];
-        let bytes = queue.needs_bytes();
-        let Waiting { item, turn, known_bytes } =
+        let Waiting { ask: Ask { item, known_bytes, .. }, turn } =
             queue.waiting.pop_front().expect("it was chosen because it waits");
+        let bytes = known_bytes.unwrap_or(queue.expected_bytes);
         queue.pass += 1 + bytes / u64::from(queue.share.weight);
         let is_reserve = !queue.has_reserve;
         let room_bytes = match known_bytes {
@@ -273,6 +286,28 @@ impl<T> State<T> {
         let reserved = Reserved { account, turn, bytes, room_bytes, is_known, is_reserve };
         self.hold(&reserved);
         (item, reserved)
+    }
+
+    /// Starts those that go with the one that was just started, as far as the budget has room; the others stay together.
+    fn start_mates(
+        &mut self,
+        index: usize,
+        mates_max: u32,
+        budget: ReadBudget,
+        started: &mut Vec<(T, Reserved)>,
+    ) {
+        for left in (0..mates_max).rev() {
+            let (_, free) = self.room(budget, self.queues[index].share.priority);
+            let queue = &mut self.queues[index];
+            let expected_bytes = queue.expected_bytes;
+            let Some(Waiting { ask, .. }) = queue.waiting.front_mut() else { return };
+            let needs = Held { bytes: ask.known_bytes.unwrap_or(expected_bytes), reads: 1 };
+            if !needs.fits(free) {
+                ask.mates = left;
+                return;
+            }
+            started.push(self.start(index));
+        }
     }
 
     fn hold(&mut self, reserved: &Reserved) {
@@ -363,15 +398,27 @@ impl<T> Queue<T> {
         }
     }
 
-    /// What its first sample needs, or is taken to need.
-    fn needs_bytes(&self) -> u64 {
-        self.waiting.front().and_then(|first| first.known_bytes).unwrap_or(self.expected_bytes)
+    /// What its first sample and those that start with it need, or are taken to need.
+    fn needs(&self) -> Held {
+        let together = self.waiting.iter().take(1 + self.mates() as usize);
+        together.fold(Held::default(), |sum, Waiting { ask, .. }| {
+            sum.plus(Held { bytes: ask.known_bytes.unwrap_or(self.expected_bytes), reads: 1 })
+        })
+    }
+
+    /// How many start with its first sample.
+    fn mates(&self) -> u32 {
+        self.waiting.front().map_or(0, |first| first.ask.mates)
     }
 }
 
 impl Held {
     fn plus(self, other: Self) -> Self {
         Self { bytes: self.bytes.saturating_add(other.bytes), reads: self.reads + other.reads }
+    }
+
+    fn fits(self, room: Self) -> bool {
+        self.bytes <= room.bytes && self.reads <= room.reads
     }
 
     fn less(self, other: Self) -> Self {

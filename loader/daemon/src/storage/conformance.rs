@@ -65,6 +65,7 @@ pub(super) fn conformance(make: impl Fn(flume::Sender<Done<u64>>) -> (Arc<Root>,
     refuses_what_cannot_be_read(&bench());
     keeps_limits(&bench());
     tells_a_file_of_another_size(&bench());
+    brings_near_reads_as_it_does_each_alone(&bench());
     reuses_memory(&bench());
     brings_every_read_back_once(bench(), 0);
     brings_every_read_back_once(bench(), 500);
@@ -143,6 +144,46 @@ fn tells_a_file_of_another_size(bench: &Bench) {
     }
 }
 
+/// Neighbours, some of which can't be read: each is told what it would have been told alone.
+fn brings_near_reads_as_it_does_each_alone(bench: &Bench) {
+    let near = |path, extents: &[(u64, u64)], limit_bytes| {
+        let read = |(tag, extent): (usize, &(u64, u64))| Read {
+            extent: Some(*extent),
+            limit_bytes,
+            ..read_of(&bench.root, path, tag as u64)
+        };
+        bench.engine.submit_near(extents.iter().enumerate().map(read).collect());
+        let mut done: Vec<_> = bench.completions.iter().take(extents.len()).collect();
+        done.sort_unstable_by_key(|done| done.read.tag);
+        assert!(done.iter().map(|done| done.read.tag).eq(0..extents.len() as u64), "each comes back once");
+        assert!(done.iter().all(|done| done.result.is_ok() || done.read.buf.bytes.is_empty()));
+        done
+    };
+    let long: Vec<_> = (0..9).map(|number| (number * 20_000, 19_999)).collect();
+    for extents in [
+        &long[..],
+        &[(0, 1), (1, 1), (2, 3)],
+        &[(700, 30_000), (0, 500), (699, 2), (0, 0)],
+        &[(150_000, 50_000), (90_000, 70_000), (150_000, 50_000)],
+        &[(5, 10)],
+    ] {
+        for (done, (at, len)) in near("dir/large", extents, LIMIT_BYTES).iter().zip(extents) {
+            assert!(done.result.is_ok() && done.read.buf.bytes[..] == LARGE[*at as usize..][..*len as usize]);
+        }
+    }
+    let done = near("dir/middle", &[(0, 3), (7, 4), (5, 2), (11, 1)], LIMIT_BYTES);
+    assert!(done[0].read.buf.bytes[..] == *b"012" && done[2].read.buf.bytes[..] == *b"56");
+    for past_end in [1, 3] {
+        assert!(matches!(done[past_end].result, Err(StorageError::PastEnd { .. })));
+    }
+    let kinds = near("dir/middle", &[(0, 3), (3, 5), (8, 2)], 4).into_iter();
+    let kinds: Vec<_> = kinds.map(|done| done.result.map_err(|error| error.kind())).collect();
+    assert_eq!(kinds, [Ok(()), Err(StorageErrorKind::TooLarge), Ok(())]);
+    for done in near("missing", &[(0, 3), (3, 5)], LIMIT_BYTES) {
+        assert_eq!(done.result.unwrap_err().kind(), StorageErrorKind::Unavailable);
+    }
+}
+
 fn reuses_memory(bench: &Bench) {
     let mut read = bench.ask(read_of(&bench.root, "dir/large", 3)).read;
     let capacity = read.buf.bytes.capacity();
@@ -156,11 +197,18 @@ fn reuses_memory(bench: &Bench) {
     }
 }
 
-/// Submits a thousand reads, drops the engine when so many are back, and counts.
+/// Submits a thousand reads, some of them together, drops the engine when so many are back, and counts.
 fn brings_every_read_back_once(bench: Bench, before_drop: usize) {
     let paths = ["small", "dir/large", "missing", "../out"];
-    for tag in 0..1000 {
-        bench.engine.submit(read_of(&bench.root, paths[tag as usize % 4], tag));
+    let of = |tag: u64, path| read_of(&bench.root, path, tag);
+    for tag in 0..800 {
+        bench.engine.submit(of(tag, paths[tag as usize % 4]));
+    }
+    for group in 0..50 {
+        let extent = |tag: u64| Some((tag % 4 * 50_000, 50_000));
+        let tags = (0..4).map(|member| 800 + 4 * group + member);
+        let reads = tags.map(|tag| Read { extent: extent(tag), ..of(tag, paths[group as usize % 4]) });
+        bench.engine.submit_near(reads.collect());
     }
     let Bench { engine, completions, .. } = bench;
     let mut tags: Vec<u64> = completions.iter().take(before_drop).map(|done| done.read.tag).collect();

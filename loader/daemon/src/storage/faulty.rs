@@ -123,6 +123,22 @@ impl<T: Send + 'static> FaultyEngine<T> {
         Ok(Self { faults, attempts: Mutex::default(), shell: Shell { inner, done }, delayed })
     }
 
+    /// Has a read meet its fate; it comes back where that is to be served at once.
+    fn meet(&self, read: Read<T>) -> Option<Read<T>> {
+        let submitted = Instant::now();
+        let Fate { delay, outcome } = self.faults.fate(&read.buf.path, self.count_attempt(&read.buf.path));
+        if !delay.is_zero() {
+            let delayed = Delayed { due: submitted + delay, submitted, outcome, read };
+            assert!(self.delayed.send(delayed).is_ok(), "the delay thread outlives the engine that feeds it");
+            return None;
+        }
+        if let Outcome::Served = outcome {
+            return Some(read);
+        }
+        self.shell.carry_out(outcome, read, submitted);
+        None
+    }
+
     fn count_attempt(&self, path: &[u8]) -> u32 {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = attempts.entry(path.to_vec()).or_insert(0);
@@ -137,13 +153,16 @@ impl<T: Send + 'static> Engine<T> for FaultyEngine<T> {
     }
 
     fn submit(&self, read: Read<T>) {
-        let submitted = Instant::now();
-        let Fate { delay, outcome } = self.faults.fate(&read.buf.path, self.count_attempt(&read.buf.path));
-        if delay.is_zero() {
-            return self.shell.carry_out(outcome, read, submitted);
+        if let Some(read) = self.meet(read) {
+            self.shell.inner.submit(read);
         }
-        let delayed = Delayed { due: submitted + delay, submitted, outcome, read };
-        assert!(self.delayed.send(delayed).is_ok(), "the delay thread outlives the engine that feeds it");
+    }
+
+    fn submit_near(&self, reads: Vec<Read<T>>) {
+        let served: Vec<_> = reads.into_iter().filter_map(|read| self.meet(read)).collect();
+        if !served.is_empty() {
+            self.shell.inner.submit_near(served);
+        }
     }
 
     fn tend(&self) {
@@ -173,7 +192,8 @@ impl<T: Send> Shell<T> {
         read.buf.bytes.clear();
         let came_back = Instant::now();
         let (queue_wait, read_time) = (came_back - submitted, Duration::ZERO);
-        let _ = self.done.send(Done { read, result: Err(error), queue_wait, read_time, came_back });
+        let result = Err(error);
+        let _ = self.done.send(Done { read, result, queue_wait, read_time, came_back, is_shared: false });
     }
 }
 

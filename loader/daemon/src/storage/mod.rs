@@ -17,6 +17,7 @@ mod hedge;
 mod in_place;
 mod lanes;
 mod memory;
+mod near;
 mod opened;
 mod pieces;
 mod queued;
@@ -104,6 +105,8 @@ pub struct Done<T> {
     pub read_time: Duration,
     /// When that was; it waits for a decode thread since.
     pub came_back: Instant,
+    /// Whether one read of the storage brought it with others.
+    pub is_shared: bool,
 }
 
 /// The caller of an engine, asked on the threads that read.
@@ -130,6 +133,12 @@ pub trait Engine<T: Send>: Send + Sync {
 
     /// Takes a read in without blocking. It comes back exactly once, whatever happens, shutdown included.
     fn submit(&self, read: Read<T>);
+
+    /// Takes in reads of parts of one file that lie close together, at least one, of which one may bring the bytes of all.
+    /// Each comes back by itself, with what it would have brought alone.
+    fn submit_near(&self, reads: Vec<Read<T>>) {
+        reads.into_iter().for_each(|read| self.submit(read));
+    }
 
     /// Asks `desk` about each read from now on, on the thread that makes it. Left out by engines whose threads have no time
     /// for that, and by adapters that change what comes back; one that only passes on passes it on.

@@ -26,6 +26,7 @@ impl<T> Queued<T> {
     pub(super) fn done(self, result: Result<(), StorageError>, taken: Instant) -> Done<T> {
         let Self { read, submitted } = self;
         let came_back = Instant::now();
-        Done { read, result, queue_wait: taken - submitted, read_time: came_back - taken, came_back }
+        let (queue_wait, read_time) = (taken - submitted, came_back - taken);
+        Done { read, result, queue_wait, read_time, came_back, is_shared: false }
     }
 }

@@ -1,5 +1,7 @@
 //! A pool of threads that open, `pread` and close.
 
+mod near;
+
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +16,7 @@ use super::error::StorageError;
 use super::file::OpenFile;
 use super::flight;
 use super::lanes::{Lane, Lanes};
+use super::near::InLine;
 use super::pieces::Pieces;
 use super::queued::Queued;
 use super::root::Root;
@@ -30,13 +33,13 @@ const STACK_BYTES: usize = 256 << 10;
 /// The queue grows with what is submitted, which admission bounds. Dropping the engine waits for nobody: reads in
 /// progress finish, those still queued come back as [`StorageError::Shutdown`], then the threads end.
 pub struct ThreadsEngine<T> {
-    queue: flume::Sender<Queued<T>>,
+    queue: flume::Sender<InLine<T>>,
     crew: Arc<Crew<T>>,
 }
 
 /// What the threads share.
 struct Crew<T> {
-    reads: flume::Receiver<Queued<T>>,
+    reads: flume::Receiver<InLine<T>>,
     done: flume::Sender<Done<T>>,
     desk: OnceLock<Arc<dyn Desk<T>>>,
     pieces: Pieces,
@@ -97,14 +100,23 @@ impl<T: Send + 'static> ThreadsEngine<T> {
     }
 }
 
+impl<T> ThreadsEngine<T> {
+    fn stand_in_line(&self, next: InLine<T>) {
+        assert!(self.queue.send(next).is_ok(), "the engine holds the queue's other end itself");
+    }
+}
+
 impl<T: Send + 'static> Engine<T> for ThreadsEngine<T> {
     fn name(&self) -> &'static str {
         "threads"
     }
 
     fn submit(&self, read: Read<T>) {
-        let queued = Queued::new(read);
-        assert!(self.queue.send(queued).is_ok(), "the engine holds the queue's other end itself");
+        self.stand_in_line(InLine::One(Queued::new(read)));
+    }
+
+    fn submit_near(&self, reads: Vec<Read<T>>) {
+        self.stand_in_line(InLine::near(reads));
     }
 
     fn serve(&self, desk: Arc<dyn Desk<T>>) {
@@ -131,6 +143,15 @@ impl<T> Crew<T> {
     /// Helpers for a large read, unless others wait: those would wait for the device next, behind all of its pieces.
     fn pieces(&self) -> Option<&Pieces> {
         (!self.others_wait()).then_some(&self.pieces)
+    }
+
+    /// Has whoever asked finish a read, or sends it to the decode threads.
+    fn send_back(&self, done: Done<T>) {
+        let left = if let Some(desk) = self.desk.get() { desk.finish(done) } else { Some(done) };
+        // A receiver that has gone away wants no completions; the rest of the queue is drained all the same.
+        if let Some(done) = left {
+            let _ = self.done.send(done);
+        }
     }
 
     /// Whether reads wait for a thread, or for room in a ring.
@@ -162,28 +183,37 @@ fn hire<T: Send + 'static>(crew: &Arc<Crew<T>>, stack_bytes: usize) -> io::Resul
 
 /// Serves reads until the engine is gone and its queue is empty, or there is a thread too many.
 fn serve<T: Send + 'static>(crew: &Arc<Crew<T>>, lane: &Arc<Lane>) {
-    for mut queued in &crew.reads {
+    for next in &crew.reads {
         let taken = Instant::now();
         crew.lanes.took(lane, taken);
-        let result = if crew.stopping.load(Ordering::Acquire) {
-            Err(queued.shutdown())
-        } else {
-            read_file(&mut queued.read, crew, lane)
+        let leaves = match next {
+            InLine::One(queued) => bring(queued, crew, lane, taken),
+            InLine::Near(reads) => near::bring(reads, crew, lane, taken),
         };
-        if result.is_ok() {
-            crew.sharing.turns.count_short(&queued.read);
-        }
-        let leaves = crew.lanes.is_done(lane);
-        let done = queued.done(result, taken);
-        let left = if let Some(desk) = crew.desk.get() { desk.finish(done) } else { Some(done) };
-        // A receiver that has gone away wants no completions; the rest of the queue is drained all the same.
-        if let Some(done) = left {
-            let _ = crew.done.send(done);
-        }
         if leaves {
             break;
         }
     }
+}
+
+/// Reads, and sends back what came of it. True: the thread is to leave.
+fn bring<T: Send + 'static>(
+    mut queued: Queued<T>,
+    crew: &Arc<Crew<T>>,
+    lane: &Arc<Lane>,
+    taken: Instant,
+) -> bool {
+    let result = if crew.stopping.load(Ordering::Acquire) {
+        Err(queued.shutdown())
+    } else {
+        read_file(&mut queued.read, crew, lane)
+    };
+    if result.is_ok() {
+        crew.sharing.turns.count_short(&queued.read);
+    }
+    let leaves = crew.lanes.is_done(lane);
+    crew.send_back(queued.done(result, taken));
+    leaves
 }
 
 fn read_file<T: Send + 'static>(

@@ -6,6 +6,7 @@
 mod descriptors;
 mod file;
 mod fixed;
+mod near;
 mod part;
 mod past_cache;
 mod probe;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::error::StorageError;
+use super::near::InLine;
 use super::queued::Queued;
 use super::sharing::Sharing;
 use super::{Desk, Done, Engine, Read};
@@ -56,7 +58,7 @@ impl RingOptions {
 /// threads. The queues grow with what is submitted, which admission bounds. Dropping the engine waits for nobody: reads in
 /// flight finish, those still queued come back as [`StorageError::Shutdown`], then the threads end.
 pub struct UringEngine<T> {
-    rings: Vec<flume::Sender<Queued<T>>>,
+    rings: Vec<flume::Sender<InLine<T>>>,
     submitted: AtomicUsize,
     shared: Arc<Shared<T>>,
 }
@@ -104,18 +106,25 @@ impl<T: Send + 'static> UringEngine<T> {
     }
 }
 
+impl<T> UringEngine<T> {
+    fn stand_in_line(&self, next: InLine<T>) {
+        let turn = self.submitted.fetch_add(1, Ordering::Relaxed) % self.rings.len();
+        self.shared.sharing.stands_in_line();
+        assert!(self.rings[turn].send(next).is_ok(), "the rings outlive the engine that feeds them");
+    }
+}
+
 impl<T: Send> Engine<T> for UringEngine<T> {
     fn name(&self) -> &'static str {
         "uring"
     }
 
     fn submit(&self, read: Read<T>) {
-        let turn = self.submitted.fetch_add(1, Ordering::Relaxed) % self.rings.len();
-        self.shared.sharing.stands_in_line();
-        assert!(
-            self.rings[turn].send(Queued::new(read)).is_ok(),
-            "the rings outlive the engine that feeds them"
-        );
+        self.stand_in_line(InLine::One(Queued::new(read)));
+    }
+
+    fn submit_near(&self, reads: Vec<Read<T>>) {
+        self.stand_in_line(InLine::near(reads));
     }
 
     fn serve(&self, desk: Arc<dyn Desk<T>>) {

@@ -111,6 +111,14 @@ impl Wanted {
         Ok(Self { offset_bytes, len_bytes, before, is_whole: extent.is_none() })
     }
 
+    /// Both and what lies between them, of parts of one file.
+    pub(super) fn and(self, other: &Self) -> Self {
+        let end_bytes = |wanted: &Self| wanted.offset_bytes + wanted.len_bytes;
+        let end_bytes = end_bytes(&self).max(end_bytes(other));
+        let offset_bytes = self.offset_bytes.min(other.offset_bytes);
+        Self { offset_bytes, len_bytes: end_bytes - offset_bytes, ..self }
+    }
+
     /// Judges the `got_bytes` that arrived; `after` is asked where the source as a whole must not have changed.
     pub(super) fn check(
         &self,

@@ -11,7 +11,7 @@ use crate::storage::{ReadBuf, SpareBuffers};
 
 /// Unwanted bytes that a shared read may bring between two fields: copying them takes about as long as another open, read
 /// and close of a file in memory, and less than another trip to storage.
-const GAP_BYTES_MAX: u64 = 32 << 10;
+pub(super) const GAP_BYTES_MAX: u64 = 32 << 10;
 /// The longest shared read, but where one field alone is longer: from here on a read more costs nothing beside its bytes.
 const SPAN_BYTES_MAX: u64 = 8 << 20;
 
@@ -19,13 +19,21 @@ const SPAN_BYTES_MAX: u64 = 8 << 20;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
     /// The file, or the folder that it lies in.
-    path: &'a [u8],
+    pub(super) path: &'a [u8],
     /// Which of the files in the folder.
     frame: Option<(FrameNames<'a>, u64)>,
     /// All of the file where absent.
     pub(super) extent: Option<Extent>,
     /// How long the file has to be, where that is known.
     pub(super) file_bytes: Option<u64>,
+}
+
+#[cfg(test)]
+impl<'a> Wanted<'a> {
+    /// Of a file with a path of its own.
+    pub(super) fn of(path: &'a [u8], extent: Option<Extent>) -> Self {
+        Self { path, frame: None, extent, file_bytes: None }
+    }
 }
 
 impl Wanted<'_> {
@@ -39,7 +47,7 @@ impl Wanted<'_> {
         buf.file_bytes = self.file_bytes;
     }
 
-    fn is_of_the_same_file(&self, other: &Self) -> bool {
+    pub(super) fn is_of_the_same_file(&self, other: &Self) -> bool {
         let number = |want: &Self| want.frame.map(|(_, number)| number);
         (self.path, number(self), self.file_bytes) == (other.path, number(other), other.file_bytes)
     }
@@ -224,7 +232,7 @@ mod tests {
 
     fn want(path: &str, extent: Option<(u64, u64)>) -> Wanted<'_> {
         let extent = extent.map(|(offset_bytes, len_bytes)| Extent { offset_bytes, len_bytes });
-        Wanted { path: path.as_bytes(), frame: None, extent, file_bytes: None }
+        Wanted::of(path.as_bytes(), extent)
     }
 
     /// The first `frames` files that a text names, in one folder.

@@ -70,7 +70,7 @@ impl Bench {
 
     /// Does with a read that came back what is to be done with it.
     pub(super) fn take(&mut self, pool: &Arc<Pool>, done: Done<Ticket>, options: PoolOptions) {
-        let Done { read, result, queue_wait, read_time, came_back } = done;
+        let Done { read, result, queue_wait, read_time, came_back, is_shared } = done;
         let Read { root, buf, tag: Ticket { place, extra, .. }, .. } = read;
         let arrival = pool.flights.arrive(place, result.is_ok());
         let is_second = extra.is_some();
@@ -84,7 +84,7 @@ impl Bench {
         };
         let work = Arc::clone(&task.work);
         let bytes = buf.len_bytes();
-        metrics::read_done(bytes, queue_wait, read_time);
+        metrics::read_done(bytes, queue_wait, read_time, is_shared);
         metrics::queued(Queue::Decode, came_back.elapsed());
         pool.sums.read(bytes, queue_wait, read_time);
         add(&work.counters.reads, 1);

@@ -20,17 +20,41 @@ fn share(session: u64) -> Share {
 
 /// Puts `count` samples of `bytes` each into a session's queue.
 fn fill(gate: &Gate<Sample>, share: Share, count: u32, bytes: u64) {
-    gate.push(share, (0..count).map(|number| ((share.session, number), Some(bytes))));
+    gate.push(share, (0..count).map(|number| alone((share.session, number), Some(bytes))));
 }
 
 /// As `fill`, of unknown size.
 fn fill_unknown(gate: &Gate<Sample>, share: Share, count: u32) {
-    gate.push(share, (0..count).map(|number| ((share.session, number), None)));
+    gate.push(share, (0..count).map(|number| alone((share.session, number), None)));
+}
+
+fn alone(item: Sample, known_bytes: Option<u64>) -> Ask<Sample> {
+    Ask { item, known_bytes, mates: 0 }
+}
+
+/// As `fill`, of samples that start together.
+fn fill_together(gate: &Gate<Sample>, share: Share, count: u32, bytes: u64) {
+    let ask = |number| Ask { mates: count - 1 - number, ..alone((share.session, number), Some(bytes)) };
+    gate.push(share, (0..count).map(ask));
+}
+
+/// The next that starts, which does so alone.
+fn next_of(gate: &Gate<Sample>) -> Option<(Sample, Reserved)> {
+    let mut mates = Vec::new();
+    let first = gate.next(&mut mates);
+    assert!(mates.is_empty());
+    first
+}
+
+/// The next that start together.
+fn group_of(gate: &Gate<Sample>) -> Vec<(Sample, Reserved)> {
+    let mut mates = Vec::new();
+    gate.next(&mut mates).into_iter().chain(mates).collect()
 }
 
 /// All that may start now.
 fn started(gate: &Gate<Sample>) -> Vec<(Sample, Reserved)> {
-    std::iter::from_fn(|| gate.next()).collect()
+    std::iter::from_fn(|| next_of(gate)).collect()
 }
 
 fn of_session(taken: &[(Sample, Reserved)], session: u64) -> usize {
@@ -41,7 +65,7 @@ fn of_session(taken: &[(Sample, Reserved)], session: u64) -> usize {
 fn flow(gate: &Gate<Sample>, count: usize) -> Vec<u64> {
     let (mut in_flight, mut order) = (VecDeque::new(), Vec::new());
     while order.len() < count {
-        while let Some((sample, reserved)) = gate.next() {
+        while let Some((sample, reserved)) = next_of(gate) {
             order.push(sample.0);
             in_flight.push_back(reserved);
         }
@@ -86,9 +110,9 @@ fn one_that_was_idle_does_not_make_up_for_its_rest() {
     let gate = gate(1 << 40, 1_000_000);
     fill(&gate, share(1), 1, KIB);
     fill(&gate, share(2), 500, KIB);
-    assert_eq!((0..301).filter_map(|_| gate.next()).count(), 301);
+    assert_eq!((0..301).filter_map(|_| next_of(&gate)).count(), 301);
     fill(&gate, share(1), 100, KIB);
-    let first: Vec<_> = (0..100).filter_map(|_| gate.next()).collect();
+    let first: Vec<_> = (0..100).filter_map(|_| next_of(&gate)).collect();
     let back = of_session(&first, 1);
     assert!((49..=51).contains(&back), "{back} of 100");
 }
@@ -103,9 +127,12 @@ fn bytes_and_reads_in_flight_stay_inside_the_budget_beside_the_reserve() {
     let mut held: Vec<_> = taken.into_iter().map(|(_, reserved)| reserved).collect();
     held.iter_mut().for_each(|reserved| gate.settle(reserved, 500 * KIB, true));
     held.drain(1..4).for_each(|reserved| gate.finish(reserved));
-    assert!(gate.next().is_none(), "by bytes: 1000 KiB are held and the next is taken to need more than 24");
+    assert!(
+        next_of(&gate).is_none(),
+        "by bytes: 1000 KiB are held and the next is taken to need more than 24"
+    );
     held.drain(1..).for_each(|reserved| gate.finish(reserved));
-    assert!(gate.next().is_some());
+    assert!(next_of(&gate).is_some());
 }
 
 #[test]
@@ -147,7 +174,7 @@ fn what_a_session_has_read_says_what_its_next_samples_need_and_nobody_elses() {
     fill_unknown(&gate, share(1), 40);
     fill_unknown(&gate, share(2), 40);
     for _ in 0..20 {
-        let (sample, mut reserved) = gate.next().expect("room");
+        let (sample, mut reserved) = next_of(&gate).expect("room");
         gate.settle(&mut reserved, if sample.0 == 1 { 30 * MIB } else { 10 * KIB }, true);
         gate.finish(reserved);
     }
@@ -170,12 +197,12 @@ fn one_that_needs_more_than_it_was_taken_to_waits_for_it_in_its_own_place() {
         assert_eq!(gate.again(sample, reserved, 3 * MIB), None);
     }
     fill(&gate, share(1), 1, 1);
-    let (next, second) = gate.next().expect("3 of 4 MiB are free");
+    let (next, second) = next_of(&gate).expect("3 of 4 MiB are free");
     assert_eq!((next.1, second.bytes()), (2, 3 * MIB));
     assert!(second.room_bytes() >= 3 * MIB);
-    assert!(gate.next().is_none(), "the other three, and its 3 MiB");
+    assert!(next_of(&gate).is_none(), "the other three, and its 3 MiB");
     gate.finish(first);
-    assert_eq!(gate.next().map(|(sample, _)| sample.1), Some(4), "by the reserve, before what came later");
+    assert_eq!(next_of(&gate).map(|(sample, _)| sample.1), Some(4), "by the reserve, before what came later");
 }
 
 #[test]
@@ -200,7 +227,7 @@ fn a_lower_priority_leaves_room_for_the_next_batch_of_a_higher_one() {
     assert_eq!(started(&gate).len(), 1, "the reserve");
     let gate = self::gate(64 * KIB, 64);
     fill(&gate, production, 1, KIB);
-    let (_, paused) = gate.next().expect("room");
+    let (_, paused) = next_of(&gate).expect("room");
     gate.finish(paused);
     fill(&gate, experiment, 1000, KIB);
     assert_eq!(started(&gate).len(), 1 + 16, "production is open and has nothing to do");
@@ -218,22 +245,22 @@ fn a_session_that_is_forgotten_leaves_nothing_behind() {
     fill(&gate, share(1), 9, KIB);
     fill(&gate, share(2), 1, KIB);
     gate.forget(1);
-    assert_eq!(gate.next().map(|(sample, _)| sample), Some((2, 0)));
-    assert!(gate.next().is_none());
+    assert_eq!(next_of(&gate).map(|(sample, _)| sample), Some((2, 0)));
+    assert!(next_of(&gate).is_none());
 }
 
 #[test]
 fn one_that_goes_elsewhere_has_no_second_reserve_while_the_first_is_out() {
     let gate = gate(1, 1);
     fill(&gate, share(1), 2, 10 * KIB);
-    let (_, reserved) = gate.next().expect("the reserve");
+    let (_, reserved) = next_of(&gate).expect("the reserve");
     for _ in 0..3 {
         gate.forget(1);
         fill(&gate, share(1), 2, 10 * KIB);
-        assert!(gate.next().is_none());
+        assert!(next_of(&gate).is_none());
     }
     gate.finish(reserved);
-    let (sample, reserved) = gate.next().expect("the reserve is back");
+    let (sample, reserved) = next_of(&gate).expect("the reserve is back");
     gate.forget(1);
     assert_eq!(gate.again(sample, reserved, 20 * KIB), Some(sample), "nobody wants it any more");
     assert_eq!((gate.in_flight(), gate.lock().queues.len()), ((0, 0), 0));
@@ -243,7 +270,7 @@ fn one_that_goes_elsewhere_has_no_second_reserve_while_the_first_is_out() {
 fn a_second_read_has_room_only_where_the_budget_is_free() {
     let gate = gate(300 * KIB, 100);
     fill(&gate, share(1), 1, 200 * KIB);
-    let (_, first) = gate.next().expect("the reserve");
+    let (_, first) = next_of(&gate).expect("the reserve");
     let second = gate.twice(&first).expect("300 KiB are free beside the reserve");
     assert!(gate.twice(&first).is_none(), "100 KiB are");
     assert_eq!(gate.in_flight(), (2, 400 * KIB));
@@ -254,9 +281,54 @@ fn a_second_read_has_room_only_where_the_budget_is_free() {
     assert_eq!((gate.in_flight(), gate.lock().queues.len()), ((0, 0), 0));
 }
 
+#[test]
+fn those_of_one_read_start_together_once_there_is_room_for_all() {
+    let gate = gate(8 * KIB, 100);
+    fill(&gate, share(1), 5, KIB);
+    fill_together(&gate, share(1), 6, KIB);
+    fill(&gate, share(1), 1, KIB);
+    let mut before = started(&gate);
+    assert_eq!(before.len(), 5, "4 KiB of 8 are held beside the reserve");
+    assert!(group_of(&gate).is_empty());
+    gate.finish(before.pop().expect("five").1);
+    assert!(group_of(&gate).is_empty(), "room for five of six");
+    gate.finish(before.pop().expect("four").1);
+    let group = group_of(&gate);
+    assert_eq!(group.iter().map(|(sample, _)| sample.1).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(gate.in_flight(), (3 + 6, 9 * KIB));
+}
+
+#[test]
+fn where_the_reserve_alone_has_room_the_first_starts_and_the_others_stay_together() {
+    let gate = gate(4 * KIB, 100);
+    fill(&gate, share(2), 5, KIB);
+    let others = started(&gate);
+    fill_together(&gate, share(1), 5, KIB);
+    assert_eq!(group_of(&gate).len(), 1, "the budget is the other session's");
+    others.into_iter().for_each(|(_, reserved)| gate.finish(reserved));
+    assert_eq!(group_of(&gate).into_iter().map(|(sample, _)| sample.1).collect::<Vec<_>>(), [1, 2, 3, 4]);
+}
+
+#[test]
+fn more_than_the_budget_ever_holds_starts_one_after_another() {
+    let gate = gate(3 * KIB, 100);
+    fill_together(&gate, share(1), 9, KIB);
+    let first = group_of(&gate);
+    assert_eq!(first.len(), 1 + 3, "the reserve, and what there is room for");
+    assert!(group_of(&gate).is_empty());
+    let (mut held, mut count) = (first, 4);
+    while let Some((_, reserved)) = held.pop() {
+        gate.finish(reserved);
+        let next = group_of(&gate);
+        count += next.len();
+        held.extend(next);
+    }
+    assert_eq!(count, 9);
+}
+
 #[derive(Clone, Debug)]
 enum Act {
-    Push { session: u64, count: u32, bytes: Option<u64> },
+    Push { session: u64, count: u32, bytes: Option<u64>, together: bool },
     Start,
     Settle { which: usize, bytes: u64 },
     Again { which: usize, bytes: u64 },
@@ -267,8 +339,8 @@ enum Act {
 fn acts() -> impl Strategy<Value = Act> {
     let (session, bytes) = (0_u64..4, 0_u64..300 * KIB);
     prop_oneof![
-        (session.clone(), 1_u32..8, prop::option::of(bytes.clone()))
-            .prop_map(|(session, count, bytes)| Act::Push { session, count, bytes }),
+        (session.clone(), 1_u32..8, prop::option::of(bytes.clone()), any::<bool>())
+            .prop_map(|(session, count, bytes, together)| Act::Push { session, count, bytes, together }),
         Just(Act::Start),
         Just(Act::Start),
         (0_usize..64, bytes.clone()).prop_map(|(which, bytes)| Act::Settle { which, bytes }),
@@ -290,18 +362,20 @@ proptest! {
         let mut in_flight: Vec<(Sample, Reserved)> = Vec::new();
         for act in acts {
             match act {
-                Act::Push { session, count, bytes } => {
+                Act::Push { session, count, bytes, together } => {
                     let share = Share { session, weight: 1 + session as u32, priority: priorities[session as usize] };
-                    gate.push(share, (next..next + count).map(|number| ((session, number), bytes)));
+                    let mates = |number| if together { next + count - 1 - number } else { 0 };
+                    let ask = |number| Ask { mates: mates(number), ..alone((session, number), bytes) };
+                    gate.push(share, (next..next + count).map(ask));
                     waiting.extend((next..next + count).map(|number| (number, session)));
                     next += count;
                 }
                 Act::Start => {
-                    if let Some((sample, reserved)) = gate.next() {
+                    let group = group_of(&gate);
+                    prop_assert!(!group.is_empty() || waiting.is_empty() || !in_flight.is_empty(), "nothing starts");
+                    for (sample, reserved) in group {
                         prop_assert_eq!(waiting.remove(&sample.1), Some(sample.0), "it waited, once");
                         in_flight.push((sample, reserved));
-                    } else {
-                        prop_assert!(waiting.is_empty() || !in_flight.is_empty(), "nothing starts");
                     }
                 }
                 Act::Forget { session } => {
@@ -335,9 +409,15 @@ proptest! {
             prop_assert_eq!(sessions.len(), reserved.len(), "one a session");
         }
         in_flight.drain(..).for_each(|(_, reserved)| gate.finish(reserved));
-        while let Some((sample, reserved)) = gate.next() {
-            prop_assert_eq!(waiting.remove(&sample.1), Some(sample.0));
-            gate.finish(reserved);
+        loop {
+            let group = group_of(&gate);
+            if group.is_empty() {
+                break;
+            }
+            for (sample, reserved) in group {
+                prop_assert_eq!(waiting.remove(&sample.1), Some(sample.0));
+                gate.finish(reserved);
+            }
         }
         prop_assert!(waiting.is_empty(), "all that waited could start");
     }

@@ -27,7 +27,7 @@ fn read_one(root: &Arc<Root>, path: &str) -> Result<Vec<u8>, StorageError> {
 }
 
 /// What the one thread of an engine has, and where its reads come from.
-fn crew() -> (Arc<Crew<u64>>, flume::Sender<Queued<u64>>) {
+fn crew() -> (Arc<Crew<u64>>, flume::Sender<InLine<u64>>) {
     let ((queue, reads), (done, _completions)) = (flume::unbounded(), flume::unbounded());
     let (desk, stopping) = (OnceLock::new(), AtomicBool::new(false));
     let (pieces, sharing, lanes) = (Pieces::new(3), Arc::default(), Lanes::new(1));
@@ -104,7 +104,7 @@ fn a_large_read_has_helpers_only_where_no_other_read_waits() {
     let root = Root::open(dir.path()).unwrap();
     let (crew, queue) = crew();
     assert!(crew.pieces().is_some());
-    queue.send(Queued::new(read_of(&root, "x", 0))).unwrap();
+    queue.send(InLine::One(Queued::new(read_of(&root, "x", 0)))).unwrap();
     assert!(crew.pieces().is_none());
 }
 

@@ -22,6 +22,9 @@ pub(super) const ALWAYS_FROM_BYTES: u64 = 64 << 20;
 /// A file that was not opened for so long counts no more: nobody reads its set.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(900);
 
+/// Samples that begin in so many bytes of a file are kept together, or not.
+const NEIGHBOURS_BYTES: u64 = 1 << 20;
+
 /// How often the machine is asked anew.
 const COUNTED_EVERY: Duration = Duration::from_secs(30);
 
@@ -164,15 +167,25 @@ impl PastCache {
 
     /// Whether a sample of a file of this size, which is read now, goes past the page cache.
     pub(super) fn takes(&self, file: FileId, size_bytes: u64, offset_bytes: u64, len_bytes: u64) -> bool {
+        self.count(len_bytes);
+        self.would_take(file, size_bytes, offset_bytes)
+    }
+
+    /// The same of one that may be read some other way.
+    pub(super) fn would_take(&self, file: FileId, size_bytes: u64, offset_bytes: u64) -> bool {
         match self.reads {
             DirectReads::Never => false,
             DirectReads::Always => size_bytes >= self.always_from_bytes,
             DirectReads::Auto => {
-                self.read_bytes.set(self.read_bytes.get().saturating_add(len_bytes));
                 self.kept.get() < ALL
                     && (!self.is_read_again() || place(file, offset_bytes) >= self.kept.get())
             }
         }
+    }
+
+    /// So many bytes are read.
+    pub(super) fn count(&self, len_bytes: u64) {
+        self.read_bytes.set(self.read_bytes.get().saturating_add(len_bytes));
     }
 
     /// Whether as much was read as there is. It stays so while there is something, also where more comes.
@@ -219,10 +232,11 @@ impl PastCache {
     }
 }
 
-/// Where a sample stands among all of them, below [`ALL`]: as random as can be, and always the same.
+/// Where a sample stands among all of them, below [`ALL`]: as random as can be, and always the same; with its neighbours,
+/// so that one read may serve them and no page is kept for a half of it.
 fn place(file: FileId, offset_bytes: u64) -> u64 {
     // splitmix64's finalizer. Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014.
-    let mut z = file.device.rotate_left(48) ^ file.inode.rotate_left(24) ^ offset_bytes;
+    let mut z = file.device.rotate_left(48) ^ file.inode.rotate_left(24) ^ (offset_bytes / NEIGHBOURS_BYTES);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     (z ^ (z >> 31)) >> 32
@@ -240,7 +254,7 @@ mod tests {
 
     /// Of 10,000 samples of file 0, those that go past the page cache.
     fn past(cache: &PastCache) -> Vec<u64> {
-        let offsets = (0..10_000).map(|number| number * 50_000);
+        let offsets = (0..10_000).map(|number| number * NEIGHBOURS_BYTES);
         offsets.filter(|offset| cache.takes(file(0), GIB, *offset, 0)).collect()
     }
 
@@ -283,6 +297,17 @@ mod tests {
             "what is kept of more was kept of less"
         );
         assert_eq!(past(&cache), three_quarters);
+    }
+
+    #[test]
+    fn neighbours_are_kept_together() {
+        let (cache, now) = (auto(4 * GIB), Instant::now());
+        (0..8).for_each(|inode| cache.opened(file(inode), GIB, now));
+        read(&cache, 4 * GIB);
+        for block in 0..100 {
+            let of = |at: u64| cache.would_take(file(0), GIB, block * NEIGHBOURS_BYTES + at);
+            assert!([1, 50_000, NEIGHBOURS_BYTES - 1].map(of).iter().all(|past| *past == of(0)));
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::storage::buf::{BLOCK_BYTES, ByteBuf, ReadBuf};
 use crate::storage::error::StorageError;
 use crate::storage::file::OpenFile;
 use crate::storage::in_place;
+use crate::storage::near::InLine;
 use crate::storage::queued::Queued;
 use crate::storage::root::Root;
 use crate::storage::turns::STEP_BYTES;
@@ -35,7 +36,7 @@ const AT_ONCE_BYTES_MAX: usize = 256 << 10;
 
 /// What one thread needs to serve.
 pub(super) struct Ring<T> {
-    pub(super) reads: flume::Receiver<Queued<T>>,
+    pub(super) reads: flume::Receiver<InLine<T>>,
     pub(super) done: flume::Sender<Done<T>>,
     pub(super) shared: Arc<Shared<T>>,
     pub(super) options: RingOptions,
@@ -50,7 +51,7 @@ pub(super) struct Ring<T> {
 impl<T> Ring<T> {
     /// A ring that serves what comes through `reads`.
     pub(super) fn new(
-        reads: flume::Receiver<Queued<T>>,
+        reads: flume::Receiver<InLine<T>>,
         done: flume::Sender<Done<T>>,
         shared: Arc<Shared<T>>,
         options: RingOptions,
@@ -115,14 +116,14 @@ async fn try_it() -> io::Result<()> {
 }
 
 /// A ring and the files that it has open.
-struct Thread<T> {
+pub(super) struct Thread<T> {
     /// Before `ring`, so that all files are closed by the time the channel of completions is.
     kept: Descriptors<RingFile>,
     /// Whether a task closes what was kept long enough.
     sweeps: Cell<bool>,
-    past_cache: PastCache,
+    pub(super) past_cache: PastCache,
     fixed: FixedBuffers,
-    ring: Ring<T>,
+    pub(super) ring: Ring<T>,
 }
 
 impl<T: Send + 'static> Thread<T> {
@@ -139,13 +140,16 @@ impl<T: Send + 'static> Thread<T> {
         let room = Arc::new(Semaphore::new(depth as usize));
         loop {
             let permit = Arc::clone(&room).acquire_owned().await.expect("nobody closes it");
-            let Ok(queued) = self.ring.reads.recv_async().await else { break };
+            let Ok(next) = self.ring.reads.recv_async().await else { break };
             self.ring.shared.sharing.taken_up();
             #[cfg(test)]
             self.ring.peak.fetch_max(depth as usize - room.available_permits(), Ordering::Relaxed);
-            let thread = Rc::clone(&self);
+            let (thread, room) = (Rc::clone(&self), Arc::clone(&room));
             tokio_uring::spawn(async move {
-                thread.bring(queued).await;
+                match next {
+                    InLine::One(queued) => thread.bring(queued).await,
+                    InLine::Near(reads) => thread.bring_near(reads, &room).await,
+                }
                 drop(permit);
             });
         }
@@ -154,23 +158,32 @@ impl<T: Send + 'static> Thread<T> {
     }
 
     /// Reads, and sends back what came of it.
-    async fn bring(self: &Rc<Self>, mut queued: Queued<T>) {
+    pub(super) async fn bring(self: &Rc<Self>, mut queued: Queued<T>) {
         let taken = Instant::now();
         let result = if self.ring.shared.stopping.load(Ordering::Acquire) {
             Err(queued.shutdown())
         } else {
             self.read(&mut queued.read).await
         };
-        if result.is_ok() {
-            self.ring.shared.sharing.turns.count_short(&queued.read);
+        self.finish(queued.done(result, taken));
+    }
+
+    /// Sends back what came of a read.
+    pub(super) fn finish(&self, done: Done<T>) {
+        if done.result.is_ok() {
+            self.ring.shared.sharing.turns.count_short(&done.read);
         }
-        let done = queued.done(result, taken);
-        let desk = self.ring.shared.desk.get().filter(|_| done.read.buf.bytes.len() <= AT_ONCE_BYTES_MAX);
+        let desk = self.desk().filter(|_| done.read.buf.bytes.len() <= AT_ONCE_BYTES_MAX);
         let left = if let Some(desk) = desk { desk.finish(done) } else { Some(done) };
         if let Some(done) = left {
             // A receiver that has gone away wants no completions.
             let _ = self.ring.done.send(done);
         }
+    }
+
+    /// Whoever says where bytes end up.
+    pub(super) fn desk(&self) -> Option<&dyn Desk<T>> {
+        self.ring.shared.desk.get().map(|desk| &**desk)
     }
 
     async fn read(self: &Rc<Self>, read: &mut Read<T>) -> Result<(), StorageError> {
@@ -190,7 +203,7 @@ impl<T: Send + 'static> Thread<T> {
         let wanted = Wanted::of(file, &read.root, &read.buf, read.extent, read.limit_bytes)?;
         let past_cache = read.extent.is_some()
             && self.past_cache.takes(file.id(), file.size_bytes(), wanted.offset_bytes, wanted.len_bytes);
-        let desk = self.ring.shared.desk.get().filter(|_| wanted.len_bytes <= AT_ONCE_BYTES_MAX as u64);
+        let desk = self.desk().filter(|_| wanted.len_bytes <= AT_ONCE_BYTES_MAX as u64);
         let is_large = wanted.len_bytes > STEP_BYTES as u64;
         if is_large && read.extent.is_some() {
             // It goes in steps; the kernel would take them for a stream, and put the next eight megabytes in line at once.
@@ -200,8 +213,8 @@ impl<T: Send + 'static> Thread<T> {
         let large = if is_large { flight.large(&read.root, read.account) } else { None };
         let _short = if is_large { None } else { flight.short(&read.root, read.account, wanted.len_bytes) };
         let placed = match desk {
-            Some(desk) if past_cache => self.place(file, &wanted, read, &**desk).await,
-            Some(desk) => in_place::read(file, &wanted, read, &**desk),
+            Some(desk) if past_cache => self.place(file, &wanted, read, desk).await,
+            Some(desk) => in_place::read(file, &wanted, read, desk),
             None => None,
         };
         if let Some(outcome) = placed {
@@ -255,7 +268,7 @@ impl<T: Send + 'static> Thread<T> {
     }
 
     /// Opens a file, or finds it open; `in_parts` files are kept open for a while.
-    async fn open(
+    pub(super) async fn open(
         self: &Rc<Self>,
         root: &Arc<Root>,
         path: &[u8],
