@@ -215,7 +215,7 @@ Configuration keys (all optional but one [[root]]):
   read_threads = 0                       reads at a time; 0: two for each decode thread, from 16 to 256
   engine = \"auto\"                        the storage engine: io_uring for parts of large local files and threads for the
                                          rest, or threads alone where io_uring is forbidden; \"threads\"; \"uring\": all
-  uring_threads = 0                      threads with an io_uring each; 0: one for eight processors
+  uring_threads = 0                      threads with an io_uring each; 0: one for eight processors, two at least
   uring_depth = 128                      reads in flight in each
   direct_reads = \"auto\"                  parts of files past the page cache: what does not fit in it; \"always\": of files from
                                          64 MiB on; \"never\"

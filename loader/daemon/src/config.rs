@@ -37,7 +37,7 @@ pub struct Config {
     pub read_threads: usize,
     /// The storage engine.
     pub engine: EngineName,
-    /// Threads with an io_uring each. 0: one for eight processors.
+    /// Threads with an io_uring each. 0: one for eight processors, and two at least.
     pub uring_threads: usize,
     /// Reads in flight in each of their rings.
     pub uring_depth: u32,
@@ -260,7 +260,7 @@ impl Config {
 
     /// The storage engine.
     pub fn engine_options(&self) -> EngineOptions {
-        let default = || NonZeroUsize::new(sys::cpus().div_ceil(8)).expect("at least 1");
+        let default = || RingOptions::threads_of(sys::cpus());
         let rings = RingOptions {
             threads: NonZeroUsize::new(self.uring_threads).unwrap_or_else(default),
             depth: NonZeroU32::new(self.uring_depth).expect("checked to be at least 1"),

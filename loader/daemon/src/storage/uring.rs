@@ -42,7 +42,18 @@ pub struct RingOptions {
 /// A ring, its eventfd, its epoll and what wakes it, with room to spare.
 const OWN_FILES: u64 = 8;
 
+/// A ring's thread copies some 20,000 reads of 50 KiB a second out of the page cache where a disk brings them there: one is
+/// too few for a fast disk, however few processors there are.
+const THREADS_MIN: usize = 2;
+const PROCESSORS_A_THREAD: usize = 8;
+
 impl RingOptions {
+    /// As many threads as serve a machine with so many processors.
+    pub fn threads_of(processors: usize) -> NonZeroUsize {
+        let threads = processors.div_ceil(PROCESSORS_A_THREAD).max(THREADS_MIN);
+        NonZeroUsize::new(threads).expect("at least two")
+    }
+
     /// Descriptors that the rings may hold: of the file of each read, and of those that are kept, one for the page cache
     /// and one past it.
     pub fn open_files_max(&self) -> u64 {

@@ -54,7 +54,7 @@ impl Pass<'_> {
     }
 
     fn engine_options(&self, name: EngineName) -> EngineOptions {
-        let rings = sys::cpus().div_ceil(8).min(self.cell.depth as usize).max(1);
+        let rings = RingOptions::threads_of(sys::cpus()).get().min(self.cell.depth as usize).max(1);
         let depth = self.cell.depth.div_ceil(rings as u32);
         EngineOptions {
             name,
