@@ -8,6 +8,7 @@ mod file;
 mod fixed;
 mod part;
 mod past_cache;
+mod pieces;
 mod probe;
 mod ring;
 
