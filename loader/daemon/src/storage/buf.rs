@@ -116,11 +116,12 @@ impl ByteBuf {
     }
 
     /// All of the memory, the content and what lies around it.
+    #[cfg(test)]
     pub(super) fn memory(&self) -> &[u8] {
         &self.memory
     }
 
-    /// The same, to be overwritten.
+    /// All of the memory, to be overwritten.
     pub(super) fn memory_mut(&mut self) -> &mut [u8] {
         &mut self.memory
     }

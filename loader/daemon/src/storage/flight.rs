@@ -21,9 +21,6 @@ use super::turns::STEP_BYTES;
 /// What a session of the weight of all the others may always have in flight: at half a millisecond a step, 2 GB/s.
 const LEAST_BYTES: u64 = 1 << 20;
 
-/// One step where nobody is beside it: as much as a ring's thread copies out of the page cache before it looks around.
-pub(super) const LONG_STEP_BYTES: usize = 4 << 20;
-
 /// The longest pause of a session: what it has in flight may hang in another storage.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
@@ -59,6 +56,8 @@ pub(super) struct Large<'a> {
     flight: &'a Flight,
     device: u64,
     account: Account,
+    /// Of its pieces that wait in a ring the first one looks for room, the others stand behind it.
+    line: tokio::sync::Mutex<()>,
 }
 
 /// Bytes in flight.
@@ -81,12 +80,12 @@ impl Flight {
         root.nowait_device().and_then(|device| self.short_on(device, account, bytes))
     }
 
-    fn large_on(&self, device: u64, account: Account) -> Large<'_> {
+    pub(super) fn large_on(&self, device: u64, account: Account) -> Large<'_> {
         self.large.fetch_add(1, Ordering::Relaxed);
-        Large { flight: self, device, account }
+        Large { flight: self, device, account, line: tokio::sync::Mutex::const_new(()) }
     }
 
-    fn short_on(&self, device: u64, account: Account, bytes: u64) -> Option<InFlight<'_>> {
+    pub(super) fn short_on(&self, device: u64, account: Account, bytes: u64) -> Option<InFlight<'_>> {
         (self.large.load(Ordering::Relaxed) > 0).then(|| {
             let mut sessions = self.lock();
             let held = held(&mut sessions, device, account);
@@ -100,7 +99,7 @@ impl Flight {
         let mut sessions = self.lock();
         let allowed_bytes = allowed_bytes(&sessions, device, account);
         let own = held(&mut sessions, device, account);
-        let step_bytes = left_bytes.min(if allowed_bytes.is_some() { STEP_BYTES } else { LONG_STEP_BYTES });
+        let step_bytes = if allowed_bytes.is_some() { left_bytes.min(STEP_BYTES) } else { left_bytes };
         let then_bytes = own.large_bytes + step_bytes as u64;
         let has_no_room = allowed_bytes.is_some_and(|allowed| then_bytes > allowed);
         // Where it has none in flight it goes on, however little it may: the end of a step is what wakes the next.
@@ -163,20 +162,22 @@ fn line(sessions: &[Held], device: u64, session: u64) -> Option<usize> {
 }
 
 impl<'a> Large<'a> {
-    /// Waits for the next step, of which the caller may read as many bytes as are told while it holds it.
+    /// Waits for the next step, of which the caller may read as many bytes as are told while it holds it: all of them where
+    /// nobody is beside it.
     ///
     /// * `left_bytes`: what is still to be read.
     pub(super) async fn step(&self, left_bytes: usize) -> (InFlight<'a>, usize) {
         if let Some(step) = self.flight.try_step(self.device, self.account, left_bytes) {
             return step;
         }
+        let _first = self.line.lock().await;
         let _waiting = Waiting::new(self.flight);
         loop {
-            // One that ended before this line left its word with `Notify`, or is found by the look after the pause.
-            let _ = tokio::time::timeout(LOOKS_EVERY, self.flight.of_tasks.notified()).await;
             if let Some(step) = self.flight.try_step(self.device, self.account, left_bytes) {
                 return step;
             }
+            // One that ended since then left its word with `Notify`; one that passed it by is found by the look after.
+            let _ = tokio::time::timeout(LOOKS_EVERY, self.flight.of_tasks.notified()).await;
         }
     }
 
@@ -254,10 +255,12 @@ mod tests {
     const DISK: u64 = 7;
     const SMALL: Account = Account { session: 1, ..Account::ONLY };
     const BULK: Account = Account { session: 2, ..Account::ONLY };
+    /// What is left of a large read.
+    const LONG_BYTES: usize = 1 << 30;
 
     /// As many steps of one large read as there is room for, without a wait.
     fn steps(flight: &Flight, account: Account, count_max: usize) -> Vec<(InFlight<'_>, usize)> {
-        let steps = (0..count_max).map_while(|_| flight.try_step(DISK, account, usize::MAX));
+        let steps = (0..count_max).map_while(|_| flight.try_step(DISK, account, LONG_BYTES));
         steps.collect()
     }
 
@@ -267,7 +270,7 @@ mod tests {
         let (_bulk, _other) = (flight.large_on(DISK, BULK), flight.large_on(DISK, SMALL));
         let (own, others) = (steps(&flight, BULK, 9), steps(&flight, SMALL, 9));
         assert_eq!((own.len(), others.len()), (9, 9));
-        assert!(own.iter().chain(&others).all(|(_, bytes)| *bytes == LONG_STEP_BYTES));
+        assert!(own.iter().chain(&others).all(|(_, bytes)| *bytes == LONG_BYTES));
         let _own = flight.short_on(DISK, BULK, 50_000);
         assert_eq!(steps(&flight, BULK, 9).len(), 9, "nor for short reads of its own");
     }
@@ -340,6 +343,28 @@ mod tests {
         assert!(flight.short_on(DISK, SMALL, 1).is_none() && !flight.lock().is_empty());
         drop((short, held));
         assert!(flight.lock().is_empty());
+    }
+
+    #[test]
+    fn of_the_pieces_of_one_read_that_wait_a_single_one_looks_for_room_and_all_go_on() {
+        let flight = Flight::default();
+        let large = flight.large_on(DISK, BULK);
+        let _short = flight.short_on(DISK, SMALL, 1);
+        let held = steps(&flight, BULK, 99);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(large.step(LONG_BYTES))).collect();
+            for step in &mut waiting {
+                let at_once = tokio::time::timeout(Duration::ZERO, step).await;
+                assert!(at_once.is_err(), "there is no room");
+            }
+            assert_eq!(flight.waiting.load(Ordering::Relaxed), 1);
+            drop(held);
+            for step in waiting {
+                assert_eq!(step.await.1, STEP_BYTES);
+            }
+        });
+        assert_eq!(flight.waiting.load(Ordering::Relaxed), 0);
     }
 
     #[test]

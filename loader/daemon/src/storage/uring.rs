@@ -9,6 +9,7 @@ mod fixed;
 mod near;
 mod part;
 mod past_cache;
+mod pieces;
 mod probe;
 mod ring;
 
@@ -31,7 +32,7 @@ use ring::Ring;
 pub struct RingOptions {
     /// Storage threads, each with a ring of its own.
     pub threads: NonZeroUsize,
-    /// Reads in flight in each ring; the kernel takes up to 32768.
+    /// Reads in flight in each ring, a long one with all of its pieces as one; the kernel takes up to 32768.
     pub depth: NonZeroU32,
     /// Whether parts of files are read past the page cache (`O_DIRECT`), where their file system takes such reads.
     pub direct: DirectReads,

@@ -12,8 +12,8 @@ use crate::prefetch::{Ask, ReadBudget};
 
 /// A longer sample gains nothing: from about here on a read more costs nothing beside its bytes.
 const SAMPLE_BYTES_MAX: u64 = 256 << 10;
-/// Of one read.
-const SPAN_BYTES_MAX: u64 = 1 << 20;
+/// Of one read: with what it takes to whole blocks, a mebibyte.
+const SPAN_BYTES_MAX: u64 = (1 << 20) - (8 << 10);
 /// Unwanted bytes between two samples: an archive's headers, or a field that nobody asked for. The file is open, so a read
 /// of its own costs a sample a microsecond or two where its bytes are in memory; copying these takes as long.
 const GAP_BYTES_MAX: u64 = 8 << 10;

@@ -60,7 +60,18 @@ impl Engine<Ticket> for Outages {
         read.buf.bytes.clear();
         let result = Err(StorageError::Io { action: "open", path, source });
         let (queue_wait, read_time) = (Duration::ZERO, Duration::ZERO);
-        let _ = self.done.send(Done { read, result, queue_wait, read_time, came_back: Instant::now() });
+        let came_back = Instant::now();
+        let done = Done { read, result, queue_wait, read_time, came_back, is_shared: false };
+        let _ = self.done.send(done);
+    }
+
+    fn submit_near(&self, reads: Vec<Read<Ticket>>) {
+        // They are of one file.
+        if *self.gone.lock().expect("no panic holds it") == reads[0].buf.path {
+            reads.into_iter().for_each(|read| self.submit(read));
+        } else {
+            self.inner.submit_near(reads);
+        }
     }
 
     fn tend(&self) {

@@ -4,7 +4,6 @@
 use std::cell::{Cell, OnceCell};
 use std::collections::TryReserveError;
 use std::io::IoSliceMut;
-use std::mem;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
@@ -16,9 +15,9 @@ use tokio_uring::fs::File;
 
 use super::part::Part;
 use super::past_cache::FileId;
+use super::pieces::{Pieces, Reading};
 use crate::storage::buf::{BLOCK_BYTES, ByteBuf};
 use crate::storage::file::{OpenFile, expect_parts, stamp_of};
-use crate::storage::flight::{LONG_STEP_BYTES, Large};
 use crate::storage::whole::{Source, Stamp, Wanted};
 
 /// The bytes that arrived, or what the system said of the read; or no memory for them.
@@ -77,26 +76,24 @@ impl RingFile {
     }
 
     /// Fills the buffer with what is wanted, past the page cache or through it; how many bytes of it arrived.
-    ///
-    /// * `large`: of a read that goes in steps.
     pub(super) async fn read(
         &self,
         bytes: &mut ByteBuf,
         wanted: &Wanted,
         past_cache: bool,
-        large: Option<&Large<'_>>,
+        pieces: Pieces<'_>,
     ) -> Outcome {
         if past_cache && let Some(direct) = self.direct() {
             let (head_bytes, offset_bytes) = block_around(wanted);
             let window = bytes.overwrite_blocks(head_bytes, wanted.len_bytes as usize)?;
-            let got = read_window(direct, bytes, window, offset_bytes, true, large).await;
+            let got = read_window(direct, bytes, window, offset_bytes, true, pieces).await;
             if !self.is_refusal(&got) {
                 return Ok(got.map(|got| within(got, head_bytes, wanted)));
             }
         }
         let len_bytes = wanted.len_bytes as usize;
         bytes.overwrite(len_bytes)?;
-        let got = read_window(&self.file, bytes, 0..len_bytes, wanted.offset_bytes, false, large).await;
+        let got = read_window(&self.file, bytes, 0..len_bytes, wanted.offset_bytes, false, pieces).await;
         Ok(got.map(|got| got as u64))
     }
 
@@ -186,43 +183,19 @@ fn within(got_bytes: usize, head_bytes: usize, wanted: &Wanted) -> u64 {
     (got_bytes.saturating_sub(head_bytes) as u64).min(wanted.len_bytes)
 }
 
-/// Fills a window of the buffer's memory; goes on after short reads, and stops early only at the end of the file.
+/// Fills a window of the buffer's memory, in pieces where it is long; the bytes before the first that is missing, at the
+/// end of the file.
 pub(super) async fn read_window(
     file: &File,
     bytes: &mut ByteBuf,
     window: Range<usize>,
     offset_bytes: u64,
     in_blocks: bool,
-    large: Option<&Large<'_>>,
+    pieces: Pieces<'_>,
 ) -> Result<usize, Errno> {
-    let start = window.start;
-    let mut part = Part { bytes: mem::take(bytes), window, step_bytes: LONG_STEP_BYTES };
-    let mut outcome = Ok(());
-    while !part.window.is_empty() {
-        let done_bytes = part.window.start - start;
-        // A direct read that ends inside of a block has come to the end of the file.
-        if in_blocks && !done_bytes.is_multiple_of(BLOCK_BYTES) {
-            break;
-        }
-        let mut step = None;
-        if let Some(large) = large {
-            let (held, step_bytes) = large.step(part.window.len()).await;
-            (step, part.step_bytes) = (Some(held), step_bytes);
-        }
-        let (got, back) = file.read_at(part, offset_bytes + done_bytes as u64).await;
-        drop(step);
-        part = back;
-        match got.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)) {
-            Ok(0) => break,
-            Ok(count) => part.window.start += count,
-            Err(Errno::INTR) => {}
-            Err(errno) => {
-                outcome = Err(errno);
-                break;
-            }
-        }
-    }
-    let got_bytes = part.window.start - start;
-    *bytes = part.bytes;
-    outcome.map(|()| got_bytes)
+    let read_at = async |part: Part, at_bytes: u64| {
+        let (got, part) = file.read_at(part, at_bytes).await;
+        (got.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)), part)
+    };
+    Reading { read_at, offset_bytes, in_blocks, pieces }.fill(bytes, window).await
 }

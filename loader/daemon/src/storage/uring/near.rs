@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 
 use super::file::RingFile;
+use super::pieces::Pieces;
 use super::ring::Thread;
 use crate::storage::near::{self, Near};
 use crate::storage::queued::Queued;
@@ -79,7 +80,8 @@ impl<T: Send + 'static> Thread<T> {
         let large = if is_large { flight.large(root, *account) } else { None };
         let short = if is_large { None } else { flight.short(root, *account, near.span.len_bytes) };
         let mut block = near.block();
-        let got = file.read(&mut block, &near.span, past_cache, large.as_ref()).await;
+        let pieces = Pieces { cut: self.ring.cut, large: large.as_ref() };
+        let got = file.read(&mut block, &near.span, past_cache, pieces).await;
         drop((large, short));
         if !matches!(got, Ok(Ok(bytes)) if bytes == near.span.len_bytes) {
             return near.reads;

@@ -16,6 +16,7 @@ use super::descriptors::Descriptors;
 use super::file::{RingFile, read_window};
 use super::fixed::FixedBuffers;
 use super::past_cache::{ALWAYS_FROM_BYTES, PastCache};
+use super::pieces::{Cut, Pieces};
 use super::{RingOptions, Shared};
 use crate::storage::buf::{BLOCK_BYTES, ByteBuf, ReadBuf};
 use crate::storage::error::StorageError;
@@ -40,9 +41,10 @@ pub(super) struct Ring<T> {
     pub(super) done: flume::Sender<Done<T>>,
     pub(super) shared: Arc<Shared<T>>,
     pub(super) options: RingOptions,
-    /// As [`FRESH`] and [`ALWAYS_FROM_BYTES`], but for tests.
+    /// As [`FRESH`], [`ALWAYS_FROM_BYTES`] and the default, but for tests.
     pub(super) fresh: Duration,
     pub(super) always_from_bytes: u64,
+    pub(super) cut: Cut,
     /// The most reads that were in flight at a time.
     #[cfg(test)]
     pub(super) peak: Arc<std::sync::atomic::AtomicUsize>,
@@ -63,6 +65,7 @@ impl<T> Ring<T> {
             options,
             fresh: FRESH,
             always_from_bytes: ALWAYS_FROM_BYTES,
+            cut: Cut::default(),
             #[cfg(test)]
             peak: Arc::default(),
         }
@@ -108,7 +111,7 @@ async fn try_it() -> io::Result<()> {
     let mut bytes = ByteBuf::default();
     bytes.overwrite(WORDS.len()).map_err(io::Error::other)?;
     let file = tokio_uring::fs::File::from_std(file.into());
-    let got = read_window(&file, &mut bytes, 0..WORDS.len(), 0, false, None).await?;
+    let got = read_window(&file, &mut bytes, 0..WORDS.len(), 0, false, Pieces::default()).await?;
     if (got, &bytes[..]) != (WORDS.len(), WORDS) {
         return Err(io::Error::other(format!("{got} of {} bytes were read", WORDS.len())));
     }
@@ -220,12 +223,13 @@ impl<T: Send + 'static> Thread<T> {
         if let Some(outcome) = placed {
             return outcome;
         }
+        let pieces = Pieces { cut: self.ring.cut, large: large.as_ref() };
         // Whole blocks reach up to one block before and two behind.
         read.buf.make_room(wanted.len_bytes.saturating_add(3 * BLOCK_BYTES as u64));
         let ReadBuf { path, bytes, .. } = &mut read.buf;
         let root = &read.root;
         let got_bytes = file
-            .read(bytes, &wanted, past_cache, large.as_ref())
+            .read(bytes, &wanted, past_cache, pieces)
             .await
             .map_err(|source| StorageError::memory(root.display(path), wanted.len_bytes, source))?
             .map_err(|errno| StorageError::io("read", root.display(path), errno))?;

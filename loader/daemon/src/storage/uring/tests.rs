@@ -8,8 +8,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::super::conformance::{FILES, Places, conformance, read_of};
-use super::super::{Account, Root, StorageErrorKind};
+use super::super::whole::{Stamp, Wanted};
+use super::super::{Account, ByteBuf, ReadBuf, Root, StorageErrorKind};
 use super::DirectReads::{Always, Auto, Never};
+use super::file::RingFile;
+use super::pieces::{Cut, Pieces};
 use super::*;
 
 const ONE: NonZeroUsize = NonZeroUsize::MIN;
@@ -103,6 +106,12 @@ fn rings_conform_at_any_depth_through_the_page_cache_and_past_it() {
         let engine = one_ring(options(1, 8, Always), &done, |ring| ring.always_from_bytes = 0);
         (Root::open_walking(dir.path()), Box::new(engine))
     });
+    for options in [options(1, 1, Never), options(1, 8, Always)] {
+        conformance(|done| {
+            let engine = one_ring(options, &done, |ring| (ring.always_from_bytes, ring.cut) = (1, FINE));
+            (Root::open(dir.path()).unwrap(), Box::new(engine))
+        });
+    }
     assert_eq!(open_beneath(dir.path()), 0, "the roots and all files are closed");
 }
 
@@ -115,7 +124,10 @@ fn a_ring_that_cannot_be_made_is_an_error() {
     assert_eq!(error.kind(), StorageErrorKind::Unavailable);
 }
 
-/// Around where blocks begin and end.
+/// Pieces that files of tests are long enough for.
+const FINE: Cut = Cut { piece_bytes: 4096, at_once: 3 };
+
+/// Around where blocks, and pieces of one, begin and end.
 const ENDS: [u64; 9] = [0, 1, 4095, 4096, 4097, 50_000, 250_000, 299_999, 300_001];
 
 /// A file, and all of its parts between [`ENDS`].
@@ -132,12 +144,13 @@ fn parts_read_past_the_page_cache_are_the_bytes_that_lie_there() {
     if !is_there() {
         return;
     }
-    for direct in [Always, Auto] {
+    for (direct, cut) in [(Always, Cut::default()), (Auto, Cut::default()), (Always, FINE)] {
         let dir = tempfile::tempdir().unwrap();
         let (bytes, parts) = file_of_parts(dir.path());
         let root = Root::open(dir.path()).unwrap();
         let (done, completions) = flume::unbounded();
-        let engine = one_ring(options(1, 8, direct), &done, |ring| ring.always_from_bytes = 1);
+        let engine =
+            one_ring(options(1, 8, direct), &done, |ring| (ring.always_from_bytes, ring.cut) = (1, cut));
         for (start, len) in parts {
             let extent = Some((start, len));
             let got = answer(&engine, &completions, Read { extent, ..read_of(&root, "x", 0) }).unwrap();
@@ -151,6 +164,52 @@ fn parts_read_past_the_page_cache_are_the_bytes_that_lie_there() {
         let beyond = Read { extent: Some((300_000, 2)), ..read_of(&root, "x", 0) };
         assert_eq!(answer(&engine, &completions, beyond).unwrap_err().kind(), StorageErrorKind::Changed);
     }
+}
+
+#[test]
+fn pieces_through_the_page_cache_are_the_bytes_that_lie_there_also_where_completions_have_little_room() {
+    if !is_there() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (bytes, parts) = file_of_parts(dir.path());
+    let root = Root::open(dir.path()).unwrap();
+    for at_once in [2, 64] {
+        let (done, completions) = flume::unbounded();
+        let cut = Cut { at_once, ..FINE };
+        // The queue of completions of such a ring has room for two.
+        let engine = one_ring(options(1, 1, Never), &done, |ring| ring.cut = cut);
+        for (start, len) in &parts {
+            let extent = Some((*start, *len));
+            let got = answer(&engine, &completions, Read { extent, ..read_of(&root, "x", 0) }).unwrap();
+            assert!(got == bytes[*start as usize..][..*len as usize], "{start} and {len} more");
+        }
+    }
+}
+
+#[test]
+fn of_a_file_that_was_cut_short_the_first_missing_byte_is_told() {
+    if !is_there() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (bytes, _) = file_of_parts(dir.path());
+    let (root, buf) = (Root::open(dir.path()).unwrap(), ReadBuf::default());
+    let was = Stamp { size_bytes: 900_000, written_s: 0, written_ns: 0 };
+    tokio_uring::start(async {
+        let file = RingFile::of(fs::File::open(dir.path().join("x")).unwrap().into()).unwrap();
+        for (cut, past_cache) in
+            [Cut::default(), FINE].into_iter().flat_map(|cut| [(cut, false), (cut, true)])
+        {
+            for start in [0, 5, 4096, 299_999] {
+                let wanted = Wanted::new(was, &root, &buf, Some((start, 600_000)), u64::MAX).unwrap();
+                let (mut filled, pieces) = (ByteBuf::default(), Pieces { cut, large: None });
+                let got = file.read(&mut filled, &wanted, past_cache, pieces).await.unwrap().unwrap();
+                assert_eq!(got, bytes.len() as u64 - start, "past the page cache: {past_cache}");
+                assert!(filled[..got as usize] == bytes[start as usize..]);
+            }
+        }
+    });
 }
 
 #[test]
@@ -283,24 +342,30 @@ fn ten_thousand_reads_that_are_dropped_in_flight_come_back_once_and_leave_nothin
     let bytes: Vec<u8> = (0..200_000_u32).map(|at| (at % 251) as u8).collect();
     fs::write(dir.path().join("x"), &bytes).unwrap();
     let root = Root::open(dir.path()).unwrap();
-    let (done, completions) = flume::unbounded();
-    let engine = UringEngine::new(options(2, 128, Never), &done).unwrap();
-    for tag in 0..10_000 {
-        let extent = (tag % 2 == 0).then_some((tag * 10, 50_000));
-        engine.submit(Read { extent, ..read_of(&root, "x", tag) });
-    }
-    drop((engine, done));
-    let mut tags = Vec::new();
-    for Done { read, result, .. } in completions {
-        let (start, len) = read.extent.unwrap_or((0, bytes.len() as u64));
-        match result {
-            Ok(()) => assert!(read.buf.bytes[..] == bytes[start as usize..][..len as usize]),
-            Err(error) => assert!(matches!(error, StorageError::Shutdown { .. }), "{error}"),
+    for is_cut in [false, true] {
+        let (done, completions) = flume::unbounded();
+        let engine = if is_cut {
+            one_ring(options(1, 128, Always), &done, |ring| (ring.always_from_bytes, ring.cut) = (1, FINE))
+        } else {
+            UringEngine::new(options(2, 128, Never), &done).unwrap()
+        };
+        for tag in 0..10_000 {
+            let extent = (tag % 2 == 0).then_some((tag * 10, 50_000));
+            engine.submit(Read { extent, ..read_of(&root, "x", tag) });
         }
-        tags.push(read.tag);
+        drop((engine, done));
+        let mut tags = Vec::new();
+        for Done { read, result, .. } in completions {
+            let (start, len) = read.extent.unwrap_or((0, bytes.len() as u64));
+            match result {
+                Ok(()) => assert!(read.buf.bytes[..] == bytes[start as usize..][..len as usize]),
+                Err(error) => assert!(matches!(error, StorageError::Shutdown { .. }), "{error}"),
+            }
+            tags.push(read.tag);
+        }
+        tags.sort_unstable();
+        assert!(tags.into_iter().eq(0..10_000), "each comes back exactly once, then the channel closes");
     }
-    tags.sort_unstable();
-    assert!(tags.into_iter().eq(0..10_000), "each comes back exactly once, then the channel closes");
     drop(root);
     assert_eq!(open_beneath(dir.path()), 0);
 }

@@ -3,6 +3,8 @@
 //! Run with `cargo test --release -p forebay --lib measure:: -- --ignored --nocapture`; FOREBAY_MEASURE_DIR names a
 //! folder on the disk in question.
 
+mod pieces;
+
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
