@@ -106,32 +106,51 @@ fn images(root: &Path, dirty: bool) {
     }
 }
 
+/// The same images in a shard.
+fn shard(folder: &Path, shard: &Path) {
+    let mut archive = tar::Builder::new(std::fs::File::create(shard).expect("a file"));
+    for number in 0..64_u32 {
+        let member = format!("{}/{number:02}.png", ["ant", "bee"][number as usize % 2]);
+        archive.append_path_with_name(folder.join(&member), &member).expect("a member");
+    }
+    archive.finish().expect("its end");
+}
+
 /// What one session asks for.
 #[derive(Clone, Copy)]
 struct Asked {
     seed: u64,
+    /// Of the shard, where one read serves many samples.
+    in_order: bool,
     policy: &'static str,
     rows: u32,
     depth: u32,
     weight: u32,
 }
 
-const SESSIONS: [Asked; 4] = [
-    Asked { seed: 1, policy: "FAIL", rows: 16, depth: 2, weight: 1 },
-    Asked { seed: 2, policy: "SUBSTITUTE", rows: 8, depth: 8, weight: 1 },
-    Asked { seed: 3, policy: "MASK", rows: 5, depth: 1, weight: 3 },
-    Asked { seed: 4, policy: "FAIL", rows: 3, depth: 4, weight: 2 },
+const SESSIONS: [Asked; 5] = [
+    Asked { seed: 1, in_order: false, policy: "FAIL", rows: 16, depth: 2, weight: 1 },
+    Asked { seed: 2, in_order: false, policy: "SUBSTITUTE", rows: 8, depth: 8, weight: 1 },
+    Asked { seed: 3, in_order: false, policy: "MASK", rows: 5, depth: 1, weight: 3 },
+    Asked { seed: 4, in_order: false, policy: "FAIL", rows: 3, depth: 4, weight: 2 },
+    Asked { seed: 5, in_order: true, policy: "FAIL", rows: 16, depth: 2, weight: 1 },
 ];
 
 impl Asked {
     fn spec(&self, root: &Path) -> v1::JobSpec {
         let (seed, policy) = (self.seed, self.policy);
         let folder = root.join(if policy == "FAIL" { "clean" } else { "dirty" });
+        let (folder, shard) = (folder.display(), root.join("clean.tar"));
+        let (source, sampler, image, label) = if self.in_order {
+            let source = format!(r#"{{"shards":{{"paths":["{}"]}}}}"#, shard.display());
+            (source, "SEQUENTIAL", r#""column":"png","#, "")
+        } else {
+            (format!(r#"{{"folder":{{"path":"{folder}"}}}}"#), "SHUFFLED", "", r#",{"name":"label"}"#)
+        };
         let json = format!(
-            r#"{{"sources":[{{"folder":{{"path":"{}"}}}}],"order":{{"sampler":"SAMPLER_SHUFFLED","seed":"{seed}"}},
-                "onBadSample":{{"policy":"BAD_SAMPLE_POLICY_{policy}"}},"fields":[{{"name":"image","transforms":
-                [{{"randomResizedCrop":{{"size":[8]}}}},{{"randomHorizontalFlip":{{}}}}]}},{{"name":"label"}}]}}"#,
-            folder.display()
+            r#"{{"sources":[{source}],"order":{{"sampler":"SAMPLER_{sampler}","seed":"{seed}"}},
+                "onBadSample":{{"policy":"BAD_SAMPLE_POLICY_{policy}"}},"fields":[{{"name":"image",{image}"transforms":
+                [{{"randomResizedCrop":{{"size":[8]}}}},{{"randomHorizontalFlip":{{}}}}]}}{label}]}}"#
         );
         serde_json::from_str(&json).expect("a spec")
     }
@@ -190,7 +209,9 @@ fn compare(asked: Asked, root: &Path, rough: &Stage, calm: &Stage, until: Until,
             }
             Err(fault) => {
                 let object = tally.fault(&fault);
-                assert!(object.starts_with("ant/") || object.starts_with("bee/"), "no file of ours: {fault}");
+                let place = if asked.in_order { "clean.tar/" } else { "" };
+                let name = object.strip_prefix(place).unwrap_or_default();
+                assert!(name.starts_with("ant/") || name.starts_with("bee/"), "no file of ours: {fault}");
                 if rough.outages.is_lost(&object) {
                     assert_eq!(fault.kind, Kind::Unavailable, "{fault}");
                     tally.named.fetch_add(1, Ordering::Relaxed);
@@ -209,6 +230,7 @@ fn every_batch_over_failing_storage_is_right_or_the_error_is_and_nothing_is_held
     let root = tempfile::tempdir().expect("a folder");
     images(&root.path().join("clean"), false);
     images(&root.path().join("dirty"), true);
+    shard(&root.path().join("clean"), &root.path().join("clean.tar"));
     let faults = Faults {
         seed: 6,
         io_error_per_mille: 60,
