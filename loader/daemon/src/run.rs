@@ -49,6 +49,10 @@ impl Daemon {
     /// io_uring was asked for and is not there.
     pub fn start(config: Config) -> Result<Self, Fault> {
         let (allowed, mut options) = (sys::raise_open_files(), config.engine_options());
+        if config.uring_threads == 0 {
+            let reads = OWN_FILES + options.read_threads.get() as u64;
+            options.rings = options.rings.within(allowed.saturating_sub(reads));
+        }
         enough_open_files(allowed, options.open_files_least())?;
         options.open_files = allowed - OWN_FILES;
         // Bounded by what the gate lets through, so it is never full.

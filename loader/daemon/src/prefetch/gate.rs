@@ -79,6 +79,15 @@ struct Queue<T> {
 struct Waiting<T> {
     ask: Ask<T>,
     turn: u64,
+    /// What it and those that start with it need, where that is known.
+    group_bytes: u64,
+}
+
+/// Whose first sample starts.
+struct Chosen {
+    index: usize,
+    /// Otherwise it has its session's reserve, and nothing of the budget.
+    is_its_turn: bool,
 }
 
 /// A sample that asks for read bytes.
@@ -88,7 +97,8 @@ pub struct Ask<T> {
     pub item: T,
     /// What it needs, where that is known.
     pub known_bytes: Option<u64>,
-    /// How many of those right behind it one read may serve with it: they start together, as far as there is room.
+    /// How many of those right behind it one read may serve with it: they start together, as far as there is room. The next
+    /// has one fewer, down to none.
     pub mates: u32,
 }
 
@@ -131,18 +141,21 @@ impl<T> Gate<T> {
     pub fn push(&self, share: Share, samples: impl Iterator<Item = Ask<T>>) {
         let mut state = self.lock();
         let queue = state.queue_of(share);
+        let first = queue.waiting.len();
         for ask in samples {
             let turn = queue.turns;
             queue.turns += 1;
-            queue.waiting.push_back(Waiting { ask, turn });
+            let group_bytes = ask.known_bytes.unwrap_or(0);
+            queue.waiting.push_back(Waiting { ask, turn, group_bytes });
         }
+        queue.sum_groups(first);
     }
 
     /// Takes the sample that may start reading now, if there is one; those that start with it go to `mates`.
     pub fn next(&self, mates: &mut Vec<(T, Reserved)>) -> Option<(T, Reserved)> {
         let mut state = self.lock();
-        let index = state.choose(self.budget)?;
-        let mates_max = state.queues[index].mates();
+        let Chosen { index, is_its_turn } = state.choose(self.budget)?;
+        let mates_max = if is_its_turn { state.queues[index].mates() } else { 0 };
         let first = state.start(index);
         state.start_mates(index, mates_max, self.budget, mates);
         Some(first)
@@ -173,7 +186,7 @@ impl<T> Gate<T> {
             Some(queue) if !queue.is_forgotten => {
                 let at = queue.waiting.partition_point(|waiting| waiting.turn < reserved.turn);
                 let ask = Ask { item, known_bytes: Some(bytes), mates: 0 };
-                queue.waiting.insert(at, Waiting { ask, turn: reserved.turn });
+                queue.waiting.insert(at, Waiting { ask, turn: reserved.turn, group_bytes: bytes });
                 None
             }
             _ => Some(item),
@@ -230,7 +243,7 @@ impl<T> Gate<T> {
 
 impl<T> State<T> {
     /// The queue whose first sample may start.
-    fn choose(&self, budget: ReadBudget) -> Option<usize> {
+    fn choose(&self, budget: ReadBudget) -> Option<Chosen> {
         let waiting = || self.queues.iter().enumerate().filter(|(_, queue)| !queue.waiting.is_empty());
         let priority = waiting().map(|(_, queue)| queue.share.priority).max()?;
         let (bounds, free) = self.room(budget, priority);
@@ -241,10 +254,11 @@ impl<T> State<T> {
         // One that the budget never holds waits for its session's reserve, and keeps nobody else from going on.
         let (turn, queue) = first_of(&|queue| !queue.has_reserve || queue.needs().fits(bounds))?;
         if !queue.has_reserve || queue.needs().fits(free) {
-            return Some(turn);
+            return Some(Chosen { index: turn, is_its_turn: true });
         }
         // The rest of the budget is for the one whose turn it is: the others go on by their reserves.
-        first_of(&|queue| !queue.has_reserve).map(|(index, _)| index)
+        let (index, _) = first_of(&|queue| !queue.has_reserve)?;
+        Some(Chosen { index, is_its_turn: false })
     }
 
     /// What samples of a priority may have of the budget, and what is free of that.
@@ -269,7 +283,7 @@ impl<T> State<T> {
 
     fn start(&mut self, index: usize) -> (T, Reserved) {
         let queue = &mut self.queues[index];
-        let Waiting { ask: Ask { item, known_bytes, .. }, turn } =
+        let Waiting { ask: Ask { item, known_bytes, .. }, turn, .. } =
             queue.waiting.pop_front().expect("it was chosen because it waits");
         let bytes = known_bytes.unwrap_or(queue.expected_bytes);
         queue.pass += 1 + bytes / u64::from(queue.share.weight);
@@ -298,12 +312,12 @@ impl<T> State<T> {
     ) {
         for left in (0..mates_max).rev() {
             let (_, free) = self.room(budget, self.queues[index].share.priority);
-            let queue = &mut self.queues[index];
+            let queue = &self.queues[index];
             let expected_bytes = queue.expected_bytes;
-            let Some(Waiting { ask, .. }) = queue.waiting.front_mut() else { return };
+            let Some(Waiting { ask, .. }) = queue.waiting.front() else { return };
             let needs = Held { bytes: ask.known_bytes.unwrap_or(expected_bytes), reads: 1 };
             if !needs.fits(free) {
-                ask.mates = left;
+                debug_assert_eq!(ask.mates, left, "those behind it stay together");
                 return;
             }
             started.push(self.start(index));
@@ -400,10 +414,20 @@ impl<T> Queue<T> {
 
     /// What its first sample and those that start with it need, or are taken to need.
     fn needs(&self) -> Held {
-        let together = self.waiting.iter().take(1 + self.mates() as usize);
-        together.fold(Held::default(), |sum, Waiting { ask, .. }| {
-            sum.plus(Held { bytes: ask.known_bytes.unwrap_or(self.expected_bytes), reads: 1 })
-        })
+        let reads = 1 + self.mates();
+        let known = self.waiting.front().filter(|first| first.ask.known_bytes.is_some());
+        let expected_bytes = self.expected_bytes.saturating_mul(u64::from(reads));
+        Held { bytes: known.map_or(expected_bytes, |first| first.group_bytes), reads }
+    }
+
+    /// Adds up, from the back, what each of the last samples needs with those that start with it.
+    fn sum_groups(&mut self, first: usize) {
+        let mut sum = 0_u64;
+        for waiting in self.waiting.iter_mut().skip(first).rev() {
+            let behind = if waiting.ask.mates > 0 { sum } else { 0 };
+            waiting.group_bytes = waiting.group_bytes.saturating_add(behind);
+            sum = waiting.group_bytes;
+        }
     }
 
     /// How many start with its first sample.

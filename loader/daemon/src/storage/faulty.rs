@@ -193,7 +193,7 @@ impl<T: Send> Shell<T> {
         let came_back = Instant::now();
         let (queue_wait, read_time) = (came_back - submitted, Duration::ZERO);
         let result = Err(error);
-        let _ = self.done.send(Done { read, result, queue_wait, read_time, came_back, is_shared: false });
+        let _ = self.done.send(Done { read, result, queue_wait, read_time, came_back, together: 1 });
     }
 }
 

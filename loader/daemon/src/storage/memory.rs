@@ -38,7 +38,7 @@ impl<T: Send> Engine<T> for MemoryEngine<T> {
         let result = serve(&self.files, &mut read);
         let came_back = Instant::now();
         let (queue_wait, read_time) = (Duration::ZERO, came_back - taken);
-        let _ = self.done.send(Done { read, result, queue_wait, read_time, came_back, is_shared: false });
+        let _ = self.done.send(Done { read, result, queue_wait, read_time, came_back, together: 1 });
     }
 
     fn tend(&self) {}

@@ -83,6 +83,13 @@ impl Account {
     pub const ONLY: Self = Self { session: 0, weight: 1, priority: 0 };
 }
 
+impl<T> Done<T> {
+    /// Its part of the time that it waited, and of the time that it took, where several had the same one.
+    pub fn own_times(&self) -> (Duration, Duration) {
+        (self.queue_wait / self.together.max(1), self.read_time / self.together.max(1))
+    }
+}
+
 impl Read<()> {
     /// The read for somebody.
     pub fn tagged<T>(self, tag: T) -> Read<T> {
@@ -105,8 +112,8 @@ pub struct Done<T> {
     pub read_time: Duration,
     /// When that was; it waits for a decode thread since.
     pub came_back: Instant,
-    /// Whether one read of the storage brought it with others.
-    pub is_shared: bool,
+    /// How many reads one read of the storage brought, this one among them; 1: it came alone.
+    pub together: u32,
 }
 
 /// The caller of an engine, asked on the threads that read.

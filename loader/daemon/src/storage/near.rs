@@ -3,11 +3,13 @@
 //! A block of memory takes what lies between the first byte and the last. From there each read's bytes are copied, to their
 //! place or to its buffer, and the block is free again: memory never waits for the slowest of the samples that shared it.
 
+use std::time::Instant;
+
 use super::buf::{ByteBuf, ReadBuf};
 use super::error::StorageError;
 use super::queued::Queued;
 use super::whole::{Source, Stamp, Wanted};
-use super::{Desk, Read, in_place};
+use super::{Desk, Done, Read, in_place};
 
 /// What an engine takes up next.
 pub(super) enum InLine<T> {
@@ -60,12 +62,15 @@ impl<T> Near<T> {
         self,
         block: ByteBuf,
         desk: Option<&dyn Desk<T>>,
-        mut finish: impl FnMut(Queued<T>, Result<(), StorageError>),
+        taken: Instant,
+        mut finish: impl FnMut(Done<T>),
     ) {
-        let spare = self.reads[0].read.buf.spare.clone();
+        let (spare, together) = (self.reads[0].read.buf.spare.clone(), self.reads.len() as u32);
+        // They came together; what is done with the first is no wait of the next for storage.
+        let read_time = taken.elapsed();
         for mut queued in self.reads {
             let result = hand(&block, self.span.offset_bytes, &mut queued.read, desk);
-            finish(queued, result);
+            finish(Done { read_time, together, ..queued.done(result, taken) });
         }
         if let Some(spare) = spare {
             spare.put_bytes(block);
@@ -144,7 +149,7 @@ mod tests {
 
     use super::super::conformance::{Places, read_of};
     use super::super::{
-        DirectReads, Done, Engine, RingOptions, Root, SpareBuffers, ThreadsEngine, UringEngine, UringProbe,
+        DirectReads, Engine, RingOptions, Root, SpareBuffers, ThreadsEngine, UringEngine, UringProbe,
     };
     use super::*;
 
@@ -193,7 +198,7 @@ mod tests {
                 engine.submit_near(reads);
                 let done: Vec<_> = completions.iter().take(9).collect();
                 let name = engine.name();
-                assert!(done.iter().all(|done| done.is_shared), "{name}: all of {len_bytes} bytes");
+                assert!(done.iter().all(|done| done.together == 9), "{name}: all of {len_bytes} bytes");
                 for Done { read, result, .. } in done {
                     let (at, len) = read.extent.expect("a part");
                     assert!(result.is_ok() && read.buf.bytes[..] == bytes[at as usize..][..len as usize]);
@@ -218,7 +223,7 @@ mod tests {
             let mut done: Vec<_> = completions.iter().take(2).collect();
             done.sort_by_key(|done| done.read.tag);
             assert!(matches!(done[0].result, Err(StorageError::TooLarge { .. })), "{}", engine.name());
-            assert!(done[1].result.is_ok() && !done[1].is_shared);
+            assert!(done[1].result.is_ok() && done[1].together == 1);
         }
     }
 

@@ -27,6 +27,6 @@ impl<T> Queued<T> {
         let Self { read, submitted } = self;
         let came_back = Instant::now();
         let (queue_wait, read_time) = (taken - submitted, came_back - taken);
-        Done { read, result, queue_wait, read_time, came_back, is_shared: false }
+        Done { read, result, queue_wait, read_time, came_back, together: 1 }
     }
 }

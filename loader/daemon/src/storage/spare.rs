@@ -64,8 +64,9 @@ impl SpareBuffers {
     pub(super) fn bytes(&self, len_bytes: u64) -> ByteBuf {
         let class = class_of(len_bytes);
         let mut kept = self.lock();
-        // Its own class, the next one that is not large, then the smaller ones, which grow.
-        let above = (class + 1 < LARGE).then_some(class + 1);
+        // Its own class, the next one that is not large, then the smaller ones, which grow. The smallest have their own
+        // alone: there are the most of them, and the next ones are taken for a moment by reads of many of them at once.
+        let above = (class > 0 && class + 1 < LARGE).then_some(class + 1);
         let found =
             std::iter::once(class).chain(above).chain((0..class).rev()).find_map(|class| kept.pop(class));
         found.unwrap_or_default()
@@ -176,7 +177,8 @@ mod tests {
         assert_eq!(capacity(2 * MIB), 3 * MIB);
         assert_eq!(capacity(2 * MIB), MIB / 2);
         spare.put_bytes(of(MIB / 2));
-        assert_eq!((capacity(1000), capacity(1000), capacity(1000)), (MIB / 8, MIB / 2, 0));
+        assert_eq!((capacity(1000), capacity(1000)), (MIB / 8, 0), "the half is for reads of many samples");
+        assert_eq!((capacity(MIB / 2), capacity(MIB / 2)), (MIB / 2, 0));
         spare.put_bytes(of(3 * MIB));
         assert_eq!(capacity(1000), 0, "thousands of small reads never hold thousands of large buffers");
         (0..9).for_each(|_| spare.put_bytes(of(5 * MIB)));

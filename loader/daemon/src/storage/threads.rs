@@ -40,6 +40,8 @@ pub struct ThreadsEngine<T> {
 /// What the threads share.
 struct Crew<T> {
     reads: flume::Receiver<InLine<T>>,
+    /// Where they come from, for what is to be read some other way; gone with the engine.
+    queue: flume::WeakSender<InLine<T>>,
     done: flume::Sender<Done<T>>,
     desk: OnceLock<Arc<dyn Desk<T>>>,
     pieces: Pieces,
@@ -90,7 +92,7 @@ impl<T: Send + 'static> ThreadsEngine<T> {
     ) -> Result<Self, StorageError> {
         let (queue, reads) = flume::unbounded();
         let (done, desk, stopping) = (done.clone(), OnceLock::new(), AtomicBool::new(false));
-        let crew = Crew { reads, done, desk, pieces, sharing, lanes, stopping };
+        let crew = Crew { reads, queue: queue.downgrade(), done, desk, pieces, sharing, lanes, stopping };
         let engine = Self { queue, crew: Arc::new(crew) };
         for _ in 0..threads.get() {
             hire(&engine.crew, stack_bytes)

@@ -55,6 +55,14 @@ impl RingOptions {
         NonZeroUsize::new(threads).expect("at least two")
     }
 
+    /// As many of its threads, and one at least, as may hold so many descriptors.
+    #[must_use]
+    pub fn within(self, open_files: u64) -> Self {
+        let of_one = Self { threads: NonZeroUsize::MIN, ..self }.open_files_max();
+        let fit = NonZeroUsize::new((open_files / of_one) as usize).unwrap_or(NonZeroUsize::MIN);
+        Self { threads: self.threads.min(fit), ..self }
+    }
+
     /// Descriptors that the rings may hold: of the file of each read, and of those that are kept, one for the page cache
     /// and one past it.
     pub fn open_files_max(&self) -> u64 {

@@ -70,7 +70,8 @@ impl Bench {
 
     /// Does with a read that came back what is to be done with it.
     pub(super) fn take(&mut self, pool: &Arc<Pool>, done: Done<Ticket>, options: PoolOptions) {
-        let Done { read, result, queue_wait, read_time, came_back, is_shared } = done;
+        let own_times = done.own_times();
+        let Done { read, result, queue_wait, read_time, came_back, together } = done;
         let Read { root, buf, tag: Ticket { place, extra, .. }, .. } = read;
         let arrival = pool.flights.arrive(place, result.is_ok());
         let is_second = extra.is_some();
@@ -84,12 +85,12 @@ impl Bench {
         };
         let work = Arc::clone(&task.work);
         let bytes = buf.len_bytes();
-        metrics::read_done(bytes, queue_wait, read_time, is_shared);
+        metrics::read_done(bytes, queue_wait, read_time, together > 1);
         metrics::queued(Queue::Decode, came_back.elapsed());
-        pool.sums.read(bytes, queue_wait, read_time);
+        pool.sums.read(bytes, own_times.0, own_times.1);
         add(&work.counters.reads, 1);
         add(&work.counters.read_bytes, bytes);
-        add(&work.counters.read_us, read_time.as_micros() as u64);
+        add(&work.counters.read_us, own_times.1.as_micros() as u64);
         let history = &work.counters.history;
         history.read_times.note(read_time);
         if !is_second {

@@ -14,6 +14,8 @@ use crate::prefetch::{Ask, ReadBudget};
 const SAMPLE_BYTES_MAX: u64 = 256 << 10;
 /// Of one read: with what it takes to whole blocks, a mebibyte.
 const SPAN_BYTES_MAX: u64 = (1 << 20) - (8 << 10);
+/// More of them gain nothing: what a sample costs is no longer its read.
+const SAMPLES_MAX: u64 = 64;
 /// Unwanted bytes between two samples: an archive's headers, or a field that nobody asked for. The file is open, so a read
 /// of its own costs a sample a microsecond or two where its bytes are in memory; copying these takes as long.
 const GAP_BYTES_MAX: u64 = 8 << 10;
@@ -30,7 +32,7 @@ pub(super) struct SpanLimits {
 impl SpanLimits {
     /// Within what may be in flight.
     pub(super) fn new(budget: ReadBudget) -> Self {
-        let samples = (u64::from(budget.reads) / BUDGET_PART) as usize;
+        let samples = (u64::from(budget.reads) / BUDGET_PART).min(SAMPLES_MAX) as usize;
         Self { samples, bytes: SPAN_BYTES_MAX.min(budget.bytes / BUDGET_PART) }
     }
 }
@@ -118,11 +120,26 @@ fn groups(mut spots: Vec<Spot<'_>>, limits: SpanLimits) -> Vec<Group> {
     for file in spots.chunk_by(is_same).filter(|file| file.len() > 1) {
         let extents: Vec<_> = file.iter().map(|spot| spot.extent).collect();
         for span in merge(&extents, GAP_BYTES_MAX, limits.bytes) {
-            let shared = span.parts.chunks(limits.samples).filter(|parts| parts.len() > 1);
+            let shared = cut(&span.parts, limits).filter(|parts| parts.len() > 1);
             groups.extend(shared.map(|parts| group(file, parts)));
         }
     }
     groups
+}
+
+/// The samples of a span, by so many and so many bytes of theirs: where they lie in the same bytes each still has its own.
+fn cut(mut parts: &[ReadPart], limits: SpanLimits) -> impl Iterator<Item = &[ReadPart]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0_u64;
+        let mut fits = |part: &ReadPart| {
+            bytes = bytes.saturating_add(part.len_bytes);
+            bytes <= limits.bytes
+        };
+        let count = parts.iter().take(limits.samples).take_while(|part| fits(part)).count();
+        let (group, rest) = parts.split_at(count.max(1).min(parts.len()));
+        parts = rest;
+        (!group.is_empty()).then_some(group)
+    })
 }
 
 fn group(file: &[Spot<'_>], parts: &[ReadPart]) -> Group {
@@ -197,6 +214,12 @@ mod tests {
     #[test]
     fn samples_that_lie_in_the_same_bytes_share_them() {
         assert_eq!(grouped(&[("a", 5, 100), ("a", 5, 100), ("a", 50, 10)]), [(vec![0, 1, 2], 0)]);
+        let long = ("a", 0, 40_000);
+        assert_eq!(
+            grouped(&[long, long, long, long]),
+            [(vec![0, 1], 0), (vec![2, 3], 0)],
+            "each has its own copy"
+        );
     }
 
     #[test]
@@ -255,6 +278,7 @@ mod tests {
                 prop_assert!(of.clone().all(|(path, ..)| path == samples[first.sample].0));
                 let wanted: u64 = of.map(|(_, _, len)| len).sum();
                 prop_assert!(group.len() == 1 || first.gap_bytes + wanted >= end - begin);
+                prop_assert!(wanted <= LIMITS.bytes.max(longest));
                 rest = behind;
             }
         }

@@ -80,7 +80,7 @@ impl Held {
         let error = io::Error::from_raw_os_error(116);
         let result = Err(StorageError::Io { action: "read", path: "held".to_owned(), source: error });
         let (queue_wait, read_time, came_back) = (Duration::ZERO, Duration::ZERO, Instant::now());
-        self.done.send(Done { read, result, queue_wait, read_time, came_back, is_shared: false }).is_ok()
+        self.done.send(Done { read, result, queue_wait, read_time, came_back, together: 1 }).is_ok()
     }
 
     fn take(&self, which: impl Fn(&Asked) -> bool) -> Option<Read<Ticket>> {

@@ -61,7 +61,7 @@ impl Engine<Ticket> for Outages {
         let result = Err(StorageError::Io { action: "open", path, source });
         let (queue_wait, read_time) = (Duration::ZERO, Duration::ZERO);
         let came_back = Instant::now();
-        let done = Done { read, result, queue_wait, read_time, came_back, is_shared: false };
+        let done = Done { read, result, queue_wait, read_time, came_back, together: 1 };
         let _ = self.done.send(done);
     }
 

@@ -310,6 +310,54 @@ fn where_the_reserve_alone_has_room_the_first_starts_and_the_others_stay_togethe
 }
 
 #[test]
+fn sessions_of_groups_and_of_single_samples_share_by_weight() {
+    for heavy_together in [true, false] {
+        let gate = gate(64 * KIB, 64);
+        let heavy = Share { weight: 7, ..share(1) };
+        for _ in 0..200 {
+            for (share, together) in
+                [(heavy, heavy_together), (share(2), true), (share(3), true), (share(4), true)]
+            {
+                let fill = if together { fill_together } else { fill };
+                fill(&gate, share, 8, KIB);
+            }
+        }
+        let (mut in_flight, mut order) = (VecDeque::new(), Vec::new());
+        while order.len() < 2000 {
+            loop {
+                let group = group_of(&gate);
+                if group.is_empty() {
+                    break;
+                }
+                order.extend(group.iter().map(|(sample, _)| sample.0));
+                in_flight.extend(group.into_iter().map(|(_, reserved)| reserved));
+            }
+            gate.finish(in_flight.pop_front().expect("with nothing in flight something starts"));
+        }
+        let share_of_heavy =
+            order.iter().filter(|session| **session == 1).count() as f64 / order.len() as f64;
+        assert!(
+            (0.62..0.78).contains(&share_of_heavy),
+            "{share_of_heavy} went to weight 7 beside three of 1"
+        );
+    }
+}
+
+#[test]
+fn beside_the_one_whose_turn_it_is_others_start_by_their_reserve_alone() {
+    let gate = gate(8 * KIB, 100);
+    let heavy = Share { weight: 1000, ..share(1) };
+    fill(&gate, heavy, 1, KIB);
+    fill(&gate, share(2), 2, KIB);
+    assert_eq!(started(&gate).len(), 3, "two reserves, and 1 KiB of 8");
+    fill_together(&gate, heavy, 8, KIB);
+    fill_together(&gate, share(3), 4, KIB);
+    let group = group_of(&gate);
+    assert_eq!(group.iter().map(|(sample, _)| *sample).collect::<Vec<_>>(), [(3, 0)]);
+    assert!(group_of(&gate).is_empty(), "7 KiB are for the 8 that are next");
+}
+
+#[test]
 fn more_than_the_budget_ever_holds_starts_one_after_another() {
     let gate = gate(3 * KIB, 100);
     fill_together(&gate, share(1), 9, KIB);

@@ -31,7 +31,7 @@ fn crew() -> (Arc<Crew<u64>>, flume::Sender<InLine<u64>>) {
     let ((queue, reads), (done, _completions)) = (flume::unbounded(), flume::unbounded());
     let (desk, stopping) = (OnceLock::new(), AtomicBool::new(false));
     let (pieces, sharing, lanes) = (Pieces::new(3), Arc::default(), Lanes::new(1));
-    (Arc::new(Crew { reads, done, desk, pieces, sharing, lanes, stopping }), queue)
+    (Arc::new(Crew { reads, queue: queue.downgrade(), done, desk, pieces, sharing, lanes, stopping }), queue)
 }
 
 #[test]

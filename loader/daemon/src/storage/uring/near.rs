@@ -10,11 +10,10 @@ use tokio::sync::Semaphore;
 use super::file::RingFile;
 use super::pieces::Pieces;
 use super::ring::Thread;
+use crate::storage::Read;
 use crate::storage::near::{self, Near};
 use crate::storage::queued::Queued;
-use crate::storage::turns::STEP_BYTES;
 use crate::storage::whole::Source as _;
-use crate::storage::{Done, Read};
 
 impl<T: Send + 'static> Thread<T> {
     /// Brings reads of one file by as few as serve; what that fails for is read alone, and says then what is wrong.
@@ -76,19 +75,18 @@ impl<T: Send + 'static> Thread<T> {
     ) -> Vec<Queued<T>> {
         let flight = &self.ring.shared.sharing.flight;
         let Read { root, account, .. } = &near.reads[0].read;
-        let is_large = near.span.len_bytes > STEP_BYTES as u64;
-        let large = if is_large { flight.large(root, *account) } else { None };
-        let short = if is_large { None } else { flight.short(root, *account, near.span.len_bytes) };
+        // For others it counts as what it is made of, short reads; a mebibyte of them at most.
+        let short = flight.short(root, *account, near.span.len_bytes);
         let mut block = near.block();
-        let pieces = Pieces { cut: self.ring.cut, large: large.as_ref() };
+        let pieces = Pieces { cut: self.ring.cut, large: None };
         let got = file.read(&mut block, &near.span, past_cache, pieces).await;
-        drop((large, short));
+        drop(short);
         if !matches!(got, Ok(Ok(bytes)) if bytes == near.span.len_bytes) {
             return near.reads;
         }
-        near.hand_out(block, self.desk(), |queued, result| {
-            self.past_cache.count(queued.read.buf.len_bytes());
-            self.finish(Done { is_shared: true, ..queued.done(result, taken) });
+        near.hand_out(block, self.desk(), taken, |done| {
+            self.past_cache.count(done.read.buf.len_bytes());
+            self.finish(done);
         });
         Vec::new()
     }

@@ -116,6 +116,14 @@ fn rings_conform_at_any_depth_through_the_page_cache_and_past_it() {
 }
 
 #[test]
+fn there_are_as_many_rings_as_descriptors_and_one_at_least() {
+    let three = options(3, 128, Never);
+    let all = three.open_files_max();
+    let threads = |open_files| three.within(open_files).threads.get();
+    assert_eq!([u64::MAX, all, all - 1, all / 3, 0].map(threads), [3, 3, 2, 1, 1]);
+}
+
+#[test]
 fn a_ring_that_cannot_be_made_is_an_error() {
     let (done, _completions) = flume::unbounded::<Done<u64>>();
     let outcome = UringEngine::new(options(1, 1 << 20, Never), &done);
