@@ -288,6 +288,18 @@ def test_a_forked_child_is_told_and_disturbs_nobody(folder: Path, late: type[Lat
         assert len(list(iterator)) == 14
 
 
+def test_batches_whose_copies_pass_after_the_end_of_their_epoch_count_too(
+    folder: Path, late: type[LateEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOREBAY_BINARY", _real())
+    late.delay_seconds = 0.03
+    with DataLoader(folder, 4, transform=CROP, device="cuda") as loader:
+        for epoch in (1, 2):
+            for _ in loader:
+                pass
+            assert loader.stats()["device_batches"] == epoch * len(loader)
+
+
 def test_stats_and_explain_tell_what_the_copies_took(
     folder: Path, late: type[LateEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:

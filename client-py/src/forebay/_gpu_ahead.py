@@ -12,6 +12,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, Protocol, cast
 
 from ._digest import Digests
@@ -264,13 +265,17 @@ class DeviceIterator:
         for flight in (*self._landing, *self._flights):
             if flight.host is not None and self._guarded(flight.mark.passed):
                 flight.host = None
-                self._stats.device_batches += 1
-                rows, seconds = self._guarded(flight.mark.decoded)
-                self._stats.device_copy_seconds += self._guarded(flight.mark.seconds) - seconds
-                self._stats.device_decode_rows += rows
-                self._stats.device_decode_seconds += seconds
+                self._guarded(partial(self._count, flight))
         while self._landing and self._landing[0].host is None:
             self._landing.popleft()
+
+    def _count(self, flight: _Flight) -> None:
+        """Add a batch whose copies have passed to what the loader tells."""
+        self._stats.device_batches += 1
+        rows, seconds = flight.mark.decoded()
+        self._stats.device_copy_seconds += flight.mark.seconds() - seconds
+        self._stats.device_decode_rows += rows
+        self._stats.device_decode_seconds += seconds
 
     def _make_room(self) -> None:
         """Wait for copies where their slots are all that the session has."""
@@ -297,6 +302,7 @@ class DeviceIterator:
             if flight.host is not None:
                 try:
                     flight.mark.wait()
+                    self._count(flight)
                 except Exception:  # in a finalizer, perhaps of a process that ends, this has to go on too
                     self._flights.clear()
                 flight.host = None
