@@ -224,8 +224,10 @@ fn show_command(args: &ShowArgs) -> anyhow::Result<()> {
 }
 
 fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    // Two wake each other all the time, which only costs where there is no processor for the second.
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(if processors < 4 { 1 } else { 2 })
         .thread_name("control")
         .enable_all()
         .build()

@@ -143,8 +143,8 @@ pub struct Ticket {
     is_copy: bool,
     /// Which decode threads are near where it goes.
     home: Option<usize>,
-    /// What a second read of the same bytes holds of the budget.
-    extra: Option<Reserved>,
+    /// What a second read of the same bytes holds of the budget. Few reads have one, and all are moved about.
+    extra: Option<Box<Reserved>>,
 }
 
 /// How the pool is sized and bounded.
@@ -365,11 +365,11 @@ impl Pool {
         }
         let buf = self.buffers.take();
         task.reserved = reserved;
-        Some(self.first_read(task, buf))
+        Some(self.first_read(task, buf, now))
     }
 
     /// The first read of the sample, or part, in hand.
-    fn first_read(&self, mut task: Task, buf: ReadBuf) -> Read<Ticket> {
+    fn first_read(&self, mut task: Task, buf: ReadBuf, now: Instant) -> Read<Ticket> {
         if task.work.job.reads_a_row() > 1 {
             let mut files = std::mem::take(&mut task.files);
             if !files.is_used() {
@@ -383,12 +383,12 @@ impl Pool {
             files.plan(&task.wanted(), self.options.sample_bytes_max);
             task.files = files;
         }
-        self.departing(task, buf)
+        self.departing(task, buf, now)
     }
 
     /// Submits the first read of the sample, or part, in hand.
     fn begin(&self, task: Task, buf: ReadBuf) {
-        self.engine.submit(self.first_read(task, buf));
+        self.engine.submit(self.first_read(task, buf, Instant::now()));
     }
 
     /// Submits the next read of a sample that has several.
@@ -399,14 +399,14 @@ impl Pool {
 
     /// Submits the next read of the sample in hand.
     fn read(&self, task: Task, buf: ReadBuf) {
-        self.engine.submit(self.departing(task, buf));
+        self.engine.submit(self.departing(task, buf, Instant::now()));
     }
 
     /// The next read of the sample in hand, which waits for it among the flights.
-    fn departing(&self, task: Task, buf: ReadBuf) -> Read<Ticket> {
+    fn departing(&self, task: Task, buf: ReadBuf, now: Instant) -> Read<Ticket> {
         let read = self.request(&task, buf);
         let (is_copy, home) = (task.is_copy(), task.work.home);
-        let place = self.flights.depart(task, Instant::now());
+        let place = self.flights.depart(task, now);
         read.tagged(Ticket { place, is_copy, home, extra: None })
     }
 

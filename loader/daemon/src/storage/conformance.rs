@@ -230,9 +230,24 @@ impl Desk<u64> for Places {
         let mut place = vec![0xAA; len_bytes as usize];
         let filled = len_bytes <= self.room_bytes && fill(&mut place);
         if filled {
-            self.filled.lock().unwrap().push((read.tag, place));
+            let mut all = self.filled.lock().unwrap();
+            all.retain(|(tag, _)| *tag != read.tag);
+            all.push((read.tag, place));
         }
         filled
+    }
+
+    fn in_place_whole(&self, read: &Read<u64>, fill: &mut dyn FnMut(&mut [u8]) -> Option<usize>) -> bool {
+        let mut place = vec![0xAA; self.room_bytes as usize];
+        let filled = fill(&mut place);
+        if let Some(bytes) = filled {
+            place.truncate(bytes);
+            let mut all = self.filled.lock().unwrap();
+            // What comes last counts.
+            all.retain(|(tag, _)| *tag != read.tag);
+            all.push((read.tag, place));
+        }
+        filled.is_some()
     }
 
     fn has_place(&self, _read: &Read<u64>, len_bytes: u64) -> bool {

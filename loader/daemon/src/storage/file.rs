@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::fs::{Advice, FileType, OFlags, Stat};
 use rustix::io::{Errno, ReadWriteFlags};
@@ -14,11 +15,19 @@ use super::whole::{Source, Stamp};
 /// NONBLOCK, so that a pipe that someone put among the samples can't hold a thread for ever.
 const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
+/// A file system notes a change with its clock, which is behind by a tick: one noted so long before was made before.
+const TICKS: Duration = Duration::from_millis(100);
+
 /// A regular file; the stamp it had when it was opened serves as the first.
 pub(super) struct OpenFile {
     fd: OwnedFd,
     opened: Cell<Option<Stamp>>,
+    /// When anything about it was last changed, which unlike the time of the last write nobody can set. Since 1970.
+    changed: Duration,
 }
+
+/// What has been opened at once, and was not looked at.
+pub(super) struct Unseen(OwnedFd);
 
 impl OpenFile {
     /// Opens a path beneath the root.
@@ -36,6 +45,11 @@ impl OpenFile {
     /// The same where the kernel has all of its names in memory, so that nothing is waited for. `None` says nothing.
     pub(super) fn open_at_once(root: &Root, path: &[u8]) -> Option<Self> {
         Self::check(root.open_at_once(path, FLAGS)?).ok()?
+    }
+
+    /// Whether it is as it was `before`, by the clock of [`now`]: nobody has changed it since. False says nothing.
+    pub(super) fn is_unchanged_since(&self, before: Duration) -> bool {
+        self.changed + TICKS < before
     }
 
     /// Its bytes when it was opened.
@@ -61,8 +75,33 @@ impl OpenFile {
     fn check(fd: OwnedFd) -> Result<Option<Self>, Errno> {
         let stat = rustix::fs::fstat(&fd)?;
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        Ok(regular.then(|| Self { fd, opened: Some(stamp_of(&stat)).into() }))
+        let changed = Duration::new(stat.st_ctime.max(0) as u64, stat.st_ctime_nsec as u32);
+        Ok(regular.then(|| Self { fd, opened: Some(stamp_of(&stat)).into(), changed }))
     }
+}
+
+impl Unseen {
+    /// Opens what the kernel has all names of in memory. `None` says nothing.
+    pub(super) fn open_at_once(root: &Root, path: &[u8]) -> Option<Self> {
+        root.open_at_once(path, FLAGS).map(Self)
+    }
+
+    /// Reads from its beginning what of that is in memory; how many bytes came.
+    pub(super) fn read_now(&self, target: &mut [u8]) -> usize {
+        let targets = &mut [IoSliceMut::new(target)];
+        rustix::io::preadv2(&self.0, targets, 0, ReadWriteFlags::NOWAIT).unwrap_or(0)
+    }
+
+    /// Looks at it now. `None`: it is no file, or does not say.
+    pub(super) fn look(self) -> Option<OpenFile> {
+        OpenFile::check(self.0).ok()?
+    }
+}
+
+/// The time by which file systems note changes. Since 1970.
+pub(super) fn now() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    Duration::new(now.tv_sec.max(0) as u64, now.tv_nsec as u32)
 }
 
 impl Source for OpenFile {

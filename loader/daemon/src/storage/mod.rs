@@ -122,6 +122,9 @@ pub trait Desk<T>: Send + Sync {
     /// where `fill` said that they all did. It must not wait: the place is nobody's meanwhile.
     fn in_place(&self, read: &Read<T>, len_bytes: u64, fill: &mut dyn FnMut(&mut [u8]) -> bool) -> bool;
 
+    /// The same of a whole file that may be of any length: lends all of the place, and `fill` says how many bytes came.
+    fn in_place_whole(&self, read: &Read<T>, fill: &mut dyn FnMut(&mut [u8]) -> Option<usize>) -> bool;
+
     /// Whether this read has such a place.
     fn has_place(&self, read: &Read<T>, len_bytes: u64) -> bool;
 

@@ -1,7 +1,9 @@
 //! A pool of threads that open, `pread` and close.
 
+mod line;
 mod near;
 
+use std::cell::Cell;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +17,7 @@ use super::buf::ReadBuf;
 use super::error::StorageError;
 use super::file::OpenFile;
 use super::flight;
+use super::in_place::{self, AtOnce};
 use super::lanes::{Lane, Lanes};
 use super::near::InLine;
 use super::pieces::Pieces;
@@ -23,7 +26,8 @@ use super::root::Root;
 use super::sharing::Sharing;
 use super::turns::{Large, STEP_BYTES};
 use super::whole::{self, Source, Stamp, Wanted, read_fully};
-use super::{Desk, Done, Engine, Read, in_place};
+use super::{Desk, Done, Engine, Read};
+use line::{Line, Turn};
 
 /// A read needs a few hundred bytes of stack, and `display` of a path a little more.
 const STACK_BYTES: usize = 256 << 10;
@@ -33,15 +37,13 @@ const STACK_BYTES: usize = 256 << 10;
 /// The queue grows with what is submitted, which admission bounds. Dropping the engine waits for nobody: reads in
 /// progress finish, those still queued come back as [`StorageError::Shutdown`], then the threads end.
 pub struct ThreadsEngine<T> {
-    queue: flume::Sender<InLine<T>>,
     crew: Arc<Crew<T>>,
 }
 
 /// What the threads share.
 struct Crew<T> {
-    reads: flume::Receiver<InLine<T>>,
-    /// Where they come from, for what is to be read some other way; gone with the engine.
-    queue: flume::WeakSender<InLine<T>>,
+    /// Closed with the engine.
+    line: Line<InLine<T>>,
     done: flume::Sender<Done<T>>,
     desk: OnceLock<Arc<dyn Desk<T>>>,
     pieces: Pieces,
@@ -90,10 +92,9 @@ impl<T: Send + 'static> ThreadsEngine<T> {
         pieces: Pieces,
         done: &flume::Sender<Done<T>>,
     ) -> Result<Self, StorageError> {
-        let (queue, reads) = flume::unbounded();
         let (done, desk, stopping) = (done.clone(), OnceLock::new(), AtomicBool::new(false));
-        let crew = Crew { reads, queue: queue.downgrade(), done, desk, pieces, sharing, lanes, stopping };
-        let engine = Self { queue, crew: Arc::new(crew) };
+        let crew = Crew { line: line(), done, desk, pieces, sharing, lanes, stopping };
+        let engine = Self { crew: Arc::new(crew) };
         for _ in 0..threads.get() {
             hire(&engine.crew, stack_bytes)
                 .map_err(|source| StorageError::Threads { threads: threads.get(), source })?;
@@ -104,7 +105,7 @@ impl<T: Send + 'static> ThreadsEngine<T> {
 
 impl<T> ThreadsEngine<T> {
     fn stand_in_line(&self, next: InLine<T>) {
-        assert!(self.queue.send(next).is_ok(), "the engine holds the queue's other end itself");
+        assert!(self.crew.line.push(next).is_ok(), "the engine closes it when it goes");
     }
 }
 
@@ -128,6 +129,7 @@ impl<T: Send + 'static> Engine<T> for ThreadsEngine<T> {
 
     fn tend(&self) {
         fill_up(&self.crew);
+        self.crew.line.look();
     }
 
     fn hanging(&self) -> usize {
@@ -138,6 +140,7 @@ impl<T: Send + 'static> Engine<T> for ThreadsEngine<T> {
 impl<T> Drop for ThreadsEngine<T> {
     fn drop(&mut self) {
         self.crew.stopping.store(true, Ordering::Release);
+        self.crew.line.close();
     }
 }
 
@@ -158,8 +161,13 @@ impl<T> Crew<T> {
 
     /// Whether reads wait for a thread, or for room in a ring.
     fn others_wait(&self) -> bool {
-        !self.reads.is_empty() || self.sharing.any_in_line()
+        !self.line.is_empty() || self.sharing.any_in_line()
     }
+}
+
+/// One for as many threads as there are processors, and two at least.
+fn line<T>() -> Line<T> {
+    Line::new(thread::available_parallelism().map_or(2, |processors| processors.get().max(2)))
 }
 
 /// Starts the threads that are missing.
@@ -185,54 +193,108 @@ fn hire<T: Send + 'static>(crew: &Arc<Crew<T>>, stack_bytes: usize) -> io::Resul
 
 /// Serves reads until the engine is gone and its queue is empty, or there is a thread too many.
 fn serve<T: Send + 'static>(crew: &Arc<Crew<T>>, lane: &Arc<Lane>) {
-    for next in &crew.reads {
-        let taken = Instant::now();
-        crew.lanes.took(lane, taken);
+    let mut before = None;
+    while let Some((next, turn)) = crew.line.take(before) {
+        let post = Post { crew, lane, turn, taken: Instant::now() };
+        crew.lanes.took(lane, post.taken);
         let leaves = match next {
-            InLine::One(queued) => bring(queued, crew, lane, taken),
-            InLine::Near(reads) => near::bring(reads, crew, lane, taken),
+            InLine::One(queued) => bring(queued, &post),
+            InLine::Near(reads) => near::bring(reads, &post),
         };
         if leaves {
-            break;
+            // What it leaves behind is somebody else's.
+            drop(post);
+            return crew.line.call();
         }
+        before = Some(post.turn);
+    }
+}
+
+/// A thread with something in hand.
+struct Post<'a, T> {
+    crew: &'a Arc<Crew<T>>,
+    lane: &'a Arc<Lane>,
+    turn: Turn<'a, InLine<T>>,
+    /// When it took that up.
+    taken: Instant,
+}
+
+impl<T> Post<'_, T> {
+    /// Opens a file; where that may take a while, while another thread runs.
+    fn open(&self, root: &Root, path: &[u8]) -> Result<OpenFile, StorageError> {
+        if root.has_nowait_reads()
+            && let Some(file) = OpenFile::open_at_once(root, path)
+        {
+            return Ok(file);
+        }
+        self.open_aside(root, path)
+    }
+
+    /// Opens a file while another thread runs.
+    fn open_aside(&self, root: &Root, path: &[u8]) -> Result<OpenFile, StorageError> {
+        self.turn.step_aside();
+        OpenFile::open(root, path)
+    }
+
+    /// Fills `target` with a short read, and, unless all of it may be and is in memory, while another thread runs.
+    fn fill(
+        &self,
+        file: &OpenFile,
+        may_be_there: bool,
+        target: &mut [u8],
+        offset_bytes: u64,
+    ) -> Result<u64, Errno> {
+        let wanted = target.len() as u64;
+        let now = |target: &mut [u8], at| file.read_now_at(target, at);
+        if may_be_there && read_fully(now, target, offset_bytes) == Ok(wanted) {
+            return Ok(wanted);
+        }
+        self.turn.step_aside();
+        file.fill(target, offset_bytes)
     }
 }
 
 /// Reads, and sends back what came of it. True: the thread is to leave.
-fn bring<T: Send + 'static>(
-    mut queued: Queued<T>,
-    crew: &Arc<Crew<T>>,
-    lane: &Arc<Lane>,
-    taken: Instant,
-) -> bool {
+fn bring<T: Send + 'static>(mut queued: Queued<T>, post: &Post<'_, T>) -> bool {
+    let crew = post.crew;
     let result = if crew.stopping.load(Ordering::Acquire) {
         Err(queued.shutdown())
     } else {
-        read_file(&mut queued.read, crew, lane)
+        read_file(&mut queued.read, post)
     };
     if result.is_ok() {
         crew.sharing.turns.count_short(&queued.read);
     }
-    let leaves = crew.lanes.is_done(lane);
-    crew.send_back(queued.done(result, taken));
+    let leaves = crew.lanes.is_done(post.lane);
+    crew.send_back(queued.done(result, post.taken));
     leaves
 }
 
-fn read_file<T: Send + 'static>(
-    read: &mut Read<T>,
-    crew: &Arc<Crew<T>>,
-    lane: &Arc<Lane>,
-) -> Result<(), StorageError> {
+fn read_file<T: Send + 'static>(read: &mut Read<T>, post: &Post<'_, T>) -> Result<(), StorageError> {
     read.buf.clear();
-    let file = OpenFile::open(&read.root, &read.buf.path)?;
+    let crew = post.crew;
+    let mut may_be_there = read.root.has_nowait_reads();
+    let desk = crew.desk.get().map(|desk| &**desk);
+    let file = match desk.filter(|_| may_be_there && read.extent.is_none()) {
+        Some(desk) => match in_place::read_whole(read, STEP_BYTES, desk) {
+            Some(AtOnce::Placed) => return Ok(()),
+            Some(AtOnce::Opened { file, is_absent }) => {
+                may_be_there = !is_absent;
+                file
+            }
+            None => post.open_aside(&read.root, &read.buf.path)?,
+        },
+        None => post.open(&read.root, &read.buf.path)?,
+    };
     if read.extent.is_some() {
         file.expect_parts();
     }
     let wanted = Wanted::of(&file, &read.root, &read.buf, read.extent, read.limit_bytes)?;
     let is_large = wanted.len_bytes > crew.pieces.piece_bytes().min(STEP_BYTES) as u64;
     let large = is_large.then(|| crew.sharing.large(&read.root, read.account));
-    let file = InTurn { file, large, crew, lane };
-    let placed = crew.desk.get().and_then(|desk| in_place::read(&file, &wanted, read, &**desk));
+    let file = InTurn { file, large, may_be_there: Cell::new(may_be_there), post };
+    let desk = desk.filter(|_| may_be_there);
+    let placed = desk.and_then(|desk| in_place::read(&file, &wanted, read, desk));
     let outcome = placed.unwrap_or_else(|| {
         let _short = if is_large {
             None
@@ -252,8 +314,9 @@ struct InTurn<'a, T> {
     file: OpenFile,
     /// Of a large read alone.
     large: Option<(Large<'a>, Option<flight::Large<'a>>)>,
-    crew: &'a Arc<Crew<T>>,
-    lane: &'a Arc<Lane>,
+    /// Whether all of what is wanted may be in memory: nobody found that it is not.
+    may_be_there: Cell<bool>,
+    post: &'a Post<'a, T>,
 }
 
 impl<T: Send + 'static> Source for InTurn<'_, T> {
@@ -267,19 +330,25 @@ impl<T: Send + 'static> Source for InTurn<'_, T> {
 
     /// To its place, which must not be held while others have their turn: a large read then starts anew, into a buffer.
     fn read_now_at(&self, target: &mut [u8], offset_bytes: u64) -> Result<usize, Errno> {
-        let Some((large, _)) = &self.large else { return self.file.read_now_at(target, offset_bytes) };
-        let len = target.len().min(STEP_BYTES);
-        if !large.step_now(len, || self.crew.others_wait()) {
-            return Err(Errno::AGAIN);
+        let mut len = target.len();
+        if let Some((large, _)) = &self.large {
+            len = len.min(STEP_BYTES);
+            if !large.step_now(len, || self.post.crew.others_wait()) {
+                return Err(Errno::AGAIN);
+            }
         }
-        self.file.read_now_at(&mut target[..len], offset_bytes)
+        let got = self.file.read_now_at(&mut target[..len], offset_bytes);
+        self.may_be_there.set(got.is_ok());
+        got
     }
 
     fn fill(&self, target: &mut [u8], offset_bytes: u64) -> Result<u64, Errno> {
-        let Some((large, flight)) = &self.large else { return self.file.fill(target, offset_bytes) };
-        let (crew, fd) = (self.crew, self.file.fd());
+        let Some((large, flight)) = &self.large else {
+            return self.post.fill(&self.file, self.may_be_there.get(), target, offset_bytes);
+        };
+        let (crew, fd) = (self.post.crew, self.file.fd());
         let give_way = || {
-            if self.lane.give_way() {
+            if self.post.lane.give_way() {
                 fill_up(crew);
             }
         };
@@ -291,6 +360,7 @@ impl<T: Send + 'static> Source for InTurn<'_, T> {
             drop(held);
             got
         };
+        self.post.turn.step_aside();
         match crew.pieces() {
             Some(pieces) => pieces.fill(target, offset_bytes, step),
             None => read_fully(step, target, offset_bytes),

@@ -54,15 +54,21 @@ impl Wanted<'_> {
 }
 
 /// The reads of one sample that has several, and what has come back of them. Used again for other samples, so that it
-/// allocates nothing after warm-up; one that has a single read needs none of it and leaves it empty.
+/// allocates nothing after warm-up; one that has a single read needs none of it, leaves it empty, and is that much shorter.
 #[derive(Debug, Default)]
-pub(super) struct Files {
+pub(super) struct Files(Option<Box<Several>>);
+
+#[derive(Debug, Default)]
+struct Several {
     /// One a field that reads, in their order.
     places: Vec<Place>,
     reads: Vec<Shared>,
     /// What the first of `reads` brought.
     came: Vec<ReadBuf>,
 }
+
+/// What a single read needs.
+static NONE: Several = Several { places: Vec::new(), reads: Vec::new(), came: Vec::new() };
 
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -83,6 +89,64 @@ pub(super) struct Shared {
 impl Files {
     /// Plans the reads of a sample anew. None is longer than `limit_bytes` unless a field alone is.
     pub(super) fn plan<'a>(&mut self, wanted: &(impl Iterator<Item = Wanted<'a>> + Clone), limit_bytes: u64) {
+        self.0.get_or_insert_default().plan(wanted, limit_bytes);
+    }
+
+    /// What is to be read next; nothing where the sample has a single read, or all are in.
+    pub(super) fn next(&self) -> Option<Shared> {
+        self.several().reads.get(self.several().came.len()).copied()
+    }
+
+    /// Takes in what a read brought; gives it back where it was the last one.
+    pub(super) fn take(&mut self, buf: ReadBuf) -> Option<ReadBuf> {
+        match &mut self.0 {
+            Some(several) if several.came.len() + 1 < several.reads.len() => several.came.push(buf),
+            _ => return Some(buf),
+        }
+        None
+    }
+
+    /// What all reads are taken to bring where those that came and the one in hand are `bytes` together: as much each.
+    pub(super) fn expected_bytes(&self, bytes: u64) -> u64 {
+        let Several { reads, came, .. } = self.several();
+        bytes.saturating_mul(reads.len().max(1) as u64) / (came.len() as u64 + 1)
+    }
+
+    /// Bytes of what has come.
+    pub(super) fn bytes_held(&self) -> u64 {
+        self.several().came.iter().map(|buf| buf.bytes.len() as u64).sum()
+    }
+
+    /// The bytes of one field, counted among those that read. `last`: what the last read brought.
+    pub(super) fn of_field<'a>(&'a self, field: usize, last: &'a ReadBuf) -> &'a [u8] {
+        let Several { places, reads, came } = self.several();
+        let Some(Place { read: Some(read), extent }) = places.get(field) else { return &last.bytes };
+        let buf = came.get(*read).unwrap_or(last);
+        match (extent, reads[*read].extent) {
+            (Some(own), Some(all)) => {
+                &buf.bytes[(own.offset_bytes - all.offset_bytes) as usize..][..own.len_bytes as usize]
+            }
+            _ => &buf.bytes,
+        }
+    }
+
+    /// Gives the buffers back.
+    pub(super) fn clear(&mut self, buffers: &SpareBuffers) {
+        self.0.iter_mut().flat_map(|several| several.came.drain(..)).for_each(|buf| buffers.put(buf));
+    }
+
+    /// Whether it has memory that is worth keeping.
+    pub(super) fn is_used(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn several(&self) -> &Several {
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+}
+
+impl Several {
+    fn plan<'a>(&mut self, wanted: &(impl Iterator<Item = Wanted<'a>> + Clone), limit_bytes: u64) {
         self.reads.clear();
         self.places.clear();
         self.places.extend(wanted.clone().map(|want| Place { read: None, extent: want.extent }));
@@ -121,52 +185,6 @@ impl Files {
                 return all;
             }
         }
-    }
-
-    /// What is to be read next; nothing where the sample has a single read, or all are in.
-    pub(super) fn next(&self) -> Option<Shared> {
-        self.reads.get(self.came.len()).copied()
-    }
-
-    /// Takes in what a read brought; gives it back where it was the last one.
-    pub(super) fn take(&mut self, buf: ReadBuf) -> Option<ReadBuf> {
-        if self.came.len() + 1 >= self.reads.len() {
-            return Some(buf);
-        }
-        self.came.push(buf);
-        None
-    }
-
-    /// What all reads are taken to bring where those that came and the one in hand are `bytes` together: as much each.
-    pub(super) fn expected_bytes(&self, bytes: u64) -> u64 {
-        bytes.saturating_mul(self.reads.len().max(1) as u64) / (self.came.len() as u64 + 1)
-    }
-
-    /// Bytes of what has come.
-    pub(super) fn bytes_held(&self) -> u64 {
-        self.came.iter().map(|buf| buf.bytes.len() as u64).sum()
-    }
-
-    /// The bytes of one field, counted among those that read. `last`: what the last read brought.
-    pub(super) fn of_field<'a>(&'a self, field: usize, last: &'a ReadBuf) -> &'a [u8] {
-        let Some(Place { read: Some(read), extent }) = self.places.get(field) else { return &last.bytes };
-        let buf = self.came.get(*read).unwrap_or(last);
-        match (extent, self.reads[*read].extent) {
-            (Some(own), Some(all)) => {
-                &buf.bytes[(own.offset_bytes - all.offset_bytes) as usize..][..own.len_bytes as usize]
-            }
-            _ => &buf.bytes,
-        }
-    }
-
-    /// Gives the buffers back.
-    pub(super) fn clear(&mut self, buffers: &SpareBuffers) {
-        self.came.drain(..).for_each(|buf| buffers.put(buf));
-    }
-
-    /// Whether it has memory that is worth keeping.
-    pub(super) fn is_used(&self) -> bool {
-        self.places.capacity() > 0
     }
 }
 
@@ -247,7 +265,7 @@ mod tests {
         let mut files = Files::default();
         files.plan(&wanted.iter().copied(), limit_bytes);
         let pair = |extent: Extent| (extent.offset_bytes, extent.len_bytes);
-        files.reads.iter().map(|read| (read.field, read.extent.map(pair))).collect()
+        files.several().reads.iter().map(|read| (read.field, read.extent.map(pair))).collect()
     }
 
     #[test]

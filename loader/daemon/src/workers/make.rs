@@ -36,7 +36,7 @@ pub(super) fn decode_loop(pool: &Weak<Pool>, mut seat: Seat, options: PoolOption
     let mut bench = Bench::new(&options);
     while let Some(done) = seat.next() {
         let Some(pool) = pool.upgrade() else { break };
-        bench.take(&pool, done, options);
+        bench.take(&pool, done, options, Instant::now());
     }
 }
 
@@ -68,8 +68,14 @@ impl Bench {
         }
     }
 
-    /// Does with a read that came back what is to be done with it.
-    pub(super) fn take(&mut self, pool: &Arc<Pool>, done: Done<Ticket>, options: PoolOptions) {
+    /// Does with a read that came back what is to be done with it, from `taken` on.
+    pub(super) fn take(
+        &mut self,
+        pool: &Arc<Pool>,
+        done: Done<Ticket>,
+        options: PoolOptions,
+        taken: Instant,
+    ) {
         let own_times = done.own_times();
         let Done { read, result, queue_wait, read_time, came_back, together } = done;
         let Read { root, buf, tag: Ticket { place, extra, .. }, .. } = read;
@@ -77,7 +83,7 @@ impl Bench {
         let is_second = extra.is_some();
         if let Some(extra) = extra {
             pool.hedges.fetch_sub(1, Ordering::Relaxed);
-            pool.gate.finish(extra);
+            pool.gate.finish(*extra);
         }
         let Arrival::For { task, won } = arrival else {
             pool.buffers.put(buf);
@@ -86,7 +92,7 @@ impl Bench {
         let work = Arc::clone(&task.work);
         let bytes = buf.len_bytes();
         metrics::read_done(bytes, queue_wait, read_time, together > 1);
-        metrics::queued(Queue::Decode, came_back.elapsed());
+        metrics::queued(Queue::Decode, taken - came_back);
         pool.sums.read(bytes, own_times.0, own_times.1);
         add(&work.counters.reads, 1);
         add(&work.counters.read_bytes, bytes);
@@ -106,20 +112,20 @@ impl Bench {
             return pool.end(reserved, buf, files);
         }
         match result {
-            Ok(()) => self.took(pool, task, buf),
+            Ok(()) => self.took(pool, task, buf, taken),
             Err(error) => Self::failed_read(pool, task, buf, &root, &error, options),
         }
     }
 
     /// Takes in what a read brought; with the last one the sample is made.
-    fn took(&mut self, pool: &Arc<Pool>, mut task: Task, buf: ReadBuf) {
+    fn took(&mut self, pool: &Arc<Pool>, mut task: Task, buf: ReadBuf, taken: Instant) {
         let held_bytes = task.files.bytes_held() + buf.len_bytes();
         let last = task.files.take(buf);
         // What is still to come stays counted.
         let bytes = if last.is_some() { held_bytes } else { held_bytes.max(task.reserved.bytes()) };
         pool.gate.settle(&mut task.reserved, bytes, last.is_some());
         match last {
-            Some(buf) => self.make(pool, task, buf),
+            Some(buf) => self.make(pool, task, buf, taken),
             None => pool.read_next(task),
         }
     }
@@ -179,9 +185,8 @@ impl Bench {
         Self::bad(pool, task, buf, &reason, Some("sample_max"));
     }
 
-    /// Decodes and transforms one sample whose files are all there.
-    fn make(&mut self, pool: &Arc<Pool>, mut task: Task, buf: ReadBuf) {
-        let started = Instant::now();
+    /// Decodes and transforms one sample whose files are all there, the last since `started`.
+    fn make(&mut self, pool: &Arc<Pool>, mut task: Task, buf: ReadBuf, started: Instant) {
         let made = catch_unwind(AssertUnwindSafe(|| self.fields(&mut task, &buf)));
         let (took, decode) = (started.elapsed(), std::mem::take(&mut self.decode));
         metrics::sample_made(decode, took.saturating_sub(decode));

@@ -71,7 +71,12 @@ impl Pool {
         add(&task.work.counters.hedged, 1);
         metrics::read_hedged();
         let read = self.request(task, self.buffers.take());
-        Some(read.tagged(Ticket { place, is_copy: task.is_copy(), home: task.work.home, extra: Some(extra) }))
+        Some(read.tagged(Ticket {
+            place,
+            is_copy: task.is_copy(),
+            home: task.work.home,
+            extra: Some(Box::new(extra)),
+        }))
     }
 
     /// Fails the sessions of reads that have had no answer for too long.

@@ -21,17 +21,20 @@ fn write_files(dir: &Path) {
 
 fn read_one(root: &Arc<Root>, path: &str) -> Result<Vec<u8>, StorageError> {
     let mut read = read_of(root, path, 0);
-    let (crew, _queue) = crew();
+    let crew = crew();
     let lane = crew.lanes.add();
-    read_file(&mut read, &crew, &lane).map(|()| read.buf.bytes.to_vec())
+    assert!(crew.line.push(InLine::One(Queued::new(read_of(root, path, 0)))).is_ok());
+    let (_, turn) = crew.line.take(None).expect("it has just been put there");
+    let post = Post { crew: &crew, lane: &lane, turn, taken: Instant::now() };
+    read_file(&mut read, &post).map(|()| read.buf.bytes.to_vec())
 }
 
-/// What the one thread of an engine has, and where its reads come from.
-fn crew() -> (Arc<Crew<u64>>, flume::Sender<InLine<u64>>) {
-    let ((queue, reads), (done, _completions)) = (flume::unbounded(), flume::unbounded());
+/// What the one thread of an engine has.
+fn crew() -> Arc<Crew<u64>> {
+    let (done, _completions) = flume::unbounded();
     let (desk, stopping) = (OnceLock::new(), AtomicBool::new(false));
     let (pieces, sharing, lanes) = (Pieces::new(3), Arc::default(), Lanes::new(1));
-    (Arc::new(Crew { reads, queue: queue.downgrade(), done, desk, pieces, sharing, lanes, stopping }), queue)
+    Arc::new(Crew { line: line(), done, desk, pieces, sharing, lanes, stopping })
 }
 
 #[test]
@@ -81,6 +84,8 @@ fn what_is_in_memory_goes_straight_to_its_place_and_is_finished_there() {
     let others: Vec<_> = completions.iter().take(5 - placed).collect();
     drop((engine, done));
     let mut filled = std::mem::take(&mut *desk.filled.lock().unwrap());
+    // A place that turned out too small, or for a file that is too new, was written to and does not count.
+    filled.retain(|(tag, _)| finished.contains(tag));
     filled.sort_unstable();
     finished.sort_unstable();
     if root.has_nowait_reads() {
@@ -102,9 +107,9 @@ fn what_is_in_memory_goes_straight_to_its_place_and_is_finished_there() {
 fn a_large_read_has_helpers_only_where_no_other_read_waits() {
     let dir = tempfile::tempdir().unwrap();
     let root = Root::open(dir.path()).unwrap();
-    let (crew, queue) = crew();
+    let crew = crew();
     assert!(crew.pieces().is_some());
-    queue.send(InLine::One(Queued::new(read_of(&root, "x", 0)))).unwrap();
+    assert!(crew.line.push(InLine::One(Queued::new(read_of(&root, "x", 0)))).is_ok());
     assert!(crew.pieces().is_none());
 }
 
