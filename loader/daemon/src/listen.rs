@@ -1,9 +1,10 @@
 //! Unix sockets to listen on: their files are made with mode 0660, taken over when stale, and removed at the end.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -37,19 +38,22 @@ fn bound(path: &Path, kind: SocketType) -> Result<OwnedFd, Fault> {
     let listening = || {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None)?;
-        bind_private(&socket, &SocketAddrUnix::new(path)?)?;
+        bind_private(&socket, path)?;
         rustix::net::listen(&socket, BACKLOG)?;
         Ok(socket)
     };
     listening().map_err(|error: io::Error| socket_fault(path, &error))
 }
 
-/// Binds with mode 0660 from the first moment: a later chmod would leave a gap.
-fn bind_private(socket: impl AsFd, address: &SocketAddrUnix) -> io::Result<()> {
-    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o117));
-    let bound = rustix::net::bind(socket, address);
-    rustix::process::umask(before);
-    Ok(bound?)
+/// Binds with mode 0660. At no moment may others connect: the file is made with what the socket allows, less the umask, and
+/// given what that took. The umask stays as it is: other threads make files meanwhile.
+fn bind_private(socket: impl AsFd, path: &Path) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(0o660);
+    rustix::fs::fchmod(&socket, mode)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    // By its descriptor, so that a link that someone put there in between leads nowhere.
+    let made = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(rustix::fs::chmod(format!("/proc/self/fd/{}", made.as_raw_fd()), mode)?)
 }
 
 fn clear_stale(path: &Path, kind: SocketType) -> Result<(), Fault> {
