@@ -1,4 +1,4 @@
-//! The few system calls that no crate wraps safely, and facts about this process.
+//! The few system calls that no crate wraps safely, facts about this process, and what its threads are for.
 #![allow(
     unsafe_code,
     reason = "no safe form: adopting descriptors, mallopt, making a bare ring, work between fork and exec"
@@ -13,6 +13,7 @@ use std::process::Command;
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::cgroup;
 
@@ -39,6 +40,13 @@ pub fn adopt_fd(number: RawFd) -> io::Result<OwnedFd> {
 pub fn reactor_fd(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` is open, always names the same descriptor, and lives inside of the `AsyncFd` from here on.
     Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
+}
+
+/// Does what may take long, or wait for a disk or a server; where a task of the runtime does, others go on meanwhile.
+pub fn aside<T>(does: impl FnOnce() -> T) -> T {
+    let on_many_threads =
+        Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if on_many_threads { tokio::task::block_in_place(does) } else { does() }
 }
 
 /// Tries to make an io_uring and to enter it, and drops it. Makes system calls alone, so a forked child may call it.
@@ -239,12 +247,26 @@ fn meminfo(name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn a_number_that_names_nothing_is_an_error() {
         assert!(adopt_fd(1).is_err());
         assert!(adopt_fd(100_000).is_err());
+    }
+
+    #[test]
+    fn while_one_does_something_aside_the_others_of_its_thread_go_on() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a thread");
+        let waits = runtime.spawn(async move { aside(|| receiver.recv_timeout(Duration::from_secs(30))) });
+        runtime.spawn(async move { sender.send(1) });
+        assert_eq!(runtime.block_on(waits).expect("no panic"), Ok(1));
+        let alone = tokio::runtime::Builder::new_current_thread().build().expect("none");
+        assert_eq!((alone.block_on(async { aside(|| 2) }), aside(|| 3)), (2, 3));
     }
 
     #[test]

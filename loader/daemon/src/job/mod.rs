@@ -24,7 +24,6 @@ use std::sync::{Arc, Mutex};
 use forebay_plan::orders::Pick;
 use forebay_plan::{BatchLayout, DType, Digest, MemoryOrder, Parts, TensorSpec};
 use forebay_proto::v1;
-use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use classes::CLASS_COLUMN;
 pub use clips::{Chosen, ClipPlan, START_VIEW};
@@ -41,6 +40,7 @@ pub use tokens::{PackedIds, TokenFile, TokensMaker};
 
 use crate::catalog::Snapshot;
 use crate::error::Fault;
+use crate::sys;
 
 /// The tensor that says which rows count, where a session has one.
 pub const VALID: &str = "valid";
@@ -116,12 +116,10 @@ impl Job {
     /// # Errors
     /// As [`Job::epoch`].
     pub fn epoch_now(&self, epoch: u64) -> Result<Arc<EpochRows>, Fault> {
-        let on_many_threads =
-            Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
-        if self.order.epochs_are_cheap() || !on_many_threads {
+        if self.order.epochs_are_cheap() {
             return self.epoch(epoch);
         }
-        tokio::task::block_in_place(|| self.epoch(epoch))
+        sys::aside(|| self.epoch(epoch))
     }
 
     /// The data of a source.
