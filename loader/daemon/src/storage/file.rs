@@ -15,8 +15,8 @@ use super::whole::{Source, Stamp};
 /// NONBLOCK, so that a pipe that someone put among the samples can't hold a thread for ever.
 const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
-/// A file system notes a change with its clock, which is behind by a tick: one noted so long before was made before.
-const TICKS: Duration = Duration::from_millis(100);
+/// A file system notes when a change begins, some in whole seconds: one noted so long before was made before.
+pub(super) const AGE_MIN: Duration = Duration::from_secs(2);
 
 /// A regular file; the stamp it had when it was opened serves as the first.
 pub(super) struct OpenFile {
@@ -49,7 +49,7 @@ impl OpenFile {
 
     /// Whether it is as it was `before`, by the clock of [`now`]: nobody has changed it since. False says nothing.
     pub(super) fn is_unchanged_since(&self, before: Duration) -> bool {
-        self.changed + TICKS < before
+        self.changed + AGE_MIN < before
     }
 
     /// Its bytes when it was opened.

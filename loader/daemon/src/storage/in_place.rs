@@ -105,9 +105,10 @@ mod tests {
         let write = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
         write("old", b"0123456789");
         write("rewritten", b"0123456789");
+        write("long", b"0123456789");
         write("empty", b"");
         fs::create_dir(dir.path().join("folder")).unwrap();
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::sleep(file::AGE_MIN + Duration::from_millis(100));
         write("new", b"0123456789");
         let root = Root::open(dir.path()).unwrap();
         if !root.has_nowait_reads() {
@@ -143,8 +144,7 @@ mod tests {
         for name in ["folder", "missing", "../out"] {
             assert!(look(name, 12, 12, &|| ()).0.is_none(), "{name}");
         }
-        let mut read = Read { limit_bytes: 9, ..read_of(&root, "rewritten", 0) };
-        std::thread::sleep(Duration::from_millis(200));
+        let mut read = Read { limit_bytes: 9, ..read_of(&root, "long", 0) };
         let shelf = Shelf { place: Mutex::new(vec![7; 12]), then: &|| () };
         assert!(
             matches!(read_whole(&mut read, 12, &shelf), Some(AtOnce::Opened { .. })),

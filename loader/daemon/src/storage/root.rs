@@ -124,10 +124,11 @@ impl Root {
     }
 
     /// The same where the kernel has every name on the way in memory, so that nothing is waited for. `None` says nothing:
-    /// not in memory, not there, or a kernel before 5.12.
+    /// not in memory, not there, on a file system mounted beneath the root, which may have its server open it, or a kernel
+    /// before 5.12.
     pub(super) fn open_at_once(&self, path: &[u8], flags: OFlags) -> Option<OwnedFd> {
         let Backing::Kernel(dir) = &self.backing else { return None };
-        let resolve = RESOLVE | ResolveFlags::CACHED;
+        let resolve = RESOLVE | ResolveFlags::CACHED | ResolveFlags::NO_XDEV;
         let named = Some(path).filter(|path| !path.is_empty())?;
         rustix::fs::openat2(dir, named, flags | OFlags::CLOEXEC, Mode::empty(), resolve).ok()
     }
@@ -190,6 +191,24 @@ mod tests {
             let error = Root::open(dir.path().join(name)).unwrap_err();
             assert!(error.to_string().ends_with(name), "{error}");
         }
+    }
+
+    /// Its server may be asked to open a file whose name is known.
+    #[test]
+    fn what_is_mounted_beneath_a_root_is_not_opened_at_once() {
+        use std::os::unix::fs::MetadataExt as _;
+
+        let device = |path: &str| std::fs::metadata(path).map(|found| found.dev()).ok();
+        let root = Root::open("/").unwrap();
+        if device("/dev") == device("/") || !kernel_resolves_at_once(&root) {
+            return eprintln!("skipped: nothing is mounted there, or no kernel for it");
+        }
+        assert!(root.open_beneath(b"dev/null", OFlags::RDONLY).is_ok());
+        assert!(root.open_at_once(b"dev/null", OFlags::RDONLY).is_none());
+    }
+
+    fn kernel_resolves_at_once(root: &Root) -> bool {
+        root.open_at_once(b".", OFlags::RDONLY).is_some()
     }
 
     #[test]

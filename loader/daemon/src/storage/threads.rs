@@ -161,7 +161,7 @@ impl<T> Crew<T> {
 
     /// Whether reads wait for a thread, or for room in a ring.
     fn others_wait(&self) -> bool {
-        !self.line.is_empty() || self.sharing.any_in_line()
+        self.line.lacks_threads() || self.sharing.any_in_line()
     }
 }
 
@@ -332,6 +332,8 @@ impl<T: Send + 'static> Source for InTurn<'_, T> {
     fn read_now_at(&self, target: &mut [u8], offset_bytes: u64) -> Result<usize, Errno> {
         let mut len = target.len();
         if let Some((large, _)) = &self.large {
+            // It waits for nothing, but takes so long that others would wait for this thread.
+            self.post.turn.step_aside();
             len = len.min(STEP_BYTES);
             if !large.step_now(len, || self.post.crew.others_wait()) {
                 return Err(Errno::AGAIN);

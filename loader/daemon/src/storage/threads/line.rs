@@ -16,6 +16,8 @@ pub(super) struct Line<T> {
     wakes: Condvar,
     /// Threads that have something in hand and did not step aside.
     running: AtomicUsize,
+    /// How many may, where none has stopped.
+    running_usual: usize,
 }
 
 struct State<T> {
@@ -41,16 +43,17 @@ pub(super) struct Turn<'a, T> {
 impl<T> Line<T> {
     /// An empty one, for so many threads at a time that wait for nothing; at least one.
     pub(super) fn new(running_max: usize) -> Self {
+        let running_usual = running_max.max(1);
         let state = State {
             waiting: VecDeque::new(),
-            running_max: running_max.max(1),
+            running_max: running_usual,
             asleep: 0,
             called: 0,
             taken: 0,
             taken_at_look: 0,
             is_closed: false,
         };
-        Self { state: Mutex::new(state), wakes: Condvar::new(), running: AtomicUsize::new(0) }
+        Self { state: Mutex::new(state), wakes: Condvar::new(), running: AtomicUsize::new(0), running_usual }
     }
 
     /// Puts something at the end; it comes back where the line is closed.
@@ -89,19 +92,23 @@ impl<T> Line<T> {
         }
     }
 
-    /// Whether nothing waits for a thread.
-    pub(super) fn is_empty(&self) -> bool {
-        self.lock().waiting.is_empty()
+    /// Whether more waits than there are threads that sleep.
+    pub(super) fn lacks_threads(&self) -> bool {
+        let state = self.lock();
+        state.waiting.len() > state.asleep
     }
 
     /// Called now and then: where something waits and nothing was taken since the last time although as many run as may,
-    /// these have stopped without a word, and one thread more may run from now on.
+    /// these have stopped without a word, and one thread more may run from now on, until they are back.
     pub(super) fn look(&self) {
         let mut state = self.lock();
-        let has_stopped = state.taken == state.taken_at_look && self.running() >= state.running_max;
-        if has_stopped && !state.waiting.is_empty() {
+        let running = self.running();
+        let have_stopped = state.taken == state.taken_at_look && running >= state.running_max;
+        if have_stopped && !state.waiting.is_empty() {
             state.running_max += 1;
         }
+        // Those that are stopped are among those that run.
+        state.running_max = state.running_max.min(self.running_usual + running);
         state.taken_at_look = state.taken;
         self.leave(state);
     }
@@ -183,7 +190,7 @@ mod tests {
         line.close();
         assert_eq!(line.push(10), Err(10));
         assert_eq!(take_all(&line), (0..10).collect::<Vec<_>>());
-        assert!(line.is_empty() && line.take(None).is_none() && line.running() == 0);
+        assert!(!line.lacks_threads() && line.take(None).is_none() && line.running() == 0);
     }
 
     #[test]
@@ -258,14 +265,14 @@ mod tests {
             (0..50).for_each(|n| line.push(n).unwrap());
             line.close();
         });
-        assert!(line.is_empty() && line.running() == 0);
+        assert!(line.lock().waiting.is_empty() && line.running() == 0);
     }
 
     #[test]
-    fn where_one_stops_without_a_word_another_may_run_after_two_looks() {
+    fn where_one_stops_without_a_word_another_may_run_after_two_looks_until_it_is_back() {
         let line = Line::new(1);
         line.push(0).unwrap();
-        let _hangs = line.take(None).unwrap();
+        let hangs = line.take(None).unwrap();
         thread::scope(|scope| {
             let other = scope.spawn(|| line.take(None).unwrap().0);
             until_asleep(&line, 1);
@@ -275,6 +282,11 @@ mod tests {
             line.look();
             assert_eq!(other.join().unwrap(), 1);
         });
+        line.look();
+        assert_eq!(line.lock().running_max, 2, "it has not come back");
+        drop(hangs);
+        line.look();
+        assert_eq!(line.lock().running_max, 1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::fs::FileType;
 
 use super::super::conformance::{FILES, Places, conformance, read_of};
-use super::super::{Root, StorageErrorKind};
+use super::super::{Root, StorageErrorKind, file};
 use super::*;
 
 const TWO: NonZeroUsize = NonZeroUsize::new(2).expect("two is not zero");
@@ -70,15 +70,24 @@ fn what_is_in_memory_goes_straight_to_its_place_and_is_finished_there() {
     fs::write(dir.path().join("small"), b"0123456789").unwrap();
     fs::write(dir.path().join("large"), [7; 5000]).unwrap();
     let root = Root::open(dir.path()).unwrap();
+    // Files that are new are looked at twice, others once.
+    for rests in [Duration::ZERO, file::AGE_MIN + Duration::from_millis(100)] {
+        thread::sleep(rests);
+        goes_straight_to_its_place(&root);
+    }
+}
+
+/// Reads `small` of ten digits and `large` of 5000 sevens, and looks where the bytes went.
+fn goes_straight_to_its_place(root: &Arc<Root>) {
     let ((done, completions), (finished, tags)) = (flume::unbounded(), flume::unbounded());
     let engine = ThreadsEngine::new(TWO, &done).unwrap();
     let desk = Arc::new(Places { room_bytes: 4096, filled: Mutex::default(), finished });
     engine.serve(Arc::clone(&desk) as Arc<dyn Desk<u64>>);
-    engine.submit(read_of(&root, "small", 1));
-    engine.submit(Read { extent: Some((3, 4)), ..read_of(&root, "small", 2) });
-    engine.submit(read_of(&root, "large", 3));
-    engine.submit(read_of(&root, "missing", 4));
-    engine.submit(Read { extent: Some((8, 4)), ..read_of(&root, "small", 5) });
+    engine.submit(read_of(root, "small", 1));
+    engine.submit(Read { extent: Some((3, 4)), ..read_of(root, "small", 2) });
+    engine.submit(read_of(root, "large", 3));
+    engine.submit(read_of(root, "missing", 4));
+    engine.submit(Read { extent: Some((8, 4)), ..read_of(root, "small", 5) });
     let placed = if root.has_nowait_reads() { 2 } else { 0 };
     let mut finished: Vec<_> = tags.iter().take(placed).collect();
     let others: Vec<_> = completions.iter().take(5 - placed).collect();
