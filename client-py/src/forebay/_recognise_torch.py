@@ -48,7 +48,9 @@ def recognised(dataset: Any, arguments: Sequence[Any], named: Mapping[str, Any])
 
 def unmade(plan: Plan, arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
     """Give a loader for the plan whose `__init__` is still to run."""
-    given = inspect.signature(OwnTorchLoader).bind_partial(*arguments, **_with_dataset(named)).arguments
+    # Of `__init__`: up to Python 3.11.2 the signature of a class is that of `__new__`, where that is in Python too.
+    takes = inspect.signature(cast("Any", OwnTorchLoader).__init__)
+    given = takes.bind_partial(None, *arguments, **_with_dataset(named)).arguments
     collate, size = given.get("collate_fn"), given.get("batch_size", 1)
     alone = size is None and given.get("batch_sampler") is None and "global_batch_size" not in named
     if alone:
