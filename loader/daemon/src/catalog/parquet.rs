@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use ::parquet::errors::ParquetError;
-use ::parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
+use ::parquet::file::reader::ChunkReader;
 use ::parquet::schema::types::SchemaDescriptor;
 
 use self::types::{is_flat, kind_of, type_name};
@@ -20,6 +20,7 @@ use super::column::ColumnSpec;
 use super::error::CatalogError;
 use super::infer::with_clips;
 use super::list::{Loading, Naming, Table, check_names, check_present, unsupported};
+use crate::container::parquet::Reader;
 
 /// pandas stores a row index that is no plain range under such a name.
 pub(super) const PANDAS_INDEX: &str = "__index_level_";
@@ -40,8 +41,8 @@ pub(super) fn load(file: &Path, naming: &Naming, loading: &Loading<'_>) -> Resul
 pub(super) fn reader<R: ChunkReader + 'static>(
     source: R,
     naming: &Naming,
-) -> Result<SerializedFileReader<R>, CatalogError> {
-    SerializedFileReader::new(source).map_err(|source| not_readable(naming, source))
+) -> Result<Reader<R>, CatalogError> {
+    Reader::new(source).map_err(|source| not_readable(naming, source))
 }
 
 /// Runs what may panic on a damaged file.
@@ -64,7 +65,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 
 /// An opened file and what is wanted of it.
 pub(super) struct Tables<'a, R: ChunkReader + 'static> {
-    pub(super) reader: SerializedFileReader<R>,
+    pub(super) reader: Reader<R>,
     pub(super) naming: &'a Naming,
     pub(super) loading: &'a Loading<'a>,
 }
@@ -135,15 +136,15 @@ impl<R: ChunkReader + 'static> Tables<'_, R> {
 
     fn read_column(&self, leaf: usize, builder: &mut Builder<'_>) -> Result<(), CatalogError> {
         let mut first_row = 0;
-        for group in 0..self.reader.num_row_groups() {
-            let group =
-                self.reader.get_row_group(group).map_err(|source| not_readable(self.naming, source))?;
-            let rows = u64::try_from(group.metadata().num_rows());
+        let schema = self.reader.metadata().file_metadata().schema_descr();
+        for (number, group) in self.reader.metadata().row_groups().iter().enumerate() {
+            let rows = u64::try_from(group.num_rows());
             let rows = rows.map_err(|_| damaged(self.naming, "a negative number of rows"))?;
             self.loading.check_rows(self.naming, rows.saturating_add(first_row))?;
-            let column = group.get_column_reader(leaf).map_err(|source| not_readable(self.naming, source))?;
+            let column = self.reader.column(number, leaf);
+            let column = column.map_err(|source| not_readable(self.naming, source))?;
             let name = builder.name().to_owned();
-            let descriptor = group.metadata().schema_descr().column(leaf);
+            let descriptor = schema.column(leaf);
             let mut push = |row: u64, cell: &Cell<'_>| {
                 builder.push(cell).map_err(|fault| self.naming.cell(first_row + row, &name, fault))
             };

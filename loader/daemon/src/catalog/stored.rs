@@ -9,7 +9,7 @@ mod write;
 use std::fmt;
 use std::sync::Arc;
 
-use ::parquet::file::reader::FileReader;
+use ::parquet::file::metadata::ParquetMetaData;
 use bytes::Bytes;
 use forebay_plan::Digest;
 use serde::{Deserialize, Serialize};
@@ -136,7 +136,7 @@ fn read(
     limits: &CatalogLimits,
 ) -> Result<(Snapshot, Digest), CatalogError> {
     let reader = reader(bytes, naming)?;
-    let about = About::read(&reader, naming)?;
+    let about = About::read(reader.metadata(), naming)?;
     if let Some(StoredRange { rows, identity }) = &about.range {
         return Ok((range::open(*rows, identity)?, about.id));
     }
@@ -176,8 +176,8 @@ impl About {
         }
     }
 
-    fn read(reader: &dyn FileReader, naming: &Naming) -> Result<Self, CatalogError> {
-        let pairs = reader.metadata().file_metadata().key_value_metadata();
+    fn read(metadata: &ParquetMetaData, naming: &Naming) -> Result<Self, CatalogError> {
+        let pairs = metadata.file_metadata().key_value_metadata();
         let text =
             pairs.into_iter().flatten().find(|pair| pair.key == ABOUT).and_then(|pair| pair.value.as_deref());
         let text = text.ok_or_else(|| damaged(naming, "it is no stored snapshot"))?;

@@ -15,13 +15,13 @@ use ::parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::KeyValue;
 use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
-use ::parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use ::parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use ::parquet::schema::parser::parse_message_type;
 use serde::{Deserialize, Serialize};
 
 use super::book::BookSource;
 use super::{Book, Entry, Stat, Step};
+use crate::container::parquet::Reader;
 use crate::error::{Fault, Kind};
 
 /// The version of the file's layout.
@@ -199,9 +199,9 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("the parser gave up").to_owned()
 }
 
-fn open(file: File) -> Result<(SerializedFileReader<File>, Header), String> {
+fn open(file: File) -> Result<(Reader<File>, Header), String> {
     let said = |error: ParquetError| error.to_string();
-    let reader = SerializedFileReader::new(file).map_err(said)?;
+    let reader = Reader::new(file).map_err(said)?;
     let about = reader.metadata().file_metadata();
     let pairs = about.key_value_metadata().map(Vec::as_slice).unwrap_or_default();
     let text = pairs.iter().find(|pair| pair.key == HEADER).and_then(|pair| pair.value.as_deref());
@@ -219,9 +219,9 @@ fn open(file: File) -> Result<(SerializedFileReader<File>, Header), String> {
 fn read_whole(file: File) -> Result<Book, String> {
     let (reader, header) = open(file)?;
     let mut entries = Vec::new();
-    for number in 0..reader.num_row_groups() {
-        let group = reader.get_row_group(number).map_err(|error| error.to_string())?;
-        read_group(group.as_ref(), &header, &mut entries)?;
+    for (number, group) in reader.metadata().row_groups().iter().enumerate() {
+        let rows = usize::try_from(group.num_rows()).map_err(|_| "less than no rows".to_owned())?;
+        read_group(&Columns { reader: &reader, group: number, rows }, &header, &mut entries)?;
     }
     Ok(Book {
         job_id: header.job_id,
@@ -232,15 +232,13 @@ fn read_whole(file: File) -> Result<Book, String> {
     })
 }
 
-fn read_group(group: &dyn RowGroupReader, header: &Header, entries: &mut Vec<Entry>) -> Result<(), String> {
-    let rows = usize::try_from(group.metadata().num_rows()).map_err(|_| "less than no rows".to_owned())?;
-    let column = Columns { group, rows };
+fn read_group(column: &Columns<'_>, header: &Header, entries: &mut Vec<Entry>) -> Result<(), String> {
     let (sources, keys) = (column.texts(0)?, column.texts(1)?);
     let [samples, counts, nans, epochs, positions] =
         [column.ints(2)?, column.ints(3)?, column.ints(7)?, column.ints(8)?, column.ints(9)?];
     let [means, maxima, lasts, recents] =
         [column.floats(4)?, column.floats(5)?, column.floats(6)?, column.floats(10)?];
-    for row in 0..rows {
+    for row in 0..column.rows {
         let source = header.sources.iter().position(|source| source.name.as_bytes() == sources[row].data());
         let source = source.ok_or_else(|| format!("row {row}: a source that the header does not name"))?;
         if samples[row] >= header.sources[source].samples {
@@ -270,7 +268,8 @@ fn read_group(group: &dyn RowGroupReader, header: &Header, entries: &mut Vec<Ent
 
 /// The columns of a row group, read whole.
 struct Columns<'a> {
-    group: &'a dyn RowGroupReader,
+    reader: &'a Reader<File>,
+    group: usize,
     rows: usize,
 }
 
@@ -304,7 +303,7 @@ impl Columns<'_> {
     }
 
     fn reader(&self, number: usize) -> Result<ColumnReader, String> {
-        self.group.get_column_reader(number).map_err(|error| error.to_string())
+        self.reader.column(self.group, number).map_err(|error| error.to_string())
     }
 
     fn whole(&self, number: usize, read: Result<(usize, usize, usize), ParquetError>) -> Result<(), String> {

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::path::Path;
 
 use ::parquet::basic::{ConvertedType, Type as Physical};
-use ::parquet::file::reader::FileReader as _;
 use ::parquet::schema::types::SchemaDescriptor;
 use rustix::fs::OFlags;
 

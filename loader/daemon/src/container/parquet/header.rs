@@ -1,10 +1,9 @@
 //! The header of a Parquet page, in Thrift's compact protocol.
 //!
-//! Source: `parquet.thrift` (PageHeader) and Thrift's `thrift-compact-protocol.md`. Fields that say nothing of where bytes
-//! lie are skipped, unknown ones too.
+//! Source: `parquet.thrift` (PageHeader). Fields that say nothing of where bytes lie are skipped, unknown ones too; a known one
+//! of another type is damage, since readers differ in the bytes that they take for it.
 
-/// Structs inside of structs; a page's header has three.
-const DEPTH_MAX: u32 = 8;
+use super::thrift::{Compact, FALSE, I32, I64, STRUCT, TRUE};
 
 /// What a header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +86,8 @@ pub fn page_header(bytes: &[u8]) -> Result<PageHeader, HeaderError> {
             (5, STRUCT) => data = Some(data_page(thrift)?),
             (7, STRUCT) => dictionary = Some(dictionary_page(thrift)?),
             (8, STRUCT) => data2 = Some(data_page_2(thrift)?),
+            (1..=5 | 7 | 8, _) => return Err(HeaderError::Damaged),
+            (6, kind) if kind != STRUCT => return Err(HeaderError::Damaged),
             _ => return Ok(false),
         }
         Ok(true)
@@ -110,7 +111,9 @@ fn data_page(thrift: &mut Compact<'_>) -> Result<PageKind, HeaderError> {
             (1, I32) => values = Some(thrift.size()?),
             (2, I32) => encoding = Some(thrift.int()? as i32),
             (3, I32) => level_encoding = Some(thrift.int()? as i32),
+            (4, I32) => return Ok(false),
             (5, STRUCT) => nulls = null_count(thrift)?,
+            (1..=5, _) => return Err(HeaderError::Damaged),
             _ => return Ok(false),
         }
         Ok(true)
@@ -138,6 +141,8 @@ fn dictionary_page(thrift: &mut Compact<'_>) -> Result<PageKind, HeaderError> {
         match field {
             (1, I32) => values = Some(thrift.size()?),
             (2, I32) => encoding = Some(thrift.int()? as i32),
+            (3, TRUE | FALSE) => {}
+            (1..=3, _) => return Err(HeaderError::Damaged),
             _ => return Ok(false),
         }
         Ok(true)
@@ -157,6 +162,8 @@ fn data_page_2(thrift: &mut Compact<'_>) -> Result<PageKind, HeaderError> {
             (5, I32) => sizes[2] = Some(thrift.size()?),
             (6, I32) => sizes[3] = Some(thrift.size()?),
             (7, TRUE | FALSE) => is_compressed = field.1 == TRUE,
+            (3, I32) | (8, STRUCT) => return Ok(false),
+            (1..=8, _) => return Err(HeaderError::Damaged),
             _ => return Ok(false),
         }
         Ok(true)
@@ -169,112 +176,9 @@ fn data_page_2(thrift: &mut Compact<'_>) -> Result<PageKind, HeaderError> {
     Ok(PageKind::Data2 { values, encoding, nulls, level_bytes, repetition_bytes, is_compressed })
 }
 
-const TRUE: u8 = 1;
-const FALSE: u8 = 2;
-const BYTE: u8 = 3;
-const I16: u8 = 4;
-const I32: u8 = 5;
-const I64: u8 = 6;
-const DOUBLE: u8 = 7;
-const BINARY: u8 = 8;
-const LIST: u8 = 9;
-const SET: u8 = 10;
-const STRUCT: u8 = 12;
-
-/// A reader of the compact protocol, as far as headers use it.
-struct Compact<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Compact<'_> {
-    /// Goes through a struct; what `visit` does not take is skipped.
-    fn fields(
-        &mut self,
-        depth: u32,
-        mut visit: impl FnMut(&mut Self, (i64, u8)) -> Result<bool, HeaderError>,
-    ) -> Result<(), HeaderError> {
-        let mut id = 0;
-        loop {
-            let head = self.byte()?;
-            if head == 0 {
-                return Ok(());
-            }
-            let (delta, kind) = (i64::from(head >> 4), head & 0xF);
-            id = if delta == 0 { self.int()? } else { id + delta };
-            if !visit(self, (id, kind))? {
-                self.skip(kind, depth + 1)?;
-            }
-        }
-    }
-
-    fn skip(&mut self, kind: u8, depth: u32) -> Result<(), HeaderError> {
-        if depth > DEPTH_MAX {
-            return Err(HeaderError::Damaged);
-        }
-        match kind {
-            TRUE | FALSE => Ok(()),
-            BYTE => self.advance(1),
-            I16 | I32 | I64 => self.varint().map(drop),
-            DOUBLE => self.advance(8),
-            BINARY => {
-                let len = self.varint()?;
-                self.advance(len)
-            }
-            LIST | SET => {
-                let head = self.byte()?;
-                let count = if head >> 4 == 0xF { self.varint()? } else { u64::from(head >> 4) };
-                // Each takes a byte at least, but booleans in a list are a byte too.
-                for _ in 0..count {
-                    match head & 0xF {
-                        TRUE | FALSE => self.advance(1)?,
-                        kind => self.skip(kind, depth + 1)?,
-                    }
-                }
-                Ok(())
-            }
-            STRUCT => self.fields(depth, |_, _| Ok(false)),
-            _ => Err(HeaderError::Damaged),
-        }
-    }
-
-    fn byte(&mut self) -> Result<u8, HeaderError> {
-        let byte = *self.bytes.get(self.at).ok_or(HeaderError::Short)?;
-        self.at += 1;
-        Ok(byte)
-    }
-
-    fn advance(&mut self, len: u64) -> Result<(), HeaderError> {
-        let end = usize::try_from(len).ok().and_then(|len| self.at.checked_add(len));
-        self.at = end.filter(|&end| end <= self.bytes.len()).ok_or(HeaderError::Short)?;
-        Ok(())
-    }
-
-    fn varint(&mut self) -> Result<u64, HeaderError> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7F) << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(HeaderError::Damaged)
-    }
-
-    /// Zigzag: the lowest bit is the sign.
-    fn int(&mut self) -> Result<i64, HeaderError> {
-        let value = self.varint()?;
-        Ok((value >> 1) as i64 ^ -((value & 1) as i64))
-    }
-
-    fn size(&mut self) -> Result<u32, HeaderError> {
-        u32::try_from(self.int()?).map_err(|_| HeaderError::Damaged)
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::thrift::BINARY;
     use super::*;
 
     /// A struct's fields, by number, type and what is encoded of them.

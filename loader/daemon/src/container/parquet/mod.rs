@@ -7,10 +7,14 @@
 mod checked;
 mod chunk;
 mod codec;
+mod delta;
+mod footer;
 mod header;
 mod levels;
 mod page;
+mod reader;
 mod snappy;
+mod thrift;
 
 use super::{ContainerError, ReadAt, Window};
 pub use checked::damaged_pages;
@@ -20,6 +24,7 @@ use header::{HeaderError, PageHeader, PageKind, page_header};
 use levels::Hybrid;
 pub use page::{Cell, PageError, nth, value, values};
 use page::{PAGE_BYTES_MAX, PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY, behind_levels, inflated};
+pub use reader::Reader;
 use snappy::BLOCK_BYTES;
 
 /// A header carries the smallest and largest value of its page, maybe.
